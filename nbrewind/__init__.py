@@ -1,0 +1,28 @@
+"""NBRewind: audit, replay and restore notebooks that drive distributed work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["__version__", "load_ipython_extension", "unload_ipython_extension"]
+
+# The workspace's Cargo.toml holds the same number; a test keeps the two together.
+__version__ = "0.1.0"
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Turn a running IPython kernel into one that can audit: ``%load_ext nbrewind``."""
+    # Imported only now: `import nbrewind` in a worker or a script must not pull in the kernel.
+    from nbrewind.kernel import extension
+
+    extension.load_ipython_extension(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Give the shell back as it was: ``%unload_ext nbrewind``."""
+    from nbrewind.kernel import extension
+
+    extension.unload_ipython_extension(shell)
