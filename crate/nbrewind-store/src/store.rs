@@ -1,0 +1,768 @@
+//! The store as its callers see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::is_gone;
+use crate::frame::{self, Body, ChunkEntry, FORMAT_VERSION, Found};
+use crate::index::{Index, Place, Slot};
+use crate::pack::{self, CHUNK_BYTES};
+use crate::writer::{LOG_FILE, Own, WRITERS_DIR, Writer, pack_file, sync_dir};
+use crate::{Fingerprint, Record, Stats, StoreError, parallel};
+
+const FORMAT_FILE: &str = "format.json";
+const IGNORE_FILE: &str = ".gitignore";
+const FORMAT_NAME: &str = "nbrewind-store";
+const PACK_LIMIT_BYTES: u64 = 1 << 30;
+/// How much of one `put` is hashed and compressed before it is written.
+const BATCH_BYTES: usize = 64 * CHUNK_BYTES;
+/// What one commit may hold; a frame ends at 4 GiB.
+const MAX_BUFFERED_BYTES: u64 = 2 << 30;
+const MAX_OPEN_PACKS: usize = 64;
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Look up and record; an empty or absent folder becomes a store.
+    ReadWrite,
+    /// Look up only; nothing on disk is created or changed.
+    ReadOnly,
+}
+
+/// An open store. Any number of threads may use it; after `fork` the child goes on as a new writer.
+///
+/// Dropping it drops what was not committed.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    mode: Mode,
+    pack_limit: u64,
+    first: State,
+}
+
+/// What one process knows and writes. A forked child must not touch its parent's files, nor wait for locks that a
+/// thread of the parent held at the fork; so it appends a state of its own to the chain and uses only that.
+#[derive(Debug)]
+struct State {
+    pid: u32,
+    loaded: OnceLock<()>,
+    // Whoever takes several of these takes them in this order.
+    writer: Mutex<Writer>,
+    tails: Mutex<BTreeMap<Slot, Tail>>,
+    index: RwLock<Index>,
+    open_packs: Mutex<BTreeMap<(Slot, u32), Arc<File>>>,
+    next: OnceLock<Box<State>>,
+}
+
+/// How far another writer's log was read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tail {
+    /// The end of the last good frame.
+    read_len: u64,
+    /// The size of the file then: if it did not change, there is nothing new.
+    file_len: u64,
+    /// Up to here it is known to be on disk.
+    synced_len: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Format {
+    format: String,
+    version: u32,
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            pid: std::process::id(),
+            loaded: OnceLock::new(),
+            writer: Mutex::default(),
+            tails: Mutex::default(),
+            index: RwLock::default(),
+            open_packs: Mutex::default(),
+            next: OnceLock::new(),
+        }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tails(&self) -> MutexGuard<'_, BTreeMap<Slot, Tail>> {
+        self.tails.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_packs(&self) -> MutexGuard<'_, BTreeMap<(Slot, u32), Arc<File>>> {
+        self.open_packs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep_open(&self, slot: Slot, pack: u32, file: Arc<File>) {
+        let mut open = self.open_packs();
+        if open.len() >= MAX_OPEN_PACKS {
+            open.clear();
+        }
+        open.insert((slot, pack), file);
+    }
+}
+
+impl Store {
+    /// Opens a store and reads the logs of all its writers.
+    ///
+    /// `ReadWrite` makes an absent or empty folder a store (synced before this returns). A store that cannot be
+    /// written to opens as well; recording in it then fails with `ReadOnly` or `PermissionDenied`.
+    pub fn open(dir: &Path, mode: Mode) -> Result<Self, StoreError> {
+        Self::open_with(dir, mode, PACK_LIMIT_BYTES)
+    }
+
+    pub(crate) fn open_with(dir: &Path, mode: Mode, pack_limit: u64) -> Result<Self, StoreError> {
+        let dir = std::path::absolute(dir).map_err(|error| StoreError::io(dir, error))?;
+        if mode == Mode::ReadWrite {
+            create_if_empty(&dir)?;
+        }
+        check_format(&dir)?;
+        let store = Self { dir, mode, pack_limit, first: State::new() };
+        store.read_logs(&store.first)?;
+        let _ = store.first.loaded.set(());
+        Ok(store)
+    }
+
+    /// The folder of this store.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What it was opened for.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The UUID under which this process writes; none before its first `put` of new content or `commit`.
+    #[must_use]
+    pub fn writer_id(&self) -> Option<String> {
+        self.state().writer().own.as_ref().map(|own| own.id.to_string())
+    }
+
+    /// Stores bytes as chunks of 1 MiB (the last may be shorter) and returns their names; no bytes, no chunks.
+    ///
+    /// Content that is in the store already, from whatever writer, is not written again. The new chunks can be read at
+    /// once by this process; they are durable, and visible to others, after [`Store::commit`].
+    pub fn put(&self, data: &[u8]) -> Result<Vec<Fingerprint>, StoreError> {
+        self.check_writable()?;
+        let state = self.state();
+        let mut names = Vec::with_capacity(data.len().div_ceil(CHUNK_BYTES));
+        for batch in data.chunks(BATCH_BYTES) {
+            let slices: Vec<&[u8]> = batch.chunks(CHUNK_BYTES).collect();
+            let batch_names = parallel::map(slices.clone(), Fingerprint::of);
+            let mut seen = BTreeSet::new();
+            let new: Vec<(Fingerprint, &[u8])> = {
+                let index = state.index();
+                let pairs = batch_names.iter().copied().zip(slices);
+                pairs.filter(|(name, _)| !index.is_known(name) && seen.insert(*name)).collect()
+            };
+            if !new.is_empty() {
+                let encoded = parallel::map(new, |(name, raw)| (name, raw.len(), pack::encode(raw)));
+                let mut writer = state.writer();
+                for (name, raw_len, (codec, stored)) in encoded {
+                    // Another thread may have been faster.
+                    if !state.index().is_known(&name) {
+                        self.write_chunk(state, &mut writer, name, raw_len, codec, &stored)?;
+                    }
+                }
+            }
+            names.extend(batch_names);
+        }
+        Ok(names)
+    }
+
+    /// The content of these chunks, one after the other, each checked against its name.
+    ///
+    /// A chunk that fails the check, or whose pack is gone, counts as not stored from then on: records that need it are
+    /// not listed, and a later `put` of the same content stores it anew.
+    pub fn get(&self, chunks: &[Fingerprint]) -> Result<Vec<u8>, StoreError> {
+        let state = self.state();
+        let mut lens = Vec::with_capacity(chunks.len());
+        {
+            let index = state.index();
+            for chunk in chunks {
+                match index.places(chunk).next() {
+                    Some(place) => lens.push(place.raw_len as usize),
+                    None => return Err(StoreError::MissingChunk { chunk: *chunk }),
+                }
+            }
+        }
+        let mut data = vec![0; lens.iter().sum()];
+        let mut rest = data.as_mut_slice();
+        let mut parts = Vec::with_capacity(chunks.len());
+        for (chunk, len) in chunks.iter().zip(lens) {
+            let (part, behind) = rest.split_at_mut(len);
+            parts.push((chunk, part));
+            rest = behind;
+        }
+        parallel::map(parts, |(chunk, part)| self.read_chunk(state, chunk, part)).into_iter().collect::<Result<(), _>>()?;
+        Ok(data)
+    }
+
+    /// The chunk can be read, as far as this process has looked: its pack was there and no damage was seen.
+    #[must_use]
+    pub fn has(&self, chunk: &Fingerprint) -> bool {
+        self.state().index().is_known(chunk)
+    }
+
+    /// Adds a record to the next commit. `needs` lists the chunks it depends on; they must be in the store by now.
+    ///
+    /// Nothing is written before [`Store::commit`].
+    pub fn append(
+        &self,
+        kind: &str,
+        key: &str,
+        payload: &serde_json::Value,
+        needs: &[Fingerprint],
+    ) -> Result<(), StoreError> {
+        self.check_writable()?;
+        let state = self.state();
+        let unknown = || {
+            let index = state.index();
+            needs.iter().find(|need| !index.is_known(need)).copied()
+        };
+        if unknown().is_some() {
+            // Another writer may have stored it since we looked.
+            self.read_logs(state)?;
+            if let Some(chunk) = unknown() {
+                return Err(StoreError::MissingChunk { chunk });
+            }
+        }
+        let mut writer = state.writer();
+        let payload = payload.to_string();
+        if writer.record_bytes + payload.len() as u64 > MAX_BUFFERED_BYTES {
+            let why = "more than 2 GiB of records wait for one commit";
+            return Err(StoreError::io(&self.dir, io::Error::new(io::ErrorKind::InvalidInput, why)));
+        }
+        writer.push_record(kind, key, needs, payload);
+        Ok(())
+    }
+
+    /// Makes everything since the last commit durable: packs first, then one frame in the log that names it.
+    ///
+    /// When this returns Ok, chunks and records survive a crash of the machine and other processes can see them. On
+    /// failure none of it counts: the records are dropped, the chunks are forgotten, the log ends where it did, and the
+    /// next commit can succeed. (If only the last sync failed, others may see the records; all they name is durable.)
+    pub fn commit(&self) -> Result<(), StoreError> {
+        self.check_writable()?;
+        let state = self.state();
+        let mut writer = state.writer();
+        if writer.chunks.is_empty() && writer.records.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.write_commit(state, &mut writer);
+        if outcome.is_ok() {
+            let mut index = state.index_mut();
+            if let Some(slot) = writer.own.as_ref().map(|own| own.slot) {
+                index.set_log(slot, false);
+                for record in writer.records.drain(..) {
+                    index.add_record(slot, record);
+                }
+            }
+        } else {
+            self.roll_back(state, &mut writer);
+        }
+        writer.clear_buffers();
+        outcome
+    }
+
+    /// Reads what other writers have committed since, notices new writers, and packs and logs that are gone.
+    ///
+    /// If one log cannot be read, the others are, and the first error is returned.
+    pub fn refresh(&self) -> Result<(), StoreError> {
+        self.read_logs(self.state())
+    }
+
+    /// The records of one kind (with one key), from all writers, oldest first by (time, writer, number).
+    ///
+    /// A record is listed only if it is committed and every chunk it needs can be read.
+    #[must_use]
+    pub fn records(&self, kind: &str, key: Option<&str>) -> Vec<Record> {
+        self.state().index().records(kind, key)
+    }
+
+    /// How many records of this kind are listed.
+    #[must_use]
+    pub fn record_count(&self, kind: &str) -> u64 {
+        self.state().index().kinds().get(kind).copied().unwrap_or(0)
+    }
+
+    /// The kinds of which records are listed, sorted.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<String> {
+        self.state().index().kinds().into_keys().collect()
+    }
+
+    /// Sizes, as far as this process has read.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.state().index().stats()
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        match self.mode {
+            Mode::ReadWrite => Ok(()),
+            Mode::ReadOnly => Err(StoreError::ReadOnly { path: self.dir.clone() }),
+        }
+    }
+
+    /// The state of this process: the last of the chain, after a fork a new one.
+    fn state(&self) -> &State {
+        let pid = std::process::id();
+        let mut state = &self.first;
+        while let Some(next) = state.next.get() {
+            state = next;
+        }
+        if state.pid != pid {
+            state = state.next.get_or_init(|| Box::new(State::new()));
+        }
+        state.loaded.get_or_init(|| {
+            // Why a forked child cannot read is what its next `refresh` says; until then it finds nothing.
+            let _ = self.read_logs(state);
+        });
+        state
+    }
+
+    pub(crate) fn pack_path(&self, writer: Uuid, pack: u32) -> PathBuf {
+        self.writer_dir(writer).join(pack_file(pack))
+    }
+
+    fn writer_dir(&self, writer: Uuid) -> PathBuf {
+        self.dir.join(WRITERS_DIR).join(writer.to_string())
+    }
+
+    /// The log of a writer.
+    pub(crate) fn log_path(&self, writer: Uuid) -> PathBuf {
+        self.writer_dir(writer).join(LOG_FILE)
+    }
+
+    /// Runs `look` on what this process knows.
+    pub(crate) fn with_index<R>(&self, look: impl FnOnce(&mut Index) -> R) -> R {
+        look(&mut self.state().index_mut())
+    }
+
+    // ---- writing
+
+    fn own<'a>(&self, state: &State, writer: &'a mut Writer) -> Result<&'a mut Own, StoreError> {
+        if writer.own.is_none() {
+            let id = Uuid::new_v4();
+            let slot = {
+                let mut index = state.index_mut();
+                let slot = index.slot(id);
+                // Before its folder appears: a refresh in another thread must not read our log as somebody else's.
+                index.set_own(slot, true);
+                slot
+            };
+            writer.own = Some(Own::create(&self.dir, id, slot)?);
+        }
+        match &mut writer.own {
+            Some(own) => Ok(own),
+            None => unreachable!("it was just created"),
+        }
+    }
+
+    fn write_chunk(
+        &self,
+        state: &State,
+        writer: &mut Writer,
+        name: Fingerprint,
+        raw_len: usize,
+        codec: pack::Codec,
+        stored: &[u8],
+    ) -> Result<(), StoreError> {
+        let own = self.own(state, writer)?;
+        let (pack, offset, file) = own.write_chunk(stored, self.pack_limit)?;
+        let slot = own.slot;
+        // A chunk is 1 MiB at most.
+        let (stored_len, raw_len) = (stored.len() as u32, raw_len as u32);
+        let entry = ChunkEntry { name, pack, offset, stored_len, raw_len, codec };
+        let place = Place::new(slot, &entry);
+        state.keep_open(slot, pack, file);
+        state.index_mut().add_chunk(name, place);
+        writer.chunks.push((entry, place));
+        Ok(())
+    }
+
+    fn write_commit(&self, state: &State, writer: &mut Writer) -> Result<(), StoreError> {
+        self.check_needs(state, writer)?;
+        let own = self.own(state, writer)?;
+        own.open_log()?;
+        own.sync_packs()?;
+        own.check_in_place()?;
+        let chunks: Vec<ChunkEntry> = writer.chunks.iter().map(|(entry, _)| *entry).collect();
+        let payload = frame::commit_payload(&chunks, &writer.records).ok_or_else(|| {
+            let why = "too much for one commit";
+            StoreError::io(&self.dir, io::Error::new(io::ErrorKind::InvalidInput, why))
+        })?;
+        self.own(state, writer)?.write_frame(&payload)
+    }
+
+    /// A record may depend only on what is durable: on chunks of ours that this commit syncs, or on chunks of others
+    /// whose packs are still there and whose logs are on disk (their packs were synced before their frames).
+    fn check_needs(&self, state: &State, writer: &Writer) -> Result<(), StoreError> {
+        let uncommitted: BTreeSet<Place> = writer.chunks.iter().map(|(_, place)| *place).collect();
+        let mut packs = BTreeMap::new();
+        {
+            let index = state.index();
+            for need in writer.records.iter().flat_map(|record| &record.needs) {
+                let Some(place) = index.usable_places(need).next() else {
+                    return Err(StoreError::MissingChunk { chunk: *need });
+                };
+                if !uncommitted.contains(place) {
+                    packs.entry((place.slot, place.pack, index.writer_id(place.slot))).or_insert(*need);
+                }
+            }
+        }
+        for ((slot, pack, id), chunk) in packs {
+            let path = self.pack_path(id, pack);
+            match fs::metadata(&path) {
+                Ok(_) => self.sync_log(state, slot, id)?,
+                Err(error) if is_gone(&error) => {
+                    state.index_mut().add_missing_pack(slot, pack);
+                    return Err(StoreError::MissingChunk { chunk });
+                }
+                Err(error) => return Err(StoreError::io(path, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What we read of another writer's log may still be in memory only.
+    fn sync_log(&self, state: &State, slot: Slot, id: Uuid) -> Result<(), StoreError> {
+        let mut tails = state.tails();
+        let Some(tail) = tails.get_mut(&slot).filter(|tail| tail.synced_len < tail.read_len) else { return Ok(()) };
+        let path = self.log_path(id);
+        match File::open(&path).and_then(|log| log.sync_data()) {
+            Ok(()) => tail.synced_len = tail.read_len,
+            // A file system that cannot sync a file opened for reading has its own rules for other hosts' writes.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS | libc::EBADF)) => {}
+            Err(error) => return Err(StoreError::io(path, error)),
+        }
+        Ok(())
+    }
+
+    fn roll_back(&self, state: &State, writer: &mut Writer) {
+        {
+            let mut index = state.index_mut();
+            for (entry, place) in &writer.chunks {
+                index.remove_chunk(&entry.name, place);
+            }
+        }
+        match &mut writer.own {
+            Some(own) if own.is_lost => {
+                let slot = own.slot;
+                writer.give_up();
+                state.open_packs().retain(|key, _| key.0 != slot);
+                {
+                    let mut index = state.index_mut();
+                    index.forget(slot);
+                    index.set_own(slot, false);
+                }
+                // From here on its log is one of the others'. The commit's own error is the one to report.
+                let _ = self.read_logs(state);
+            }
+            Some(own) => own.cut_packs(),
+            None => {}
+        }
+    }
+
+    // ---- reading
+
+    fn read_chunk(&self, state: &State, name: &Fingerprint, out: &mut [u8]) -> Result<(), StoreError> {
+        let places: Vec<(Place, Uuid)> = {
+            let index = state.index();
+            index.places(name).map(|place| (*place, index.writer_id(place.slot))).collect()
+        };
+        let mut damaged = None;
+        for (place, id) in places {
+            let path = self.pack_path(id, place.pack);
+            if state.index().is_damaged(&place) {
+                damaged.get_or_insert(path);
+                continue;
+            }
+            match self.read_place(state, &place, &path, name, out)? {
+                Content::Good => return Ok(()),
+                Content::Gone => state.index_mut().add_missing_pack(place.slot, place.pack),
+                Content::Damaged => {
+                    state.index_mut().add_damaged(place);
+                    damaged.get_or_insert(path);
+                }
+            }
+        }
+        Err(match damaged {
+            Some(pack) => StoreError::DamagedChunk { chunk: *name, pack },
+            None => StoreError::MissingChunk { chunk: *name },
+        })
+    }
+
+    fn read_place(
+        &self,
+        state: &State,
+        place: &Place,
+        path: &Path,
+        name: &Fingerprint,
+        out: &mut [u8],
+    ) -> Result<Content, StoreError> {
+        let open = state.open_packs().get(&(place.slot, place.pack)).cloned();
+        let file = match open {
+            Some(file) => file,
+            None => match File::open(path) {
+                Ok(file) => {
+                    let file = Arc::new(file);
+                    state.keep_open(place.slot, place.pack, Arc::clone(&file));
+                    file
+                }
+                Err(error) if is_gone(&error) => return Ok(Content::Gone),
+                Err(error) => return Err(StoreError::io(path, error)),
+            },
+        };
+        match read_stored(&file, place, name, out) {
+            Ok(true) => Ok(Content::Good),
+            Ok(false) => Ok(Content::Damaged),
+            Err(error) if is_gone(&error) => Ok(Content::Gone),
+            Err(error) => Err(StoreError::io(path, error)),
+        }
+    }
+
+    fn read_logs(&self, state: &State) -> Result<(), StoreError> {
+        let mut tails = state.tails();
+        let ids = match self.writer_ids() {
+            Ok(ids) => ids,
+            Err(error) => {
+                if matches!(error, StoreError::NotAStore { .. }) {
+                    let mut index = state.index_mut();
+                    std::mem::take(&mut *tails).into_keys().for_each(|slot| index.forget(slot));
+                }
+                return Err(error);
+            }
+        };
+        let mut read: BTreeSet<Slot> = BTreeSet::new();
+        let mut outcome = Ok(());
+        for id in ids {
+            let slot = {
+                let mut index = state.index_mut();
+                let slot = index.slot(id);
+                if index.is_own(slot) {
+                    continue;
+                }
+                slot
+            };
+            match self.read_tail(state, id, slot, tails.entry(slot).or_default()) {
+                Ok(true) => {
+                    read.insert(slot);
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    // What was read of it before stays valid.
+                    read.insert(slot);
+                    if outcome.is_ok() {
+                        outcome = Err(error);
+                    }
+                }
+            }
+        }
+        let mut gone: Vec<Slot> = tails.keys().copied().filter(|slot| !read.contains(slot)).collect();
+        tails.retain(|slot, _| read.contains(slot));
+        {
+            let mut index = state.index_mut();
+            gone.drain(..).for_each(|slot| index.forget(slot));
+        }
+        self.look_for_packs(state);
+        outcome
+    }
+
+    /// The writers there are, in the order of their ids; other names in the folder are not ours to judge.
+    pub(crate) fn writer_ids(&self) -> Result<Vec<Uuid>, StoreError> {
+        let dir = self.dir.join(WRITERS_DIR);
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if is_gone(&error) && self.dir.join(FORMAT_FILE).exists() => return Ok(Vec::new()),
+            Err(error) if is_gone(&error) => {
+                return Err(StoreError::NotAStore { dir: self.dir.clone(), why: "it was deleted".into() });
+            }
+            Err(error) => return Err(StoreError::io(dir, error)),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(|error| StoreError::io(&dir, error))?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            // Only the spelling that we write: two names of one id would be read as one writer.
+            ids.extend(Uuid::try_parse(name).ok().filter(|id| id.to_string() == name));
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Adds what is new in a log to the index. False: there is no log.
+    fn read_tail(&self, state: &State, id: Uuid, slot: Slot, tail: &mut Tail) -> Result<bool, StoreError> {
+        let path = self.log_path(id);
+        let failed = |error| StoreError::io(&path, error);
+        let log = match File::open(&path) {
+            Ok(log) => log,
+            Err(error) if is_gone(&error) => return Ok(false),
+            Err(error) => return Err(failed(error)),
+        };
+        let file_len = log.metadata().map_err(failed)?.len();
+        if file_len < tail.read_len {
+            // No owner takes back a frame, so this is another file: an older copy that somebody put back.
+            state.index_mut().forget(slot);
+            *tail = Tail::default();
+        }
+        if file_len == tail.file_len {
+            return Ok(true);
+        }
+        loop {
+            let found = frame::read(&log, tail.read_len, file_len).map_err(failed)?;
+            let mut index = state.index_mut();
+            let Found::Frame { body, end } = found else {
+                index.set_log(slot, matches!(found, Found::Damaged));
+                break;
+            };
+            match body {
+                Body::Header { version, .. } if version > FORMAT_VERSION => {
+                    return Err(StoreError::NewerFormat { path, found: version, known: FORMAT_VERSION });
+                }
+                Body::Header { writer, .. } if writer == id && tail.read_len == 0 => {}
+                Body::Commit { chunks, records } if tail.read_len > 0 => {
+                    for chunk in chunks {
+                        index.add_chunk(chunk.name, Place::new(slot, &chunk));
+                    }
+                    for record in records {
+                        index.add_record(slot, record);
+                    }
+                }
+                Body::Skipped if tail.read_len > 0 => {}
+                // A frame of another log, or in the wrong place.
+                _ => {
+                    index.set_log(slot, true);
+                    break;
+                }
+            }
+            tail.read_len = end;
+        }
+        tail.file_len = file_len;
+        Ok(true)
+    }
+
+    fn look_for_packs(&self, state: &State) {
+        let packs: Vec<(Slot, u32, Uuid)> = {
+            let index = state.index();
+            index.packs().map(|(slot, pack)| (slot, pack, index.writer_id(slot))).collect()
+        };
+        let is_missing = |&(_, pack, id): &(Slot, u32, Uuid)| {
+            fs::metadata(self.pack_path(id, pack)).is_err_and(|error| is_gone(&error))
+        };
+        let missing: BTreeSet<(Slot, u32)> = packs.into_iter().filter(is_missing).map(|(slot, pack, _)| (slot, pack)).collect();
+        state.open_packs().retain(|key, _| !missing.contains(key));
+        state.index_mut().set_missing_packs(missing);
+    }
+}
+
+enum Content {
+    Good,
+    Gone,
+    Damaged,
+}
+
+/// Reads one copy of a chunk; false if it is not the content of this name.
+pub(crate) fn read_stored(file: &File, place: &Place, name: &Fingerprint, out: &mut [u8]) -> io::Result<bool> {
+    if place.codec() == pack::Codec::Raw && place.stored_len as usize == out.len() {
+        // Straight into its place: no copy.
+        return Ok(frame::read_exact(file, out, place.offset)? && Fingerprint::of(out) == *name);
+    }
+    let mut stored = vec![0; place.stored_len as usize];
+    Ok(frame::read_exact(file, &mut stored, place.offset)? && pack::decode(place.codec(), &stored, out, name))
+}
+
+/// Makes an absent or empty folder a store. What an interrupted start left behind counts as empty.
+fn create_if_empty(dir: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::io(dir, error);
+    if dir.join(FORMAT_FILE).exists() {
+        return Ok(());
+    }
+    match fs::create_dir_all(dir) {
+        Err(error) if !dir.is_dir() => {
+            let is_file = matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory);
+            let why = "its path leads to a file".to_owned();
+            return Err(if is_file { StoreError::NotAStore { dir: dir.to_owned(), why } } else { failed(error) });
+        }
+        _ => {}
+    }
+    let temporary = format!(".{FORMAT_FILE}.");
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let name = name.to_string_lossy();
+        if name != IGNORE_FILE && name != WRITERS_DIR && name != FORMAT_FILE && !name.starts_with(&temporary) {
+            let why = format!("it has no {FORMAT_FILE} and holds other files, such as {name}");
+            return Err(StoreError::NotAStore { dir: dir.to_owned(), why });
+        }
+    }
+    let ignore = dir.join(IGNORE_FILE);
+    match OpenOptions::new().write(true).create_new(true).open(&ignore) {
+        Ok(mut file) => file.write_all(b"*\n").map_err(|error| StoreError::io(&ignore, error))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(StoreError::io(&ignore, error)),
+    }
+    let writers = dir.join(WRITERS_DIR);
+    match fs::create_dir(&writers) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(StoreError::io(&writers, error)),
+        _ => {}
+    }
+    // The version appears under its name only when it is complete; several processes may do this at once.
+    let format = Format { format: FORMAT_NAME.into(), version: FORMAT_VERSION };
+    let path = dir.join(format!("{temporary}{}", Uuid::new_v4()));
+    let write = || {
+        let mut file = File::create_new(&path)?;
+        serde_json::to_writer(&mut file, &format)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&path, dir.join(FORMAT_FILE))
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&path);
+        StoreError::io(dir.join(FORMAT_FILE), error)
+    })?;
+    sync_dir(dir)
+}
+
+fn check_format(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(FORMAT_FILE);
+    let not_a_store = |why: String| StoreError::NotAStore { dir: dir.to_owned(), why };
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if is_gone(&error) && !dir.exists() => return Err(not_a_store("the folder does not exist".into())),
+        Err(error) if is_gone(&error) => return Err(not_a_store(format!("it has no {FORMAT_FILE}"))),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(not_a_store("its path leads to a file".into()));
+        }
+        Err(error) => return Err(StoreError::io(path, error)),
+    };
+    let format: Format = serde_json::from_slice(&text)
+        .map_err(|_| not_a_store(format!("its {FORMAT_FILE} is damaged; it should read {{\"format\":\"{FORMAT_NAME}\",\"version\":{FORMAT_VERSION}}}")))?;
+    if format.format != FORMAT_NAME {
+        return Err(not_a_store(format!("its {FORMAT_FILE} names the format {:?}", format.format)));
+    }
+    if format.version > FORMAT_VERSION {
+        return Err(StoreError::NewerFormat { path, found: format.version, known: FORMAT_VERSION });
+    }
+    Ok(())
+}
