@@ -1,1 +1,23 @@
-//! placeholder
+//! Kernel face: the analysis, the plan, the store and the object walker as Python sees them.
+//!
+//! Every function here decodes, calls one core function and encodes; errors become Python's in one place per crate.
+
+mod files;
+mod plan;
+mod store;
+mod walk;
+
+use pyo3::prelude::*;
+
+/// The native module of the `nbrewind` package.
+#[pymodule]
+fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add_function(wrap_pyfunction!(walk::walk, m)?)?;
+    m.add_function(wrap_pyfunction!(walk::walk_namespace, m)?)?;
+    m.add_function(wrap_pyfunction!(plan::choose, m)?)?;
+    m.add_function(wrap_pyfunction!(plan::slice, m)?)?;
+    store::register(m)?;
+    m.add_function(wrap_pyfunction!(files::file_digest, m)?)?;
+    Ok(())
+}

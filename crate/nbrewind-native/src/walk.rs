@@ -1,0 +1,439 @@
+//! The object walker: canonical content fingerprints of live Python objects.
+//!
+//! One pass over an object feeds a blake3 hasher with tagged, length-prefixed parts, so that two different objects
+//! cannot give the same bytes by concatenation. Scalars and exact builtin containers are read here; everything else
+//! is described by the `facts` callable, which returns a `Fact` (`nbrewind/fingerprint.py`).
+//!
+//! Invariants:
+//! * The fingerprint does not depend on the process, the hash seed, or on whether equal immutable objects are one
+//!   object. It does depend on which mutable objects are shared, through back references in order of first visit.
+//! * What no fact covers makes the whole walk opaque: an opaque value has no fingerprint.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyRecursionError;
+use pyo3::prelude::*;
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
+};
+
+/// Deeper nesting than this is opaque rather than a crash of the stack.
+const MAX_DEPTH: u32 = 1200;
+
+/// What a walk finds besides the fingerprint.
+#[derive(Default)]
+struct Findings {
+    opaque: BTreeSet<String>,
+    refs: BTreeSet<String>,
+    idents: BTreeSet<String>,
+    marks: BTreeSet<String>,
+    handles: BTreeSet<String>,
+    files: BTreeMap<String, String>,
+    components: Vec<(String, String)>,
+    /// Address, length, and the holder that copies on write (0: a plain array).
+    buffers: Vec<(usize, usize, usize)>,
+    n_bytes: u64,
+}
+
+struct Walker<'py> {
+    py: Python<'py>,
+    facts: Bound<'py, PyAny>,
+    paths: Option<Bound<'py, PyAny>>,
+    /// Mutable objects by address, numbered in order of first visit.
+    memo: HashMap<usize, u32>,
+    /// Mutable objects seen anywhere in this walk, sets included.
+    ids: BTreeSet<usize>,
+    /// Objects that facts made for us: kept alive, so that no address is used twice.
+    keep: Vec<Bound<'py, PyAny>>,
+    labels: Vec<String>,
+    found: Findings,
+    depth: u32,
+}
+
+fn put_len(hasher: &mut blake3::Hasher, tag: u8, len: usize) {
+    let mut head = [tag; 9];
+    head[1..].copy_from_slice(&(len as u64).to_le_bytes());
+    hasher.update(&head);
+}
+
+fn put_bytes(hasher: &mut blake3::Hasher, tag: u8, bytes: &[u8]) {
+    put_len(hasher, tag, bytes.len());
+    hasher.update(bytes);
+}
+
+fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<std::borrow::Cow<'a, [u8]>> {
+    match text.to_str() {
+        Ok(s) => Ok(std::borrow::Cow::Borrowed(s.as_bytes())),
+        // Lone surrogates have no UTF-8; "surrogatepass" keeps them apart.
+        Err(_) => {
+            let bytes = text.call_method1("encode", ("utf-8", "surrogatepass"))?;
+            Ok(std::borrow::Cow::Owned(bytes.cast::<PyBytes>()?.as_bytes().to_vec()))
+        }
+    }
+}
+
+impl<'py> Walker<'py> {
+    fn new(facts: Bound<'py, PyAny>, paths: Option<Bound<'py, PyAny>>) -> Self {
+        Self {
+            py: facts.py(),
+            facts,
+            paths,
+            memo: HashMap::new(),
+            ids: BTreeSet::new(),
+            keep: Vec::new(),
+            labels: Vec::new(),
+            found: Findings::default(),
+            depth: 0,
+        }
+    }
+
+    /// True when the object was seen before in this walk; then only a back reference is fed.
+    fn seen(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> bool {
+        let address = obj.as_ptr() as usize;
+        self.ids.insert(address);
+        if let Some(index) = self.memo.get(&address) {
+            put_len(hasher, b'R', *index as usize);
+            return true;
+        }
+        self.memo.insert(address, self.memo.len() as u32);
+        false
+    }
+
+    fn feed(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+        if self.depth >= MAX_DEPTH {
+            self.found.opaque.insert(format!("nested more than {MAX_DEPTH} levels deep"));
+            return Ok(());
+        }
+        self.depth += 1;
+        let done = self.feed_inner(hasher, obj);
+        self.depth -= 1;
+        done
+    }
+
+    fn feed_inner(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+        if obj.is_none() {
+            hasher.update(b"N");
+        } else if let Ok(text) = obj.cast_exact::<PyString>() {
+            self.feed_text(hasher, text)?;
+        } else if let Ok(flag) = obj.cast_exact::<PyBool>() {
+            hasher.update(if flag.is_true() { b"T" } else { b"F" });
+        } else if let Ok(number) = obj.cast_exact::<PyInt>() {
+            match number.extract::<i64>() {
+                Ok(value) => {
+                    hasher.update(b"i");
+                    hasher.update(&value.to_le_bytes());
+                }
+                Err(_) => {
+                    let n_bits: usize = number.call_method0("bit_length")?.extract()?;
+                    let options = PyDict::new(self.py);
+                    options.set_item("signed", true)?;
+                    let bytes = number.call_method("to_bytes", (n_bits / 8 + 1, "little"), Some(&options))?;
+                    put_bytes(hasher, b'I', bytes.cast::<PyBytes>()?.as_bytes());
+                }
+            }
+        } else if let Ok(number) = obj.cast_exact::<PyFloat>() {
+            hasher.update(b"f");
+            hasher.update(&number.value().to_bits().to_le_bytes());
+        } else if let Ok(number) = obj.cast_exact::<PyComplex>() {
+            hasher.update(b"c");
+            hasher.update(&number.real().to_bits().to_le_bytes());
+            hasher.update(&number.imag().to_bits().to_le_bytes());
+        } else if let Ok(bytes) = obj.cast_exact::<PyBytes>() {
+            self.found.n_bytes += bytes.as_bytes().len() as u64;
+            put_bytes(hasher, b'b', bytes.as_bytes());
+        } else if let Ok(tuple) = obj.cast_exact::<PyTuple>() {
+            put_len(hasher, b't', tuple.len());
+            for item in tuple.iter() {
+                self.feed(hasher, &item)?;
+            }
+        } else if let Ok(list) = obj.cast_exact::<PyList>() {
+            if !self.seen(hasher, obj) {
+                put_len(hasher, b'l', list.len());
+                for item in list.iter() {
+                    self.feed(hasher, &item)?;
+                }
+            }
+        } else if let Ok(dict) = obj.cast_exact::<PyDict>() {
+            if !self.seen(hasher, obj) {
+                put_len(hasher, b'd', dict.len());
+                for (key, value) in dict.iter() {
+                    self.feed(hasher, &key)?;
+                    self.feed(hasher, &value)?;
+                }
+            }
+        } else if let Ok(set) = obj.cast_exact::<PySet>() {
+            if !self.seen(hasher, obj) {
+                let items: Vec<_> = set.iter().collect();
+                self.feed_unordered(hasher, b's', &items)?;
+            }
+        } else if let Ok(set) = obj.cast_exact::<PyFrozenSet>() {
+            let items: Vec<_> = set.iter().collect();
+            self.feed_unordered(hasher, b'z', &items)?;
+        } else if let Ok(bytes) = obj.cast_exact::<PyByteArray>() {
+            if !self.seen(hasher, obj) {
+                let copy = bytes.to_vec();
+                self.found.n_bytes += copy.len() as u64;
+                put_bytes(hasher, b'B', &copy);
+            }
+        } else {
+            self.feed_fact(hasher, obj)?;
+        }
+        Ok(())
+    }
+
+    fn feed_text(&mut self, hasher: &mut blake3::Hasher, text: &Bound<'py, PyString>) -> PyResult<()> {
+        let bytes = utf8(text)?;
+        if let Some(paths) = &self.paths
+            && !bytes.is_empty()
+            && bytes.len() < 1024
+            && std::str::from_utf8(&bytes).is_ok_and(|path| !path.contains(['\n', '\0']) && std::fs::metadata(path).is_ok())
+        {
+            let fact = paths.call1((text,))?;
+            if !fact.is_none() {
+                return self.feed_described(hasher, text.as_any(), &fact);
+            }
+        }
+        self.found.n_bytes += bytes.len() as u64;
+        put_bytes(hasher, b'u', &bytes);
+        Ok(())
+    }
+
+    /// Sets: every element by itself, sorted by digest, so that the order of iteration does not matter.
+    fn feed_unordered(&mut self, hasher: &mut blake3::Hasher, tag: u8, items: &[Bound<'py, PyAny>]) -> PyResult<()> {
+        let mut digests = Vec::with_capacity(items.len());
+        for item in items {
+            let memo = std::mem::take(&mut self.memo);
+            let mut inner = blake3::Hasher::new();
+            let done = self.feed(&mut inner, item);
+            self.memo = memo;
+            done?;
+            digests.push(*inner.finalize().as_bytes());
+        }
+        digests.sort_unstable();
+        put_len(hasher, tag, digests.len());
+        for digest in &digests {
+            hasher.update(digest);
+        }
+        Ok(())
+    }
+
+    fn feed_fact(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+        if let Some(index) = self.memo.get(&(obj.as_ptr() as usize)) {
+            put_len(hasher, b'R', *index as usize);
+            return Ok(());
+        }
+        let fact = match self.facts.call1((obj,)) {
+            Ok(fact) => fact,
+            Err(error) if error.is_instance_of::<PyRecursionError>(self.py) => {
+                self.found.opaque.insert("nested too deep for Python's stack".to_owned());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.feed_described(hasher, obj, &fact)
+    }
+
+    fn feed_described(
+        &mut self,
+        hasher: &mut blake3::Hasher,
+        obj: &Bound<'py, PyAny>,
+        fact: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        self.keep.push(fact.clone());
+        let py = self.py;
+        let opaque = fact.getattr(pyo3::intern!(py, "opaque"))?;
+        if !opaque.is_none() {
+            self.found.opaque.insert(opaque.extract()?);
+        }
+        if fact.getattr(pyo3::intern!(py, "mutable"))?.is_truthy()? && self.seen(hasher, obj) {
+            return Ok(());
+        }
+        let handle = fact.getattr(pyo3::intern!(py, "handle"))?;
+        if !handle.is_none() {
+            self.found.handles.insert(handle.extract()?);
+        }
+        for name in fact.getattr(pyo3::intern!(py, "refs"))?.try_iter()? {
+            self.found.refs.insert(name?.extract()?);
+        }
+        for name in fact.getattr(pyo3::intern!(py, "idents"))?.try_iter()? {
+            self.found.idents.insert(name?.extract()?);
+        }
+        for mark in fact.getattr(pyo3::intern!(py, "marks"))?.try_iter()? {
+            self.found.marks.insert(mark?.extract()?);
+        }
+        let files = fact.getattr(pyo3::intern!(py, "files"))?;
+        if !files.is_none() {
+            self.found.files.extend(files.extract::<BTreeMap<String, String>>()?);
+        }
+        for buffer in fact.getattr(pyo3::intern!(py, "buffers"))?.try_iter()? {
+            self.found.buffers.push(buffer?.extract()?);
+        }
+
+        let label = fact.getattr(pyo3::intern!(py, "label"))?;
+        let tag: String = fact.getattr(pyo3::intern!(py, "tag"))?.extract()?;
+        if label.is_none() {
+            put_bytes(hasher, b'x', tag.as_bytes());
+            return self.feed_body(hasher, fact);
+        }
+        self.labels.push(label.extract()?);
+        let mut inner = blake3::Hasher::new();
+        let done = self.feed_body(&mut inner, fact);
+        let digest = inner.finalize();
+        self.found.components.push((self.labels.join(" -> "), digest.to_hex().to_string()));
+        self.labels.pop();
+        done?;
+        put_bytes(hasher, b'y', tag.as_bytes());
+        hasher.update(digest.as_bytes());
+        Ok(())
+    }
+
+    fn feed_body(&mut self, hasher: &mut blake3::Hasher, fact: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = self.py;
+        let data = fact.getattr(pyo3::intern!(py, "data"))?;
+        if !data.is_none() {
+            let buffer = PyBuffer::<u8>::get(&data)?;
+            // SAFETY: the buffer is C-contiguous bytes (checked by the type and below) and stays exported while it is
+            // read; the GIL is held, so no Python code changes it meanwhile.
+            if buffer.is_c_contiguous() {
+                let bytes = unsafe { std::slice::from_raw_parts(buffer.buf_ptr() as *const u8, buffer.len_bytes()) };
+                self.found.n_bytes += bytes.len() as u64;
+                put_bytes(hasher, b'm', bytes);
+            } else {
+                let bytes = buffer.to_vec(py)?;
+                self.found.n_bytes += bytes.len() as u64;
+                put_bytes(hasher, b'm', &bytes);
+            }
+            // A contiguous copy must not outlive its hashing, though the fact itself is kept.
+            fact.setattr(pyo3::intern!(py, "data"), py.None())?;
+        }
+        let parts = fact.getattr(pyo3::intern!(py, "parts"))?;
+        let parts: Vec<Bound<'py, PyAny>> = parts.try_iter()?.collect::<PyResult<_>>()?;
+        if fact.getattr(pyo3::intern!(py, "unordered"))?.is_truthy()? {
+            self.feed_unordered(hasher, b'o', &parts)
+        } else {
+            put_len(hasher, b'p', parts.len());
+            for part in &parts {
+                self.feed(hasher, part)?;
+            }
+            Ok(())
+        }
+    }
+
+    fn finish(self, hasher: &blake3::Hasher) -> PyResult<(Bound<'py, PyDict>, BTreeSet<usize>)> {
+        let result = PyDict::new(self.py);
+        if self.found.opaque.is_empty() {
+            result.set_item("fp", hasher.finalize().to_hex().to_string())?;
+        } else {
+            result.set_item("fp", self.py.None())?;
+        }
+        result.set_item("opaque", self.found.opaque.into_iter().collect::<Vec<_>>())?;
+        result.set_item("refs", self.found.refs.into_iter().collect::<Vec<_>>())?;
+        result.set_item("idents", self.found.idents.into_iter().collect::<Vec<_>>())?;
+        result.set_item("marks", self.found.marks.into_iter().collect::<Vec<_>>())?;
+        result.set_item("handles", self.found.handles.into_iter().collect::<Vec<_>>())?;
+        result.set_item("files", self.found.files)?;
+        result.set_item("components", self.found.components)?;
+        result.set_item("buffers", self.found.buffers)?;
+        result.set_item("n_bytes", self.found.n_bytes)?;
+        Ok((result, self.ids))
+    }
+}
+
+/// Walk one object. Returns a dict: `fp` (64 hex digits, or None when opaque) and what was found on the way.
+#[pyfunction]
+#[pyo3(signature = (obj, facts, paths=None))]
+pub fn walk<'py>(
+    obj: Bound<'py, PyAny>,
+    facts: Bound<'py, PyAny>,
+    paths: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let mut walker = Walker::new(facts, paths);
+    let mut hasher = blake3::Hasher::new();
+    walker.feed(&mut hasher, &obj)?;
+    Ok(walker.finish(&hasher)?.0)
+}
+
+/// The smallest index in the same set.
+fn root(parents: &mut [usize], mut index: usize) -> usize {
+    while parents[index] != index {
+        parents[index] = parents[parents[index]];
+        index = parents[index];
+    }
+    index
+}
+
+fn join(parents: &mut [usize], a: usize, b: usize) {
+    let (a, b) = (root(parents, a), root(parents, b));
+    parents[a.max(b)] = a.min(b);
+}
+
+/// Walk every value of a namespace and group the names that share mutable objects or memory.
+///
+/// Returns `(walks, groups, mixed)`: one walk per value, in order; the co-variables as lists of positions; and the
+/// positions whose memory is shared between several holders that copy on write and a plain array, which no pickle keeps.
+#[pyfunction]
+#[allow(clippy::type_complexity)] // three lists, named in the docstring
+pub fn walk_namespace<'py>(
+    values: Vec<Bound<'py, PyAny>>,
+    facts: Bound<'py, PyAny>,
+) -> PyResult<(Vec<Bound<'py, PyDict>>, Vec<Vec<usize>>, Vec<usize>)> {
+    let mut walks = Vec::with_capacity(values.len());
+    let mut parents: Vec<usize> = (0..values.len()).collect();
+    let mut first_owner: HashMap<usize, usize> = HashMap::new();
+    let mut spans: Vec<(usize, usize, usize, usize)> = Vec::new();
+    // What facts made is kept until the last walk has ended: an address that was used twice would join strangers.
+    let mut kept = Vec::new();
+    for (position, value) in values.iter().enumerate() {
+        let mut walker = Walker::new(facts.clone(), None);
+        let mut hasher = blake3::Hasher::new();
+        walker.feed(&mut hasher, value)?;
+        for (start, len, holder) in &walker.found.buffers {
+            if *len > 0 {
+                spans.push((*start, start + len, *holder, position));
+            }
+        }
+        kept.append(&mut walker.keep);
+        let (result, ids) = walker.finish(&hasher)?;
+        for id in ids {
+            match first_owner.get(&id) {
+                Some(owner) => join(&mut parents, *owner, position),
+                None => {
+                    first_owner.insert(id, position);
+                }
+            }
+        }
+        walks.push(result);
+    }
+    drop(kept);
+
+    spans.sort_unstable();
+    let mut holders: BTreeMap<usize, BTreeSet<(usize, usize)>> = BTreeMap::new();
+    for (index, span) in spans.iter().enumerate() {
+        for other in spans[index + 1..].iter().take_while(|other| other.0 < span.1) {
+            if span.2 != 0 && other.2 != 0 {
+                continue;
+            }
+            join(&mut parents, span.3, other.3);
+            let shared = holders.entry(root(&mut parents, span.3)).or_default();
+            for side in [span, other] {
+                if side.2 != 0 {
+                    shared.insert((side.2, side.3));
+                }
+            }
+        }
+    }
+    let mut mixed = BTreeSet::new();
+    for shared in holders.into_values() {
+        let distinct: BTreeSet<usize> = shared.iter().map(|(holder, _)| *holder).collect();
+        if distinct.len() > 1 {
+            mixed.extend(shared.into_iter().map(|(_, position)| position));
+        }
+    }
+
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for position in 0..values.len() {
+        groups.entry(root(&mut parents, position)).or_default().push(position);
+    }
+    Ok((walks, groups.into_values().collect(), mixed.into_iter().collect()))
+}

@@ -1,0 +1,209 @@
+"""Facts for arrays and tables: numpy, pandas, pyarrow, polars. Content, not memory layout, decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbrewind.fingerprint.walker import Context, Fact, register
+
+
+def _flat_bytes(array: Any) -> Any:
+    """The array's items as one flat buffer of bytes, copied only when the memory is not contiguous."""
+    import numpy as np
+
+    if array.flags.f_contiguous and not array.flags.c_contiguous:
+        array = array.T
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def owner_of(array: Any) -> Any:
+    """The array at the end of the chain of bases that holds the memory (the array itself when it owns it)."""
+    import numpy as np
+
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _span(array: Any) -> tuple[int, int]:
+    import numpy as np
+
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return low, high - low
+
+
+def dtype_key(dtype: Any) -> str:
+    """A dtype as text; structured dtypes with their field names."""
+    return repr(dtype.descr) if dtype.names else f"{dtype.str}{dtype.metadata or ''}"
+
+
+@register("numpy:ndarray")
+def _ndarray_fact(array: Any, ctx: Context) -> Fact:
+    import numpy as np
+
+    start, n_bytes = _span(array)
+    buffers = ((start, n_bytes, 0),)
+    flags = ("writeable" if array.flags.writeable else "read-only", "F" if np.isfortran(array) else "C")
+    head = (type(array), dtype_key(array.dtype), array.shape, flags)
+    extra = getattr(array, "__dict__", None)
+    if array.dtype.hasobject:
+        return Fact("array of objects", (*head, extra, tuple(array.ravel(order="K").tolist())), mutable=True, buffers=buffers)
+    owner = owner_of(array)
+    if owner is not array and type(array) is np.ndarray and type(owner) is np.ndarray and not owner.dtype.hasobject:
+        # A view: which part of which memory it is, so that two views of one array are not two equal copies.
+        offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        return Fact("view", (*head, array.strides, offset, owner), mutable=True, buffers=buffers)
+    mask = (array.mask, array.fill_value) if isinstance(array, np.ma.MaskedArray) else None
+    data = _flat_bytes(np.asarray(array))
+    return Fact("array", (*head, extra if mask is None else None, mask), mutable=True, buffers=buffers, data=data)
+
+
+@register("numpy:generic")
+def _scalar_fact(obj: Any, ctx: Context) -> Fact:
+    if obj.dtype.hasobject:
+        return Fact("numpy scalar", (dtype_key(obj.dtype), obj.item()))
+    return Fact("numpy scalar", (dtype_key(obj.dtype), obj.tobytes()))
+
+
+@register("numpy:dtype")
+def _dtype_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("dtype", (dtype_key(obj),))
+
+
+@register("numpy:ufunc")
+def _ufunc_fact(obj: Any, ctx: Context) -> Fact:
+    import numpy as np
+
+    if getattr(np, obj.__name__, None) is obj:
+        return Fact("ufunc", (obj.__name__, np.__version__))
+    return Fact("opaque", opaque=f"ufunc {obj.__name__} is not numpy's own")
+
+
+def _column_fact(values: Any, holder: int) -> Fact:
+    """One column of a frame, or one pandas array: its dtype and items."""
+    import numpy as np
+
+    if isinstance(values, np.ndarray):
+        if values.dtype.hasobject:
+            return Fact("column of objects", (values.shape, tuple(values.ravel().tolist())))
+        start, n_bytes = _span(values)
+        return Fact(
+            "column",
+            (dtype_key(values.dtype), values.shape),
+            data=_flat_bytes(values),
+            buffers=((start, n_bytes, holder),) if holder else (),
+        )
+    arrow = getattr(values, "_pa_array", None)
+    if arrow is not None:
+        return Fact("arrow column", (str(values.dtype), arrow))
+    return Fact("extension column", (str(values.dtype), type(values), *values.__reduce__()[1:]))
+
+
+@register("pandas:Index", "pandas.core.indexes.base:Index")
+def _index_fact(index: Any, ctx: Context) -> Fact:
+    import pandas as pd
+
+    head = (type(index).__name__, tuple(index.names), str(index.dtype))
+    if isinstance(index, pd.RangeIndex):
+        return Fact("index", (*head, index.start, index.stop, index.step))
+    if isinstance(index, pd.MultiIndex):
+        codes = tuple(_column_fact(code, 0) for code in index.codes)
+        return Fact("index", (*head, tuple(index.levels), codes))
+    freq = getattr(index, "freqstr", None)
+    return Fact("index", (*head, freq, _column_fact(index._values, 0)))
+
+
+@register("pandas:DataFrame", "pandas.core.frame:DataFrame")
+def _frame_fact(frame: Any, ctx: Context) -> Fact:
+    holder = id(frame)
+    columns = tuple(_column_fact(frame.iloc[:, i]._values, holder) for i in range(frame.shape[1]))
+    extra = {name: getattr(frame, name, None) for name in frame._metadata} if frame._metadata else None
+    parts = (type(frame), frame.columns, frame.index, frame.attrs, frame.flags.allows_duplicate_labels, extra, columns)
+    return Fact("frame", parts, mutable=True)
+
+
+@register("pandas:Series", "pandas.core.series:Series")
+def _series_fact(series: Any, ctx: Context) -> Fact:
+    parts = (
+        type(series),
+        series.name,
+        series.index,
+        series.attrs,
+        series.flags.allows_duplicate_labels,
+        _column_fact(series._values, id(series)),
+    )
+    return Fact("series", parts, mutable=True)
+
+
+@register("pandas.core.arrays.base:ExtensionArray", "pandas.api.extensions:ExtensionArray")
+def _extension_array_fact(values: Any, ctx: Context) -> Fact:
+    fact = _column_fact(values, 0)
+    fact.mutable = True
+    return fact
+
+
+@register("pandas.core.dtypes.base:ExtensionDtype", "pandas.core.dtypes.dtypes:PandasExtensionDtype")
+def _extension_dtype_fact(dtype: Any, ctx: Context) -> Fact:
+    fact = _fallback(dtype, ctx)
+    fact.mutable = False
+    return fact
+
+
+def _fallback(obj: Any, ctx: Context) -> Fact:
+    from nbrewind.fingerprint.objects import _reduce_fact
+
+    return _reduce_fact(obj, ctx)
+
+
+@register("pandas._libs.missing:NAType", "pandas._libs.tslibs.nattype:NaTType", "pandas.api.typing:NAType", "pandas.api.typing:NaTType")  # fmt: skip
+def _missing_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("missing", (type(obj).__name__,))
+
+
+def _ipc_bytes(table: Any) -> Any:
+    """A table or array in Arrow's stream format: slices and chunks are folded, so that only content counts."""
+    import numpy as np
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    table = table.combine_chunks()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return np.frombuffer(sink.getvalue(), dtype=np.uint8)
+
+
+@register("pyarrow.lib:Table", "pyarrow.lib:RecordBatch")
+def _table_fact(table: Any, ctx: Context) -> Fact:
+    import pyarrow as pa
+
+    if isinstance(table, pa.RecordBatch):
+        table = pa.Table.from_batches([table])
+    return Fact("arrow table", (), data=_ipc_bytes(table))
+
+
+@register("pyarrow.lib:ChunkedArray", "pyarrow.lib:Array")
+def _arrow_array_fact(array: Any, ctx: Context) -> Fact:
+    import pyarrow as pa
+
+    chunked = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    return Fact("arrow array", (str(array.type),), data=_ipc_bytes(pa.table({"a": chunked})))
+
+
+@register("pyarrow.lib:Buffer")
+def _buffer_fact(buffer: Any, ctx: Context) -> Fact:
+    return Fact("arrow buffer", (buffer.to_pybytes(),))
+
+
+@register("pyarrow.lib:DataType", "pyarrow.lib:Schema", "pyarrow.lib:Field")
+def _arrow_type_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("arrow type", (type(obj).__name__, str(obj), _metadata(obj)))
+
+
+def _metadata(obj: Any) -> Any:
+    found = getattr(obj, "metadata", None)
+    return tuple(sorted(found.items())) if found else None
+
+
+@register("polars.dataframe.frame:DataFrame", "polars.series.series:Series")
+def _polars_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("polars", (type(obj).__name__, getattr(obj, "name", None), obj.to_arrow()), mutable=True)

@@ -1,0 +1,97 @@
+"""Which modules are libraries, and the versions that stand for their content."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import sys
+import sysconfig
+from typing import Any
+
+_LIBRARY_ROOTS = tuple(
+    sorted(
+        {
+            os.path.realpath(path) + os.sep
+            for key, path in sysconfig.get_paths().items()
+            if key in {"stdlib", "platstdlib", "purelib", "platlib"}
+        }
+        | {os.path.realpath(os.path.dirname(os.__file__)) + os.sep}
+    )
+)
+_OWN_ROOT = os.path.realpath(os.path.dirname(os.path.dirname(__file__))) + os.sep
+_library_modules: dict[str, bool] = {}
+_versions: dict[str, str] = {}
+
+
+def is_library_file(path: str) -> bool:
+    """True for files whose content a package version, or Python's own, stands for."""
+    real = os.path.realpath(path)
+    return real.startswith(_LIBRARY_ROOTS) or real.startswith(_OWN_ROOT) or "site-packages" in real or "dist-packages" in real
+
+
+def is_library_module(name: str | None) -> bool:
+    """True when the module is part of Python or of an installed package; False for the user's own modules."""
+    if not name or name in {"__main__", "__mp_main__"}:
+        return False
+    known = _library_modules.get(name)
+    if known is not None:
+        return known
+    module = sys.modules.get(name)
+    if module is None:
+        return False
+    path = getattr(module, "__file__", None)
+    if path is None:
+        spec = getattr(module, "__spec__", None)
+        origin = getattr(spec, "origin", None)
+        is_library = name in sys.builtin_module_names or origin in {"built-in", "frozen"}
+        if not is_library and getattr(spec, "submodule_search_locations", None):
+            is_library = all(is_library_file(place) for place in spec.submodule_search_locations)  # type: ignore[union-attr]
+        if not is_library and "." in name:
+            is_library = is_library_module(name.partition(".")[0])
+    else:
+        is_library = is_library_file(path)
+    _library_modules[name] = is_library
+    return is_library
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())
+
+
+def module_version(name: str) -> str:
+    """The version that stands for a library module's content."""
+    top = name.partition(".")[0]
+    version = _versions.get(top)
+    if version is None:
+        if top in sys.stdlib_module_names:
+            version = f"python {sys.version_info.major}.{sys.version_info.minor}"
+        else:
+            version = getattr(sys.modules.get(top), "__version__", None)
+            if not isinstance(version, str):
+                names = _distributions().get(top, [])
+                version = "+".join(importlib.metadata.version(dist) for dist in sorted(set(names))) or "unknown"
+        _versions[top] = version
+    return version
+
+
+def _resolves(module_name: str | None, qualname: str, obj: Any) -> bool:
+    """True when importing `module_name` and following `qualname` gives this very object."""
+    target: Any = sys.modules.get(module_name or "")
+    if target is None:
+        return False
+    for part in qualname.split("."):
+        target = getattr(target, part, None)
+        if target is None:
+            return False
+    return target is obj
+
+
+def is_importable(obj: Any) -> bool:
+    """True for functions and classes that any process can import by name from a library."""
+    module = getattr(obj, "__module__", None)
+    qualname = getattr(obj, "__qualname__", "<none>")
+    return is_library_module(module) and _resolves(module, qualname, obj)
+
+

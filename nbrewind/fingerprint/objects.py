@@ -1,0 +1,376 @@
+"""Facts for Python's own objects: functions, classes, modules, handles, and whatever pickle can describe."""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import enum
+import functools
+import pathlib
+import re
+import types
+from dataclasses import dataclass
+from typing import Any
+
+from nbrewind.fingerprint.library import is_importable, is_library_module, module_version
+from nbrewind.fingerprint.walker import Context, Fact, register
+
+
+def _import_fact(module: str, qualname: str) -> Fact:
+    return Fact("import", (module, qualname, module_version(module)))
+
+
+_GLOBAL_OPS = frozenset(
+    {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_CLASSDEREF"}
+)
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+# Builtins through which code can reach names that no bytecode shows.
+_DYNAMIC = frozenset({"exec", "eval", "globals", "__import__", "compile"})
+_CLOCKS = frozenset({"time", "random", "uuid", "secrets"})
+# Attributes through which a function learns the working directory.
+_PLACES = frozenset({"getcwd", "cwd", "abspath", "resolve", "absolute", "realpath", "__file__"})
+
+
+@dataclass(frozen=True)
+class CodeNames:
+    """What a code object and the code inside it name: globals in order of name, identifiers in strings."""
+
+    global_names: tuple[str, ...]
+    stored: frozenset[str]
+    idents: frozenset[str]
+    attributes: frozenset[str]
+
+
+_code_names: dict[int, tuple[types.CodeType, CodeNames]] = {}
+
+
+def code_names(code: types.CodeType) -> CodeNames:
+    """The global names that the code reads or binds, nested functions included (read with `dis`, so per Python version)."""
+    known = _code_names.get(id(code))
+    if known is not None:
+        return known[1]
+    names: set[str] = set()
+    stored: set[str] = set()
+    idents: set[str] = set()
+    attributes: set[str] = set(code.co_names)
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _GLOBAL_OPS:
+            names.add(instruction.argval)
+            if instruction.opname in {"STORE_GLOBAL", "DELETE_GLOBAL"}:
+                stored.add(instruction.argval)
+    pending: list[Any] = list(code.co_consts)
+    while pending:
+        const = pending.pop()
+        if isinstance(const, types.CodeType):
+            inner = code_names(const)
+            names.update(inner.global_names)
+            stored |= inner.stored
+            idents |= inner.idents
+            attributes |= inner.attributes
+        elif isinstance(const, str):
+            idents.update(_IDENTIFIER.findall(const))
+        elif isinstance(const, tuple | frozenset):
+            pending.extend(const)
+    found = CodeNames(tuple(sorted(names)), frozenset(stored), frozenset(idents), frozenset(attributes))
+    _code_names[id(code)] = (code, found)
+    return found
+
+
+@register("builtins:code")
+def _code_fact(code: types.CodeType, ctx: Context) -> Fact:
+    return Fact(
+        "code",
+        (
+            code.co_code,
+            code.co_exceptiontable,
+            (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags),
+            code.co_names,
+            code.co_varnames,
+            code.co_freevars,
+            code.co_cellvars,
+            code.co_name,
+            code.co_consts,
+        ),
+    )
+
+
+class _Absent:
+    """Stands for a global that is not there."""
+
+
+def _module_marks(module: str | None, is_own: bool) -> list[str]:
+    """The mark by which a cell's inputs learn that an edited `helpers.py` concerns them."""
+    if is_own or not module or module == "__main__" or is_library_module(module):
+        return []
+    return [f"module: {module}"]
+
+
+@register("builtins:function")
+def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
+    if is_importable(func):
+        return _import_fact(func.__module__, func.__qualname__)
+    names = code_names(func.__code__)
+    # A function of the notebook finds its globals in the live namespace when it is called; any other function carries
+    # its module's globals with it.
+    late_bound = func.__globals__ is ctx.namespace and not ctx.follow_globals
+    scope = func.__globals__
+    marks = _module_marks(func.__module__, late_bound or ctx.follow_globals)
+    if names.attributes & _PLACES:
+        marks.append("reads: cwd")
+    opaque = None
+    followed: list[Any] = []
+    for name in names.global_names:
+        if name not in scope and name in _DYNAMIC:
+            if ctx.follow_globals:
+                opaque = f"{func.__qualname__} calls {name}()"
+            marks.append(f"unknown: {func.__qualname__} calls {name}()")
+        if late_bound:
+            continue
+        value = scope.get(name, _Absent)
+        if value is _Absent and hasattr(builtins, name):
+            continue
+        if isinstance(value, types.ModuleType) and value.__name__ in _CLOCKS:
+            marks.append(f"nondeterministic: {func.__qualname__} uses {value.__name__}")
+        followed.append((name, None if value is _Absent else (value,)))
+    doc = func.__doc__
+    parts = (
+        func.__code__,
+        func.__name__,
+        func.__qualname__,
+        doc,
+        func.__defaults__,
+        tuple(sorted(func.__kwdefaults__.items())) if func.__kwdefaults__ else None,
+        func.__closure__,
+        tuple(sorted(func.__dict__.items(), key=lambda item: item[0])),
+        tuple(followed),
+    )
+    label = func.__name__ if ctx.follow_globals else None
+    if late_bound:
+        return Fact(
+            "function", parts, mutable=True, label=label, refs=names.global_names, idents=names.idents, marks=marks
+        )
+    return Fact("function", parts, mutable=True, label=label, idents=names.idents, marks=marks, opaque=opaque)
+
+
+@register("builtins:cell")
+def _cell_fact(cell: types.CellType, ctx: Context) -> Fact:
+    try:
+        return Fact("cell", (cell.cell_contents,), mutable=True)
+    except ValueError:
+        return Fact("empty cell", mutable=True)
+
+
+@register("builtins:method")
+def _method_fact(method: types.MethodType, ctx: Context) -> Fact:
+    return Fact("method", (method.__func__, method.__self__))
+
+
+@register("builtins:builtin_function_or_method")
+def _builtin_fact(func: types.BuiltinFunctionType, ctx: Context) -> Fact:
+    owner = func.__self__
+    if owner is None or isinstance(owner, types.ModuleType):
+        module = func.__module__ or getattr(owner, "__name__", "builtins")
+        if is_library_module(module) or module == "builtins":
+            return _import_fact(module, func.__qualname__)
+        return Fact("opaque", opaque=f"compiled function {module}.{func.__qualname__} has no version")
+    return Fact("bound builtin", (func.__name__, owner))
+
+
+@register(
+    "builtins:method_descriptor",
+    "builtins:wrapper_descriptor",
+    "builtins:getset_descriptor",
+    "builtins:member_descriptor",
+    "builtins:classmethod_descriptor",
+)
+def _descriptor_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("descriptor", (obj.__objclass__.__module__, obj.__objclass__.__qualname__, obj.__name__))
+
+
+@register("builtins:method-wrapper")
+def _method_wrapper_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("method wrapper", (obj.__name__, obj.__self__))
+
+
+@register("builtins:staticmethod", "builtins:classmethod")
+def _wrapped_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact(type(obj).__name__, (obj.__func__,))
+
+
+@register("builtins:property")
+def _property_fact(obj: property, ctx: Context) -> Fact:
+    return Fact("property", (obj.fget, obj.fset, obj.fdel, obj.__doc__))
+
+
+@register("functools:cached_property")
+def _cached_property_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("cached_property", (obj.func, obj.attrname))
+
+
+@register("functools:_lru_cache_wrapper")
+def _lru_cache_fact(obj: Any, ctx: Context) -> Fact:
+    if is_importable(obj):
+        return _import_fact(obj.__module__, obj.__qualname__)
+    # What is in the cache shows in cache_info(); it is not content that can be stored.
+    return Fact(
+        "lru_cache", (obj.__wrapped__, tuple(sorted(obj.cache_parameters().items())), tuple(obj.cache_info())), mutable=True
+    )
+
+
+@register("functools:partial")
+def _partial_fact(obj: functools.partial[Any], ctx: Context) -> Fact:
+    return Fact("partial", (type(obj), obj.func, obj.args, obj.keywords, vars(obj)), mutable=True)
+
+
+@register("builtins:module")
+def _module_fact(module: types.ModuleType, ctx: Context) -> Fact:
+    name = module.__name__
+    if is_library_module(name):
+        return Fact("module", (name, module_version(name)))
+    return Fact(
+        "user module",
+        (
+            name,
+            tuple(
+                (key, value)
+                for key, value in sorted(vars(module).items())
+                if not (key.startswith("__") and key.endswith("__")) or key == "__version__"
+            ),
+        ),
+        mutable=True,
+        label=name,
+        marks=_module_marks(name, ctx.follow_globals),
+    )
+
+
+# Py_TPFLAGS_HEAPTYPE: classes made at run time, which no version stands for.
+_HEAP_TYPE = 1 << 9
+
+_CLASS_NOISE = frozenset(
+    {"__dict__", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__", "_abc_impl", "__orig_bases__"}
+)
+
+
+@register("builtins:type")
+def _class_fact(cls: type, ctx: Context) -> Fact:
+    if (cls.__module__ == "builtins" and not cls.__flags__ & _HEAP_TYPE) or is_importable(cls):
+        return _import_fact(cls.__module__, cls.__qualname__)
+    if is_library_module(cls.__module__):
+        # Made at run time inside a library (namedtuple fields, dynamic subclasses): its dictionary says what it is.
+        pass
+    body = tuple((key, value) for key, value in sorted(vars(cls).items()) if key not in _CLASS_NOISE)
+    label = cls.__name__ if ctx.follow_globals else None
+    marks = _module_marks(cls.__module__, ctx.follow_globals)
+    parts = (cls.__name__, cls.__qualname__, type(cls), cls.__bases__, body)
+    return Fact("class", parts, mutable=True, label=label, marks=marks)
+
+
+@register("enum:Enum")
+def _enum_fact(obj: enum.Enum, ctx: Context) -> Fact:
+    return Fact("enum member", (type(obj), obj.name))
+
+
+@register("enum:EnumType", "enum:EnumMeta")
+def _enum_class_fact(cls: Any, ctx: Context) -> Fact:
+    if is_importable(cls):
+        return _import_fact(cls.__module__, cls.__qualname__)
+    members = tuple((name, member.value) for name, member in cls.__members__.items())
+    generated = {"_member_map_", "_member_names_", "_value2member_map_", "_unhashable_values_", "_hashable_values_"}
+    body = tuple(
+        (key, value)
+        for key, value in sorted(vars(cls).items())
+        if key not in _CLASS_NOISE and key not in generated and key not in cls.__members__ and isinstance(
+            value, types.FunctionType | property | classmethod | staticmethod
+        )
+    )
+    return Fact("enum class", (cls.__name__, cls.__qualname__, cls.__bases__, members, body), mutable=True)
+
+
+# Plain values.
+
+
+@register("builtins:ellipsis", "builtins:NotImplementedType", "builtins:range", "builtins:slice")
+def _plain_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact(type(obj).__name__, (repr(obj),) if not isinstance(obj, slice) else (obj.start, obj.stop, obj.step))
+
+
+@register("builtins:mappingproxy")
+def _mappingproxy_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("mappingproxy", (tuple(obj.items()),))
+
+
+@register("re:Pattern")
+def _pattern_fact(obj: re.Pattern[Any], ctx: Context) -> Fact:
+    return Fact("pattern", (obj.pattern, obj.flags))
+
+
+@register("builtins:memoryview")
+def _memoryview_fact(obj: memoryview, ctx: Context) -> Fact:
+    return Fact("memoryview", (obj.format, obj.shape, obj.readonly, obj.tobytes(), obj.obj), mutable=True)
+
+
+@register("pathlib:PurePath")
+def _purepath_fact(obj: pathlib.PurePath, ctx: Context) -> Fact:
+    if ctx.follow_globals:
+        found = ctx.path_fact(str(obj))
+        if found is not None:
+            return found
+    return Fact("path", (type(obj).__name__, str(obj)))
+
+
+@register(
+    "datetime:date", "datetime:time", "datetime:timedelta", "datetime:tzinfo", "decimal:Decimal", "fractions:Fraction",
+    "uuid:UUID", "zoneinfo:ZoneInfo",
+)  # fmt: skip
+def _immutable_fact(obj: Any, ctx: Context) -> Fact:
+    fact = _reduce_fact(obj, ctx)
+    fact.mutable = False
+    return fact
+
+
+@register(
+    "builtins:generator", "builtins:coroutine", "builtins:async_generator", "builtins:frame", "builtins:traceback",
+    "_io:_IOBase", "_thread:lock", "_thread:RLock", "threading:Thread", "threading:Event", "threading:Condition",
+    "queue:Queue", "socket:socket", "sqlite3:Connection", "sqlite3:Cursor", "subprocess:Popen", "mmap:mmap",
+    "weakref:ReferenceType", "builtins:weakref", "contextvars:ContextVar", "asyncio.events:AbstractEventLoop",
+    "concurrent.futures._base:Future",
+)  # fmt: skip
+def _opaque_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("opaque", opaque=f"{type(obj).__name__} has no content to compare", mutable=True)
+
+
+@register("concurrent.futures._base:Executor", "distributed.client:Client", "distributed.deploy.cluster:Cluster")
+def _handle_fact(obj: Any, ctx: Context) -> Fact:
+    # A compute engine is not content: another address changes nothing (rule 9).
+    name = f"{type(obj).__module__}.{type(obj).__qualname__}"
+    return Fact("handle", (name,), mutable=True, handle=name)
+
+
+def _slots_of(obj: Any) -> tuple[tuple[str, Any], ...]:
+    found = []
+    for base in type(obj).__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in {"__dict__", "__weakref__"} and hasattr(obj, name):
+                found.append((name, getattr(obj, name)))
+    return tuple(found)
+
+
+@register("*")
+def _reduce_fact(obj: Any, ctx: Context) -> Fact:
+    """Whatever pickle would keep of the object; for the user's own classes also what their reduction leaves out."""
+    kind = type(obj)
+    reduced = obj.__reduce_ex__(4)
+    if isinstance(reduced, str):
+        module = getattr(obj, "__module__", None) or kind.__module__
+        if is_library_module(module):
+            return _import_fact(module, reduced)
+        return Fact("opaque", opaque=f"{reduced} is known only by its name", mutable=True)
+    func, args, *rest = reduced
+    state = rest[0] if rest else None
+    items = tuple(rest[1]) if len(rest) > 1 and rest[1] is not None else ()
+    pairs = tuple(tuple(pair) for pair in rest[2]) if len(rest) > 2 and rest[2] is not None else ()
+    dropped: tuple[Any, ...] = ()
+    if not is_importable(kind):
+        dropped = (getattr(obj, "__dict__", None), _slots_of(obj))
+    return Fact("object", (func, args, state, items, pairs, dropped), mutable=True)

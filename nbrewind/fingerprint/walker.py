@@ -1,0 +1,192 @@
+"""The walker as Python sees it: `Fact`, `Walk`, `Context` and the registry of handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbrewind import _native
+from nbrewind.fingerprint.files import path_fact_parts
+
+
+class Fact:
+    """What one object is, for the walker.
+
+    `parts` are walked in order (`unordered`: sorted by digest). `mutable` objects are numbered, so that sharing
+    counts; `label` gives the object a digest of its own, for explanations. `data` is a flat buffer of bytes.
+    `buffers` are (address, bytes, holder) of memory that other names may share; holder 0 is a plain array, any other
+    number an owner that copies on write.
+    """
+
+    __slots__ = (
+        "buffers",
+        "data",
+        "files",
+        "handle",
+        "idents",
+        "label",
+        "marks",
+        "mutable",
+        "opaque",
+        "parts",
+        "refs",
+        "tag",
+        "unordered",
+    )
+
+    def __init__(
+        self,
+        tag: str,
+        parts: Sequence[Any] = (),
+        *,
+        mutable: bool = False,
+        label: str | None = None,
+        refs: Iterable[str] = (),
+        idents: Iterable[str] = (),
+        marks: Iterable[str] = (),
+        files: dict[str, str] | None = None,
+        buffers: Iterable[tuple[int, int, int]] = (),
+        data: Any = None,
+        opaque: str | None = None,
+        handle: str | None = None,
+        unordered: bool = False,
+    ) -> None:
+        self.tag = tag
+        self.parts = parts
+        self.mutable = mutable
+        self.label = label
+        self.refs = refs
+        self.idents = idents
+        self.marks = marks
+        self.files = files
+        self.buffers = buffers
+        self.data = data
+        self.opaque = opaque
+        self.handle = handle
+        self.unordered = unordered
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What one walk found. `fp` is 64 hex digits, or None when something on the way was opaque."""
+
+    fp: str | None
+    opaque: list[str] = field(default_factory=list)
+    refs: set[str] = field(default_factory=set)
+    idents: set[str] = field(default_factory=set)
+    marks: set[str] = field(default_factory=set)
+    handles: set[str] = field(default_factory=set)
+    files: dict[str, str] = field(default_factory=dict)
+    components: list[tuple[str, str]] = field(default_factory=list)
+    buffers: list[tuple[int, int, int]] = field(default_factory=list)
+    n_bytes: int = 0
+
+    @classmethod
+    def from_native(cls, found: dict[str, Any]) -> Walk:
+        """The walker's dict as a record."""
+        return cls(
+            fp=found["fp"],
+            opaque=found["opaque"],
+            refs=set(found["refs"]),
+            idents=set(found["idents"]),
+            marks=set(found["marks"]),
+            handles=set(found["handles"]),
+            files=found["files"],
+            components=found["components"],
+            buffers=found["buffers"],
+            n_bytes=found["n_bytes"],
+        )
+
+
+# The handler of everything that no registered type covers.
+_FALLBACK = "*"
+
+Handler = Callable[[Any, "Context"], Fact]
+_handlers: dict[str, Handler] = {}
+_by_type: dict[type, Handler | None] = {}
+
+
+def register(*names: str) -> Callable[[Handler], Handler]:
+    """Give facts for the types named `module:qualname`, which need not be imported; subclasses inherit."""
+
+    def add(handler: Handler) -> Handler:
+        for name in names:
+            _handlers[name] = handler
+        _by_type.clear()
+        return handler
+
+    return add
+
+
+def _handler_for(kind: type) -> Handler | None:
+    try:
+        return _by_type[kind]
+    except KeyError:
+        pass
+    found = None
+    for base in kind.__mro__:
+        found = _handlers.get(f"{base.__module__}:{base.__qualname__}")
+        if found is not None:
+            break
+    _by_type[kind] = found
+    return found
+
+
+class Context:
+    """One way of walking: which namespace is the notebook's, whether globals are followed, and what the caller knows."""
+
+    def __init__(
+        self,
+        *,
+        namespace: dict[str, Any] | None = None,
+        follow_globals: bool = False,
+        context: dict[str, Any] | None = None,
+    ) -> None:
+        self.namespace = namespace
+        self.follow_globals = follow_globals
+        self.context = context or {}
+
+    def facts(self, obj: Any) -> Fact:
+        """The fact for one object that the walker does not read by itself."""
+        if type(obj) is Fact:
+            return obj
+        handler = _handler_for(type(obj))
+        try:
+            if handler is not None:
+                return handler(obj, self)
+            return _handlers[_FALLBACK](obj, self)
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - foreign __reduce__ and __getstate__ may raise anything
+            kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
+            return Fact("opaque", opaque=f"{kind} cannot be fingerprinted ({type(error).__name__})", mutable=True)
+
+    def path_fact(self, path: str) -> Fact | None:
+        """Task mode: the content behind a path that exists."""
+        found = path_fact_parts(path)
+        if found is None:
+            return None
+        name, digest, opaque = found
+        return Fact("file", (name, digest), label=f"file:{name}", files={path: digest}, opaque=opaque)
+
+    def walk(self, obj: Any) -> Walk:
+        """Walk one object."""
+        paths = self.path_fact if self.follow_globals else None
+        return Walk.from_native(_native.walk(obj, self.facts, paths))
+
+    def walk_namespace(self, values: list[Any]) -> tuple[list[Walk], list[list[int]], set[int]]:
+        """Walk many values; also the groups of positions that share objects, and those that no pickle can keep."""
+        walks, groups, mixed = _native.walk_namespace(values, self.facts)
+        return [Walk.from_native(found) for found in walks], groups, set(mixed)
+
+
+def walk(
+    obj: Any,
+    *,
+    follow_globals: bool = False,
+    namespace: dict[str, Any] | None = None,
+    context: dict[str, Any] | None = None,
+) -> Walk:
+    """Walk one object; see the module's two modes."""
+    return Context(namespace=namespace, follow_globals=follow_globals, context=context).walk(obj)
