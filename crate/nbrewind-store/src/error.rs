@@ -53,7 +53,9 @@ pub enum StoreError {
         pack: PathBuf,
     },
     /// Execute again: the bytes are not in this store, or its pack was deleted.
-    #[error("Chunk {chunk} is not in this store (never recorded here, or its pack was deleted). Run the cells that made it again.")]
+    #[error(
+        "Chunk {chunk} is not in this store (never recorded here, or its pack was deleted). Run the cells that made it again."
+    )]
     MissingChunk {
         /// The content that was asked for.
         chunk: Fingerprint,

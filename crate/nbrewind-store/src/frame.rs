@@ -51,8 +51,14 @@ pub(crate) struct RecordEntry {
 /// What a frame says.
 #[derive(Debug)]
 pub(crate) enum Body {
-    Header { version: u32, writer: Uuid },
-    Commit { chunks: Vec<ChunkEntry>, records: Vec<RecordEntry> },
+    Header {
+        version: u32,
+        writer: Uuid,
+    },
+    Commit {
+        chunks: Vec<ChunkEntry>,
+        records: Vec<RecordEntry>,
+    },
     Skipped,
 }
 
@@ -130,7 +136,11 @@ pub(crate) fn read(file: &File, offset: u64, file_len: u64) -> io::Result<Found>
     }
     let Some(payload_len) = check_head(offset, &frame) else {
         // After a power loss a file can be longer than what reached the disk; the rest reads as zeros.
-        return Ok(if is_zero(file, offset, file_len)? { Found::Tail } else { Found::Damaged });
+        return Ok(if is_zero(file, offset, file_len)? {
+            Found::Tail
+        } else {
+            Found::Damaged
+        });
     };
     let frame_len = (HEAD_BYTES + SUM_BYTES) as u64 + u64::from(payload_len);
     if frame_len > rest {
@@ -141,21 +151,24 @@ pub(crate) fn read(file: &File, offset: u64, file_len: u64) -> io::Result<Found>
         return Ok(Found::Tail);
     }
     Ok(match open(offset, &frame) {
-        Some(body) => Found::Frame { body, end: offset + frame_len },
+        Some(body) => Found::Frame {
+            body,
+            end: offset + frame_len,
+        },
         None => Found::Damaged,
     })
 }
 
 /// The next frame in these bytes of a log, which start at `base`: for telling what lies behind damage.
 pub(crate) fn find(bytes: &[u8], base: u64) -> Option<(Body, u64)> {
-    (0..bytes.len().saturating_sub(HEAD_BYTES + SUM_BYTES)).filter(|&start| bytes[start..].starts_with(&MAGIC)).find_map(
-        |start| {
+    (0..bytes.len().saturating_sub(HEAD_BYTES + SUM_BYTES))
+        .filter(|&start| bytes[start..].starts_with(&MAGIC))
+        .find_map(|start| {
             let offset = base + start as u64;
             let payload_len = check_head(offset, &bytes[start..start + HEAD_BYTES])?;
             let end = start.checked_add(HEAD_BYTES + SUM_BYTES + payload_len as usize)?;
             Some((open(offset, bytes.get(start..end)?)?, base + end as u64))
-        },
-    )
+        })
 }
 
 fn head_check(offset: u64, magic_and_length: &[u8]) -> [u8; 4] {
@@ -164,7 +177,11 @@ fn head_check(offset: u64, magic_and_length: &[u8]) -> [u8; 4] {
 }
 
 fn checksum(offset: u64, bytes: &[u8]) -> [u8; SUM_BYTES] {
-    *blake3::Hasher::new().update(&offset.to_le_bytes()).update(bytes).finalize().as_bytes()
+    *blake3::Hasher::new()
+        .update(&offset.to_le_bytes())
+        .update(bytes)
+        .finalize()
+        .as_bytes()
 }
 
 fn check_head(offset: u64, head: &[u8]) -> Option<u32> {
@@ -185,13 +202,23 @@ impl Body {
         let mut fields = Fields(payload);
         match fields.u8()? {
             // Later versions may append to the header; what this one knows stays where it is.
-            TYPE_HEADER => Some(Self::Header { version: fields.u32()?, writer: Uuid::from_bytes(fields.array()?) }),
+            TYPE_HEADER => Some(Self::Header {
+                version: fields.u32()?,
+                writer: Uuid::from_bytes(fields.array()?),
+            }),
             TYPE_COMMIT => {
                 let n_chunks = fields.count(CHUNK_ENTRY_BYTES)?;
-                let chunks = (0..n_chunks).map(|_| fields.chunk()).collect::<Option<_>>()?;
+                let chunks = (0..n_chunks)
+                    .map(|_| fields.chunk())
+                    .collect::<Option<_>>()?;
                 let n_records = fields.count(1)?;
-                let records = (0..n_records).map(|_| fields.record()).collect::<Option<_>>()?;
-                fields.0.is_empty().then_some(Self::Commit { chunks, records })
+                let records = (0..n_records)
+                    .map(|_| fields.record())
+                    .collect::<Option<_>>()?;
+                fields
+                    .0
+                    .is_empty()
+                    .then_some(Self::Commit { chunks, records })
             }
             TYPE_SKIPPABLE.. => Some(Self::Skipped),
             _ => None,
@@ -256,8 +283,17 @@ impl<'a> Fields<'a> {
         let (seq, time_ns) = (self.u64()?, self.u64()?);
         let (kind, key) = (self.text()?, self.text()?);
         let n_needs = self.count(32)?;
-        let needs = (0..n_needs).map(|_| self.fingerprint()).collect::<Option<_>>()?;
-        Some(RecordEntry { kind, key, time_ns, seq, needs, payload: self.text()? })
+        let needs = (0..n_needs)
+            .map(|_| self.fingerprint())
+            .collect::<Option<_>>()?;
+        Some(RecordEntry {
+            kind,
+            key,
+            time_ns,
+            seq,
+            needs,
+            payload: self.text()?,
+        })
     }
 }
 
@@ -273,7 +309,9 @@ pub(crate) fn read_exact(file: &File, buffer: &mut [u8], offset: u64) -> io::Res
 fn is_zero(file: &File, mut offset: u64, end: u64) -> io::Result<bool> {
     let mut buffer = vec![0; 64 << 10];
     while offset < end {
-        let n_bytes = buffer.len().min(usize::try_from(end - offset).unwrap_or(usize::MAX));
+        let n_bytes = buffer
+            .len()
+            .min(usize::try_from(end - offset).unwrap_or(usize::MAX));
         if !read_exact(file, &mut buffer[..n_bytes], offset)? {
             return Ok(true);
         }
@@ -291,7 +329,14 @@ mod tests {
 
     fn sample() -> (Vec<ChunkEntry>, Vec<RecordEntry>) {
         let name = Fingerprint::of(b"chunk");
-        let chunks = vec![ChunkEntry { name, pack: 3, offset: 1 << 33, stored_len: 5, raw_len: 9, codec: Codec::Zstd }];
+        let chunks = vec![ChunkEntry {
+            name,
+            pack: 3,
+            offset: 1 << 33,
+            stored_len: 5,
+            raw_len: 9,
+            codec: Codec::Zstd,
+        }];
         let records = vec![RecordEntry {
             kind: "run".into(),
             key: "clé".into(),
@@ -307,7 +352,13 @@ mod tests {
     fn a_commit_comes_back_as_it_was() {
         let (chunks, records) = sample();
         let frame = seal(77, &commit_payload(&chunks, &records).unwrap()).unwrap();
-        let Some(Body::Commit { chunks: c, records: r }) = open(77, &frame) else { panic!("no commit") };
+        let Some(Body::Commit {
+            chunks: c,
+            records: r,
+        }) = open(77, &frame)
+        else {
+            panic!("no commit")
+        };
         assert_eq!((c, r), (chunks, records));
     }
 
@@ -319,7 +370,9 @@ mod tests {
         let mut log = vec![0; 100];
         log.extend(&frame);
         assert!(find(&log, 0).is_none());
-        assert!(matches!(find(&frame, 77), Some((Body::Commit { .. }, end)) if end == 77 + frame.len() as u64));
+        assert!(
+            matches!(find(&frame, 77), Some((Body::Commit { .. }, end)) if end == 77 + frame.len() as u64)
+        );
     }
 
     #[test]

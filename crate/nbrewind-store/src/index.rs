@@ -116,7 +116,12 @@ impl Index {
 
     pub(crate) fn slot(&mut self, id: Uuid) -> Slot {
         *self.slots.entry(id).or_insert_with(|| {
-            self.writers.push(WriterEntry { id, is_own: false, has_log: false, is_damaged: false });
+            self.writers.push(WriterEntry {
+                id,
+                is_own: false,
+                has_log: false,
+                is_damaged: false,
+            });
             Slot::try_from(self.writers.len() - 1).unwrap_or(Slot::MAX)
         })
     }
@@ -150,7 +155,9 @@ impl Index {
             if place.slot != slot {
                 return true;
             }
-            let Some(next) = pop_copy(copies, name) else { return false };
+            let Some(next) = pop_copy(copies, name) else {
+                return false;
+            };
             *place = next;
             true
         });
@@ -205,11 +212,20 @@ impl Index {
     }
 
     /// Every place of a chunk, usable or not.
-    pub(crate) fn places<'a>(&'a self, name: &Fingerprint) -> impl Iterator<Item = &'a Place> + use<'a> {
-        self.chunks.get(name).into_iter().chain(self.copies.get(name).into_iter().flatten())
+    pub(crate) fn places<'a>(
+        &'a self,
+        name: &Fingerprint,
+    ) -> impl Iterator<Item = &'a Place> + use<'a> {
+        self.chunks
+            .get(name)
+            .into_iter()
+            .chain(self.copies.get(name).into_iter().flatten())
     }
 
-    pub(crate) fn usable_places<'a>(&'a self, name: &Fingerprint) -> impl Iterator<Item = &'a Place> + use<'a> {
+    pub(crate) fn usable_places<'a>(
+        &'a self,
+        name: &Fingerprint,
+    ) -> impl Iterator<Item = &'a Place> + use<'a> {
         self.places(name).filter(|place| self.is_usable(place))
     }
 
@@ -252,7 +268,12 @@ impl Index {
             payload: record.payload.into(),
         };
         let writers = &self.writers;
-        let records = self.records.entry(record.kind).or_default().entry(record.key).or_default();
+        let records = self
+            .records
+            .entry(record.kind)
+            .or_default()
+            .entry(record.key)
+            .or_default();
         let age = |stored: &Stored| (stored.time_ns, writers[stored.slot as usize].id, stored.seq);
         let position = records.partition_point(|other| age(other) <= age(&stored));
         records.insert(position, stored);
@@ -276,31 +297,50 @@ impl Index {
     }
 
     pub(crate) fn records(&self, kind: &str, key: Option<&str>) -> Vec<Record> {
-        let Some(keys) = self.records.get(kind) else { return Vec::new() };
+        let Some(keys) = self.records.get(kind) else {
+            return Vec::new();
+        };
         if let Some(key) = key {
             let stored = keys.get(key).into_iter().flatten();
-            return stored.filter(|stored| self.is_listed(stored)).map(|stored| self.record(kind, key, stored)).collect();
+            return stored
+                .filter(|stored| self.is_listed(stored))
+                .map(|stored| self.record(kind, key, stored))
+                .collect();
         }
-        let mut found: Vec<(&String, &Stored)> =
-            keys.iter().flat_map(|(key, records)| records.iter().map(move |stored| (key, stored))).collect();
+        let mut found: Vec<(&String, &Stored)> = keys
+            .iter()
+            .flat_map(|(key, records)| records.iter().map(move |stored| (key, stored)))
+            .collect();
         found.retain(|(_, stored)| self.is_listed(stored));
         found.sort_by_key(|(_, stored)| (stored.time_ns, self.writer_id(stored.slot), stored.seq));
-        found.into_iter().map(|(key, stored)| self.record(kind, key, stored)).collect()
+        found
+            .into_iter()
+            .map(|(key, stored)| self.record(kind, key, stored))
+            .collect()
     }
 
     /// Kinds with their number of listed records.
     pub(crate) fn kinds(&self) -> BTreeMap<String, u64> {
         let listed = |keys: &BTreeMap<String, Vec<Stored>>| {
-            keys.values().flatten().filter(|stored| self.is_listed(stored)).count() as u64
+            keys.values()
+                .flatten()
+                .filter(|stored| self.is_listed(stored))
+                .count() as u64
         };
-        self.records.iter().map(|(kind, keys)| (kind.clone(), listed(keys))).filter(|(_, n)| *n > 0).collect()
+        self.records
+            .iter()
+            .map(|(kind, keys)| (kind.clone(), listed(keys)))
+            .filter(|(_, n)| *n > 0)
+            .collect()
     }
 
     /// Kind, key and needs of every record, listed or not.
     pub(crate) fn all_needs(&self) -> impl Iterator<Item = (&str, &str, &[Fingerprint])> {
         self.records.iter().flat_map(|(kind, keys)| {
             keys.iter().flat_map(move |(key, records)| {
-                records.iter().map(move |stored| (kind.as_str(), key.as_str(), &*stored.needs))
+                records
+                    .iter()
+                    .map(move |stored| (kind.as_str(), key.as_str(), &*stored.needs))
             })
         })
     }
@@ -309,17 +349,23 @@ impl Index {
         let mut stats = Stats {
             n_records: self.kinds(),
             n_writers: self.writers.iter().filter(|writer| writer.has_log).count() as u64,
-            n_damaged_logs: self.writers.iter().filter(|writer| writer.is_damaged).count() as u64,
+            n_damaged_logs: self
+                .writers
+                .iter()
+                .filter(|writer| writer.is_damaged)
+                .count() as u64,
             ..Stats::default()
         };
-        self.chunks.keys().for_each(|name| match self.usable_places(name).next() {
-            Some(place) => {
-                stats.n_chunks += 1;
-                stats.raw_bytes += u64::from(place.raw_len);
-                stats.stored_bytes += u64::from(place.stored_len);
-            }
-            None => stats.n_missing_chunks += 1,
-        });
+        self.chunks
+            .keys()
+            .for_each(|name| match self.usable_places(name).next() {
+                Some(place) => {
+                    stats.n_chunks += 1;
+                    stats.raw_bytes += u64::from(place.raw_len);
+                    stats.stored_bytes += u64::from(place.stored_len);
+                }
+                None => stats.n_missing_chunks += 1,
+            });
         stats
     }
 }

@@ -48,10 +48,12 @@ pub(crate) fn encode(raw: &[u8]) -> (Codec, Cow<'_, [u8]>) {
 /// Fills `out` (exactly the raw length) from the stored bytes and says whether they are the content of this name.
 pub(crate) fn decode(codec: Codec, stored: &[u8], out: &mut [u8], name: &Fingerprint) -> bool {
     let filled = match codec {
-        Codec::Raw => stored.len() == out.len() && {
-            out.copy_from_slice(stored);
-            true
-        },
+        Codec::Raw => {
+            stored.len() == out.len() && {
+                out.copy_from_slice(stored);
+                true
+            }
+        }
         Codec::Zstd => zstd::bulk::decompress_to_buffer(stored, out).is_ok_and(|n| n == out.len()),
     };
     filled && Fingerprint::of(out) == *name
@@ -65,8 +67,11 @@ fn compress(raw: &[u8]) -> Option<Vec<u8>> {
 
 fn probe(raw: &[u8]) -> bool {
     let last = raw.len() - SAMPLE_BYTES;
-    let sample: Vec<u8> =
-        [0, last / 2, last].iter().flat_map(|&start| &raw[start..start + SAMPLE_BYTES]).copied().collect();
+    let sample: Vec<u8> = [0, last / 2, last]
+        .iter()
+        .flat_map(|&start| &raw[start..start + SAMPLE_BYTES])
+        .copied()
+        .collect();
     compress(&sample).is_some()
 }
 
@@ -128,6 +133,11 @@ mod tests {
                 assert_eq!(out, raw);
             }
         }
-        assert!(!decode(Codec::Raw, &raw[1..], &mut out, &Fingerprint::of(&raw)));
+        assert!(!decode(
+            Codec::Raw,
+            &raw[1..],
+            &mut out,
+            &Fingerprint::of(&raw)
+        ));
     }
 }

@@ -27,8 +27,9 @@ pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync) ->
     let mut results: Vec<(usize, R)> = Vec::with_capacity(n_items);
     thread::scope(|scope| {
         // Where no thread can be started (a process limit), this one does all of the work.
-        let helpers: Vec<_> =
-            (1..n_threads).filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let helpers: Vec<_> = (1..n_threads)
+            .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
         results.extend(work());
         for helper in helpers {
             match helper.join() {

@@ -65,7 +65,9 @@ impl TaskRecord {
     /// Every chunk it depends on, each once: what to pass as `needs`.
     #[must_use]
     pub fn needs(&self) -> Vec<Fingerprint> {
-        self.value.as_ref().map_or_else(Vec::new, |value| distinct(&value.head, &value.buffers))
+        self.value
+            .as_ref()
+            .map_or_else(Vec::new, |value| distinct(&value.head, &value.buffers))
     }
 }
 
@@ -101,6 +103,8 @@ pub enum TaskStatus {
 
 fn distinct(head: &[Fingerprint], buffers: &[BufferRef]) -> Vec<Fingerprint> {
     let mut seen = std::collections::BTreeSet::new();
-    let all = head.iter().chain(buffers.iter().flat_map(|buffer| &buffer.chunks));
+    let all = head
+        .iter()
+        .chain(buffers.iter().flat_map(|buffer| &buffer.chunks));
     all.filter(|chunk| seen.insert(**chunk)).copied().collect()
 }

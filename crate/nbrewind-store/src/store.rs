@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -107,7 +109,9 @@ impl State {
     }
 
     fn open_packs(&self) -> MutexGuard<'_, BTreeMap<(Slot, u32), Arc<File>>> {
-        self.open_packs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open_packs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep_open(&self, slot: Slot, pack: u32, file: Arc<File>) {
@@ -134,7 +138,12 @@ impl Store {
             create_if_empty(&dir)?;
         }
         check_format(&dir)?;
-        let store = Self { dir, mode, pack_limit, first: State::new() };
+        let store = Self {
+            dir,
+            mode,
+            pack_limit,
+            first: State::new(),
+        };
         store.read_logs(&store.first)?;
         let _ = store.first.loaded.set(());
         Ok(store)
@@ -155,7 +164,11 @@ impl Store {
     /// The UUID under which this process writes; none before its first `put` of new content or `commit`.
     #[must_use]
     pub fn writer_id(&self) -> Option<String> {
-        self.state().writer().own.as_ref().map(|own| own.id.to_string())
+        self.state()
+            .writer()
+            .own
+            .as_ref()
+            .map(|own| own.id.to_string())
     }
 
     /// Stores bytes as chunks of 1 MiB (the last may be shorter) and returns their names; no bytes, no chunks.
@@ -173,10 +186,13 @@ impl Store {
             let new: Vec<(Fingerprint, &[u8])> = {
                 let index = state.index();
                 let pairs = batch_names.iter().copied().zip(slices);
-                pairs.filter(|(name, _)| !index.is_known(name) && seen.insert(*name)).collect()
+                pairs
+                    .filter(|(name, _)| !index.is_known(name) && seen.insert(*name))
+                    .collect()
             };
             if !new.is_empty() {
-                let encoded = parallel::map(new, |(name, raw)| (name, raw.len(), pack::encode(raw)));
+                let encoded =
+                    parallel::map(new, |(name, raw)| (name, raw.len(), pack::encode(raw)));
                 let mut writer = state.writer();
                 for (name, raw_len, (codec, stored)) in encoded {
                     // Another thread may have been faster.
@@ -214,7 +230,9 @@ impl Store {
             parts.push((chunk, part));
             rest = behind;
         }
-        parallel::map(parts, |(chunk, part)| self.read_chunk(state, chunk, part)).into_iter().collect::<Result<(), _>>()?;
+        parallel::map(parts, |(chunk, part)| self.read_chunk(state, chunk, part))
+            .into_iter()
+            .collect::<Result<(), _>>()?;
         Ok(data)
     }
 
@@ -251,7 +269,10 @@ impl Store {
         let payload = payload.to_string();
         if writer.record_bytes + payload.len() as u64 > MAX_BUFFERED_BYTES {
             let why = "more than 2 GiB of records wait for one commit";
-            return Err(StoreError::io(&self.dir, io::Error::new(io::ErrorKind::InvalidInput, why)));
+            return Err(StoreError::io(
+                &self.dir,
+                io::Error::new(io::ErrorKind::InvalidInput, why),
+            ));
         }
         writer.push_record(kind, key, needs, payload);
         Ok(())
@@ -321,7 +342,9 @@ impl Store {
     fn check_writable(&self) -> Result<(), StoreError> {
         match self.mode {
             Mode::ReadWrite => Ok(()),
-            Mode::ReadOnly => Err(StoreError::ReadOnly { path: self.dir.clone() }),
+            Mode::ReadOnly => Err(StoreError::ReadOnly {
+                path: self.dir.clone(),
+            }),
         }
     }
 
@@ -394,7 +417,14 @@ impl Store {
         let slot = own.slot;
         // A chunk is 1 MiB at most.
         let (stored_len, raw_len) = (stored.len() as u32, raw_len as u32);
-        let entry = ChunkEntry { name, pack, offset, stored_len, raw_len, codec };
+        let entry = ChunkEntry {
+            name,
+            pack,
+            offset,
+            stored_len,
+            raw_len,
+            codec,
+        };
         let place = Place::new(slot, &entry);
         state.keep_open(slot, pack, file);
         state.index_mut().add_chunk(name, place);
@@ -428,7 +458,9 @@ impl Store {
                     return Err(StoreError::MissingChunk { chunk: *need });
                 };
                 if !uncommitted.contains(place) {
-                    packs.entry((place.slot, place.pack, index.writer_id(place.slot))).or_insert(*need);
+                    packs
+                        .entry((place.slot, place.pack, index.writer_id(place.slot)))
+                        .or_insert(*need);
                 }
             }
         }
@@ -449,12 +481,21 @@ impl Store {
     /// What we read of another writer's log may still be in memory only.
     fn sync_log(&self, state: &State, slot: Slot, id: Uuid) -> Result<(), StoreError> {
         let mut tails = state.tails();
-        let Some(tail) = tails.get_mut(&slot).filter(|tail| tail.synced_len < tail.read_len) else { return Ok(()) };
+        let Some(tail) = tails
+            .get_mut(&slot)
+            .filter(|tail| tail.synced_len < tail.read_len)
+        else {
+            return Ok(());
+        };
         let path = self.log_path(id);
         match File::open(&path).and_then(|log| log.sync_data()) {
             Ok(()) => tail.synced_len = tail.read_len,
             // A file system that cannot sync a file opened for reading has its own rules for other hosts' writes.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS | libc::EBADF)) => {}
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINVAL | libc::EROFS | libc::EBADF)
+                ) => {}
             Err(error) => return Err(StoreError::io(path, error)),
         }
         Ok(())
@@ -487,10 +528,18 @@ impl Store {
 
     // ---- reading
 
-    fn read_chunk(&self, state: &State, name: &Fingerprint, out: &mut [u8]) -> Result<(), StoreError> {
+    fn read_chunk(
+        &self,
+        state: &State,
+        name: &Fingerprint,
+        out: &mut [u8],
+    ) -> Result<(), StoreError> {
         let places: Vec<(Place, Uuid)> = {
             let index = state.index();
-            index.places(name).map(|place| (*place, index.writer_id(place.slot))).collect()
+            index
+                .places(name)
+                .map(|place| (*place, index.writer_id(place.slot)))
+                .collect()
         };
         let mut damaged = None;
         for (place, id) in places {
@@ -550,7 +599,9 @@ impl Store {
             Err(error) => {
                 if matches!(error, StoreError::NotAStore { .. }) {
                     let mut index = state.index_mut();
-                    std::mem::take(&mut *tails).into_keys().for_each(|slot| index.forget(slot));
+                    std::mem::take(&mut *tails)
+                        .into_keys()
+                        .for_each(|slot| index.forget(slot));
                 }
                 return Err(error);
             }
@@ -580,7 +631,11 @@ impl Store {
                 }
             }
         }
-        let mut gone: Vec<Slot> = tails.keys().copied().filter(|slot| !read.contains(slot)).collect();
+        let mut gone: Vec<Slot> = tails
+            .keys()
+            .copied()
+            .filter(|slot| !read.contains(slot))
+            .collect();
         tails.retain(|slot, _| read.contains(slot));
         {
             let mut index = state.index_mut();
@@ -595,25 +650,42 @@ impl Store {
         let dir = self.dir.join(WRITERS_DIR);
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,
-            Err(error) if is_gone(&error) && self.dir.join(FORMAT_FILE).exists() => return Ok(Vec::new()),
+            Err(error) if is_gone(&error) && self.dir.join(FORMAT_FILE).exists() => {
+                return Ok(Vec::new());
+            }
             Err(error) if is_gone(&error) => {
-                return Err(StoreError::NotAStore { dir: self.dir.clone(), why: "it was deleted".into() });
+                return Err(StoreError::NotAStore {
+                    dir: self.dir.clone(),
+                    why: "it was deleted".into(),
+                });
             }
             Err(error) => return Err(StoreError::io(dir, error)),
         };
         let mut ids = Vec::new();
         for entry in entries {
-            let name = entry.map_err(|error| StoreError::io(&dir, error))?.file_name();
+            let name = entry
+                .map_err(|error| StoreError::io(&dir, error))?
+                .file_name();
             let Some(name) = name.to_str() else { continue };
             // Only the spelling that we write: two names of one id would be read as one writer.
-            ids.extend(Uuid::try_parse(name).ok().filter(|id| id.to_string() == name));
+            ids.extend(
+                Uuid::try_parse(name)
+                    .ok()
+                    .filter(|id| id.to_string() == name),
+            );
         }
         ids.sort_unstable();
         Ok(ids)
     }
 
     /// Adds what is new in a log to the index. False: there is no log.
-    fn read_tail(&self, state: &State, id: Uuid, slot: Slot, tail: &mut Tail) -> Result<bool, StoreError> {
+    fn read_tail(
+        &self,
+        state: &State,
+        id: Uuid,
+        slot: Slot,
+        tail: &mut Tail,
+    ) -> Result<bool, StoreError> {
         let path = self.log_path(id);
         let failed = |error| StoreError::io(&path, error);
         let log = match File::open(&path) {
@@ -639,7 +711,11 @@ impl Store {
             };
             match body {
                 Body::Header { version, .. } if version > FORMAT_VERSION => {
-                    return Err(StoreError::NewerFormat { path, found: version, known: FORMAT_VERSION });
+                    return Err(StoreError::NewerFormat {
+                        path,
+                        found: version,
+                        known: FORMAT_VERSION,
+                    });
                 }
                 Body::Header { writer, .. } if writer == id && tail.read_len == 0 => {}
                 Body::Commit { chunks, records } if tail.read_len > 0 => {
@@ -666,12 +742,19 @@ impl Store {
     fn look_for_packs(&self, state: &State) {
         let packs: Vec<(Slot, u32, Uuid)> = {
             let index = state.index();
-            index.packs().map(|(slot, pack)| (slot, pack, index.writer_id(slot))).collect()
+            index
+                .packs()
+                .map(|(slot, pack)| (slot, pack, index.writer_id(slot)))
+                .collect()
         };
         let is_missing = |&(_, pack, id): &(Slot, u32, Uuid)| {
             fs::metadata(self.pack_path(id, pack)).is_err_and(|error| is_gone(&error))
         };
-        let missing: BTreeSet<(Slot, u32)> = packs.into_iter().filter(is_missing).map(|(slot, pack, _)| (slot, pack)).collect();
+        let missing: BTreeSet<(Slot, u32)> = packs
+            .into_iter()
+            .filter(is_missing)
+            .map(|(slot, pack, _)| (slot, pack))
+            .collect();
         state.open_packs().retain(|key, _| !missing.contains(key));
         state.index_mut().set_missing_packs(missing);
     }
@@ -684,13 +767,19 @@ enum Content {
 }
 
 /// Reads one copy of a chunk; false if it is not the content of this name.
-pub(crate) fn read_stored(file: &File, place: &Place, name: &Fingerprint, out: &mut [u8]) -> io::Result<bool> {
+pub(crate) fn read_stored(
+    file: &File,
+    place: &Place,
+    name: &Fingerprint,
+    out: &mut [u8],
+) -> io::Result<bool> {
     if place.codec() == pack::Codec::Raw && place.stored_len as usize == out.len() {
         // Straight into its place: no copy.
         return Ok(frame::read_exact(file, out, place.offset)? && Fingerprint::of(out) == *name);
     }
     let mut stored = vec![0; place.stored_len as usize];
-    Ok(frame::read_exact(file, &mut stored, place.offset)? && pack::decode(place.codec(), &stored, out, name))
+    Ok(frame::read_exact(file, &mut stored, place.offset)?
+        && pack::decode(place.codec(), &stored, out, name))
 }
 
 /// Makes an absent or empty folder a store. What an interrupted start left behind counts as empty.
@@ -701,9 +790,19 @@ fn create_if_empty(dir: &Path) -> Result<(), StoreError> {
     }
     match fs::create_dir_all(dir) {
         Err(error) if !dir.is_dir() => {
-            let is_file = matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory);
+            let is_file = matches!(
+                error.kind(),
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
+            );
             let why = "its path leads to a file".to_owned();
-            return Err(if is_file { StoreError::NotAStore { dir: dir.to_owned(), why } } else { failed(error) });
+            return Err(if is_file {
+                StoreError::NotAStore {
+                    dir: dir.to_owned(),
+                    why,
+                }
+            } else {
+                failed(error)
+            });
         }
         _ => {}
     }
@@ -711,24 +810,42 @@ fn create_if_empty(dir: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(dir).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let name = name.to_string_lossy();
-        if name != IGNORE_FILE && name != WRITERS_DIR && name != FORMAT_FILE && !name.starts_with(&temporary) {
+        if name != IGNORE_FILE
+            && name != WRITERS_DIR
+            && name != FORMAT_FILE
+            && !name.starts_with(&temporary)
+        {
             let why = format!("it has no {FORMAT_FILE} and holds other files, such as {name}");
-            return Err(StoreError::NotAStore { dir: dir.to_owned(), why });
+            return Err(StoreError::NotAStore {
+                dir: dir.to_owned(),
+                why,
+            });
         }
     }
     let ignore = dir.join(IGNORE_FILE);
-    match OpenOptions::new().write(true).create_new(true).open(&ignore) {
-        Ok(mut file) => file.write_all(b"*\n").map_err(|error| StoreError::io(&ignore, error))?,
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&ignore)
+    {
+        Ok(mut file) => file
+            .write_all(b"*\n")
+            .map_err(|error| StoreError::io(&ignore, error))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(StoreError::io(&ignore, error)),
     }
     let writers = dir.join(WRITERS_DIR);
     match fs::create_dir(&writers) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(StoreError::io(&writers, error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(StoreError::io(&writers, error));
+        }
         _ => {}
     }
     // The version appears under its name only when it is complete; several processes may do this at once.
-    let format = Format { format: FORMAT_NAME.into(), version: FORMAT_VERSION };
+    let format = Format {
+        format: FORMAT_NAME.into(),
+        version: FORMAT_VERSION,
+    };
     let path = dir.join(format!("{temporary}{}", Uuid::new_v4()));
     let write = || {
         let mut file = File::create_new(&path)?;
@@ -746,11 +863,18 @@ fn create_if_empty(dir: &Path) -> Result<(), StoreError> {
 
 fn check_format(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join(FORMAT_FILE);
-    let not_a_store = |why: String| StoreError::NotAStore { dir: dir.to_owned(), why };
+    let not_a_store = |why: String| StoreError::NotAStore {
+        dir: dir.to_owned(),
+        why,
+    };
     let text = match fs::read(&path) {
         Ok(text) => text,
-        Err(error) if is_gone(&error) && !dir.exists() => return Err(not_a_store("the folder does not exist".into())),
-        Err(error) if is_gone(&error) => return Err(not_a_store(format!("it has no {FORMAT_FILE}"))),
+        Err(error) if is_gone(&error) && !dir.exists() => {
+            return Err(not_a_store("the folder does not exist".into()));
+        }
+        Err(error) if is_gone(&error) => {
+            return Err(not_a_store(format!("it has no {FORMAT_FILE}")));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             return Err(not_a_store("its path leads to a file".into()));
         }
@@ -759,10 +883,133 @@ fn check_format(dir: &Path) -> Result<(), StoreError> {
     let format: Format = serde_json::from_slice(&text)
         .map_err(|_| not_a_store(format!("its {FORMAT_FILE} is damaged; it should read {{\"format\":\"{FORMAT_NAME}\",\"version\":{FORMAT_VERSION}}}")))?;
     if format.format != FORMAT_NAME {
-        return Err(not_a_store(format!("its {FORMAT_FILE} names the format {:?}", format.format)));
+        return Err(not_a_store(format!(
+            "its {FORMAT_FILE} names the format {:?}",
+            format.format
+        )));
     }
     if format.version > FORMAT_VERSION {
-        return Err(StoreError::NewerFormat { path, found: format.version, known: FORMAT_VERSION });
+        return Err(StoreError::NewerFormat {
+            path,
+            found: format.version,
+            known: FORMAT_VERSION,
+        });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(store: &Store) -> Vec<u64> {
+        let id = store.state().writer().own.as_ref().unwrap().id;
+        let len = |pack| fs::metadata(store.pack_path(id, pack)).map(|metadata| metadata.len());
+        (0..).map_while(|pack| len(pack).ok()).collect()
+    }
+
+    fn noise(seed: u8, n_bytes: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n_bytes];
+        blake3::Hasher::new()
+            .update(&[seed])
+            .finalize_xof()
+            .fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_full_pack_is_followed_by_the_next_and_a_failed_commit_gives_the_room_back() {
+        let dir = std::env::temp_dir().join(format!("nbrewind-store-packs-{}", Uuid::new_v4()));
+        let store = Store::open_with(&dir, Mode::ReadWrite, 10_000).unwrap();
+        let mut all = Vec::new();
+        for seed in 0..7 {
+            all.extend(store.put(&noise(seed, 4_000)).unwrap());
+        }
+        // Larger than a pack: alone in its own.
+        all.extend(store.put(&noise(7, 20_000)).unwrap());
+        assert_eq!(sizes(&store), [8_000, 8_000, 8_000, 4_000, 20_000]);
+        store.commit().unwrap();
+        all.extend(store.put(&noise(8, 4_000)).unwrap());
+        store.commit().unwrap();
+        assert_eq!(sizes(&store), [8_000, 8_000, 8_000, 4_000, 20_000, 4_000]);
+
+        // The commit fails because a pack that a record needs is gone by then; three packs hold what it would have kept.
+        store
+            .append("run", "a", &serde_json::json!({}), &all[..1])
+            .unwrap();
+        let lost = (20..24)
+            .map(|seed| store.put(&noise(seed, 4_000)).unwrap()[0])
+            .collect::<Vec<_>>();
+        let first = store.pack_path(store.state().writer().own.as_ref().unwrap().id, 0);
+        fs::rename(&first, dir.join("away")).unwrap();
+        assert!(
+            matches!(store.commit(), Err(StoreError::MissingChunk { chunk }) if chunk == all[0])
+        );
+        fs::rename(dir.join("away"), &first).unwrap();
+        assert_eq!(
+            sizes(&store),
+            [8_000, 8_000, 8_000, 4_000, 20_000, 4_000, 0, 0]
+        );
+        assert!(lost.iter().all(|chunk| !store.has(chunk)));
+
+        all.extend(store.put(&noise(20, 4_000)).unwrap());
+        store.commit().unwrap();
+        store.refresh().unwrap();
+        let again = Store::open(&dir, Mode::ReadOnly).unwrap();
+        let seeds = [
+            (0..7).map(|seed| noise(seed, 4_000)).collect(),
+            vec![noise(7, 20_000), noise(8, 4_000), noise(20, 4_000)],
+        ];
+        for store in [&store, &again] {
+            assert!(store.get(&all).unwrap() == seeds.concat().concat());
+            assert_eq!(store.verify().unwrap(), []);
+        }
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_writer_whose_log_cannot_be_trusted_is_given_up_and_what_it_committed_stays() {
+        let dir = std::env::temp_dir().join(format!("nbrewind-store-lost-{}", Uuid::new_v4()));
+        let store = Store::open(&dir, Mode::ReadWrite).unwrap();
+        let kept = store.put(b"kept").unwrap();
+        store
+            .append("run", "kept", &serde_json::json!({}), &kept)
+            .unwrap();
+        store.commit().unwrap();
+        let first = store.writer_id();
+
+        let lost = store.put(b"lost").unwrap();
+        store
+            .append("run", "lost", &serde_json::json!({}), &lost)
+            .unwrap();
+        {
+            // As after a failed sync of the log.
+            let state = store.state();
+            let mut writer = state.writer();
+            writer.own.as_mut().unwrap().is_lost = true;
+            store.roll_back(state, &mut writer);
+            writer.clear_buffers();
+        }
+        assert_eq!(store.writer_id(), None);
+        assert_eq!(store.get(&kept).unwrap(), b"kept");
+        assert!(!store.has(&lost[0]));
+        let lost = store.put(b"lost").unwrap();
+        store
+            .append("run", "again", &serde_json::json!({}), &[kept[0], lost[0]])
+            .unwrap();
+        store.commit().unwrap();
+        assert_ne!(store.writer_id(), first);
+        store.refresh().unwrap();
+        let again = Store::open(&dir, Mode::ReadOnly).unwrap();
+        for store in [&store, &again] {
+            let keys: Vec<_> = store
+                .records("run", None)
+                .into_iter()
+                .map(|record| record.key)
+                .collect();
+            assert_eq!(keys, ["kept", "again"]);
+            assert_eq!((store.stats().n_chunks, store.stats().n_writers), (2, 2));
+        }
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

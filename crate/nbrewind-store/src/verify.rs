@@ -94,25 +94,51 @@ impl Store {
         loop {
             match frame::read(&log, offset, file_len).map_err(failed)? {
                 Found::Tail => return Ok(all_chunks),
-                Found::Frame { body: Body::Header { version, .. }, .. } if version > FORMAT_VERSION => {
-                    return Err(StoreError::NewerFormat { path, found: version, known: FORMAT_VERSION });
+                Found::Frame {
+                    body: Body::Header { version, .. },
+                    ..
+                } if version > FORMAT_VERSION => {
+                    return Err(StoreError::NewerFormat {
+                        path,
+                        found: version,
+                        known: FORMAT_VERSION,
+                    });
                 }
-                Found::Frame { body: Body::Header { writer, .. }, end } if offset == 0 && writer == id => offset = end,
-                Found::Frame { body: Body::Commit { chunks, .. }, end } if offset > 0 => {
+                Found::Frame {
+                    body: Body::Header { writer, .. },
+                    end,
+                } if offset == 0 && writer == id => offset = end,
+                Found::Frame {
+                    body: Body::Commit { chunks, .. },
+                    end,
+                } if offset > 0 => {
                     all_chunks.extend(chunks);
                     offset = end;
                 }
-                Found::Frame { body: Body::Skipped, end } if offset > 0 => offset = end,
+                Found::Frame {
+                    body: Body::Skipped,
+                    end,
+                } if offset > 0 => offset = end,
                 Found::Frame { .. } | Found::Damaged => {
                     let records = records_behind(&path, offset)?;
-                    found.push(Damage { file: path, offset, what: DamageKind::Frame, records });
+                    found.push(Damage {
+                        file: path,
+                        offset,
+                        what: DamageKind::Frame,
+                        records,
+                    });
                     return Ok(all_chunks);
                 }
             }
         }
     }
 
-    fn verify_packs(&self, id: Uuid, chunks: &[ChunkEntry], found: &mut Vec<Damage>) -> Result<(), StoreError> {
+    fn verify_packs(
+        &self,
+        id: Uuid,
+        chunks: &[ChunkEntry],
+        found: &mut Vec<Damage>,
+    ) -> Result<(), StoreError> {
         let mut by_pack: BTreeMap<u32, Vec<&ChunkEntry>> = BTreeMap::new();
         for chunk in chunks {
             by_pack.entry(chunk.pack).or_default().push(chunk);
@@ -130,16 +156,25 @@ impl Store {
             for chunk in chunks {
                 buffer.resize(chunk.raw_len as usize, 0);
                 let place = Place::new(slot, chunk);
-                if read_stored(&file, &place, &chunk.name, &mut buffer).map_err(|error| StoreError::io(&path, error))? {
+                if read_stored(&file, &place, &chunk.name, &mut buffer)
+                    .map_err(|error| StoreError::io(&path, error))?
+                {
                     continue;
                 }
                 let records = self.with_index(|index| {
                     index.add_damaged(place);
-                    let needing = index.all_needs().filter(|(_, _, needs)| needs.contains(&chunk.name));
+                    let needing = index
+                        .all_needs()
+                        .filter(|(_, _, needs)| needs.contains(&chunk.name));
                     count(needing.map(|(kind, key, _)| (kind.to_owned(), key.to_owned())))
                 });
                 let what = DamageKind::Chunk(chunk.name);
-                found.push(Damage { file: path.clone(), offset: chunk.offset, what, records });
+                found.push(Damage {
+                    file: path.clone(),
+                    offset: chunk.offset,
+                    what,
+                    records,
+                });
             }
         }
         Ok(())
@@ -151,7 +186,10 @@ fn records_behind(path: &Path, offset: u64) -> Result<Vec<AffectedRecords>, Stor
     let log = fs::read(path).map_err(|error| StoreError::io(path, error))?;
     let mut start = offset as usize + 1;
     let mut lost = Vec::new();
-    while let Some((body, end)) = log.get(start..).and_then(|rest| frame::find(rest, start as u64)) {
+    while let Some((body, end)) = log
+        .get(start..)
+        .and_then(|rest| frame::find(rest, start as u64))
+    {
         if let Body::Commit { records, .. } = body {
             lost.extend(records.into_iter().map(|record| (record.kind, record.key)));
         }
@@ -163,5 +201,8 @@ fn records_behind(path: &Path, offset: u64) -> Result<Vec<AffectedRecords>, Stor
 fn count(records: impl Iterator<Item = (String, String)>) -> Vec<AffectedRecords> {
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     records.for_each(|record| *counts.entry(record).or_default() += 1);
-    counts.into_iter().map(|((kind, key), count)| AffectedRecords { kind, key, count }).collect()
+    counts
+        .into_iter()
+        .map(|((kind, key), count)| AffectedRecords { kind, key, count })
+        .collect()
 }

@@ -38,7 +38,9 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
 }
 
 pub(crate) fn now_ns() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -54,7 +56,13 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn push_record(&mut self, kind: &str, key: &str, needs: &[Fingerprint], payload: String) {
+    pub(crate) fn push_record(
+        &mut self,
+        kind: &str,
+        key: &str,
+        needs: &[Fingerprint],
+        payload: String,
+    ) {
         // A clock that steps back does not change the order of one writer's records.
         self.last_time_ns = now_ns().max(self.last_time_ns + 1);
         self.record_bytes += (payload.len() + kind.len() + key.len() + 32 * needs.len()) as u64;
@@ -96,9 +104,19 @@ struct Appended {
 
 impl Appended {
     fn create(path: PathBuf) -> Result<Self, StoreError> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
         let file = Arc::new(file.map_err(|error| StoreError::io(&path, error))?);
-        Ok(Self { path, file, len: 0, synced_len: 0, committed_len: 0 })
+        Ok(Self {
+            path,
+            file,
+            len: 0,
+            synced_len: 0,
+            committed_len: 0,
+        })
     }
 
     /// On failure nothing counts as written; `cut` gives back the room that it took.
@@ -111,7 +129,9 @@ impl Appended {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(|error| StoreError::io(&self.path, error))?;
+        self.file
+            .sync_data()
+            .map_err(|error| StoreError::io(&self.path, error))?;
         self.synced_len = self.len;
         Ok(())
     }
@@ -130,7 +150,10 @@ impl Appended {
             Err(error) if is_gone(&error) => return Ok(false),
             Err(error) => return Err(StoreError::io(&self.path, error)),
         };
-        let by_handle = self.file.metadata().map_err(|error| StoreError::io(&self.path, error))?;
+        let by_handle = self
+            .file
+            .metadata()
+            .map_err(|error| StoreError::io(&self.path, error))?;
         Ok((by_name.dev(), by_name.ino()) == (by_handle.dev(), by_handle.ino()))
     }
 }
@@ -157,16 +180,34 @@ impl Own {
         match fs::create_dir(&dir) {
             Ok(()) => {}
             Err(error) if is_gone(&error) => {
-                return Err(StoreError::NotAStore { dir: store.to_owned(), why: "its folder `writers` is gone".into() });
+                return Err(StoreError::NotAStore {
+                    dir: store.to_owned(),
+                    why: "its folder `writers` is gone".into(),
+                });
             }
             Err(error) => return Err(StoreError::io(&dir, error)),
         }
-        Ok(Self { id, slot, dir, log: None, packs: Vec::new(), next_pack: 0, has_new_names: true, is_lost: false })
+        Ok(Self {
+            id,
+            slot,
+            dir,
+            log: None,
+            packs: Vec::new(),
+            next_pack: 0,
+            has_new_names: true,
+            is_lost: false,
+        })
     }
 
     /// Writes a chunk behind the last one. Not durable before [`Own::sync_packs`].
-    pub(crate) fn write_chunk(&mut self, stored: &[u8], pack_limit: u64) -> Result<(u32, u64, Arc<File>), StoreError> {
-        let has_room = |(_, pack): &(u32, Appended)| pack.len == 0 || pack.len + stored.len() as u64 <= pack_limit;
+    pub(crate) fn write_chunk(
+        &mut self,
+        stored: &[u8],
+        pack_limit: u64,
+    ) -> Result<(u32, u64, Arc<File>), StoreError> {
+        let has_room = |(_, pack): &(u32, Appended)| {
+            pack.len == 0 || pack.len + stored.len() as u64 <= pack_limit
+        };
         if !self.packs.last().is_some_and(has_room) {
             let number = self.next_pack;
             let pack = Appended::create(self.dir.join(pack_file(number)))?;
@@ -174,7 +215,9 @@ impl Own {
             self.next_pack += 1;
             self.has_new_names = true;
         }
-        let Some((number, pack)) = self.packs.last_mut() else { unreachable!("a pack was pushed") };
+        let Some((number, pack)) = self.packs.last_mut() else {
+            unreachable!("a pack was pushed")
+        };
         let offset = pack.len;
         if let Err(error) = pack.append(stored) {
             // Best effort: on a full disk the half-written chunk only takes room.
@@ -225,8 +268,13 @@ impl Own {
 
     /// The files are still where their names say.
     pub(crate) fn check_in_place(&mut self) -> Result<(), StoreError> {
-        let mut files = self.log.iter().chain(self.packs.iter().map(|(_, pack)| pack));
-        match files.try_fold(true, |all, file| Ok::<_, StoreError>(all && file.is_in_place()?))? {
+        let mut files = self
+            .log
+            .iter()
+            .chain(self.packs.iter().map(|(_, pack)| pack));
+        match files.try_fold(true, |all, file| {
+            Ok::<_, StoreError>(all && file.is_in_place()?)
+        })? {
             true => Ok(()),
             false => Err(self.lose()),
         }
@@ -234,9 +282,16 @@ impl Own {
 
     /// Appends and syncs one frame. When this returns Ok the frame survives a power loss.
     pub(crate) fn write_frame(&mut self, payload: &[u8]) -> Result<(), StoreError> {
-        let Some(log) = &mut self.log else { unreachable!("open_log comes first") };
+        let Some(log) = &mut self.log else {
+            unreachable!("open_log comes first")
+        };
         let start = log.len;
-        let too_long = || StoreError::io(&log.path, io::Error::new(io::ErrorKind::InvalidInput, "too much for one commit"));
+        let too_long = || {
+            StoreError::io(
+                &log.path,
+                io::Error::new(io::ErrorKind::InvalidInput, "too much for one commit"),
+            )
+        };
         let frame = frame::seal(start, payload).ok_or_else(too_long)?;
         if let Err(error) = log.append(&frame) {
             self.is_lost = log.cut(start).is_err();
@@ -262,6 +317,9 @@ impl Own {
 
     fn lose(&mut self) -> StoreError {
         self.is_lost = true;
-        StoreError::NotAStore { dir: self.dir.clone(), why: "it was deleted while NBRewind was writing to it".into() }
+        StoreError::NotAStore {
+            dir: self.dir.clone(),
+            why: "it was deleted while NBRewind was writing to it".into(),
+        }
     }
 }
