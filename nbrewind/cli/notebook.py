@@ -285,7 +285,7 @@ def _python_kernel(path: Path, raw: dict[str, Any], override: str | None) -> str
             f"{path} names no kernel. Choose one in JupyterLab and save, or pass --kernel python3."
         )
     if not language:
-        language = _language_of_kernel(path, name)
+        language = _language_of_kernel(path, str(name))
     if not str(language).lower().startswith(("python", "ipython")):
         raise NotebookError(
             f"{path} is a notebook in {language}; only Python can be recorded. If that is wrong, pass "

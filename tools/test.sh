@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Runs the stages of `make test`, or those named, and counts them. A stage that fails does not stop the others.
+#
+#   tools/test.sh [rust] [python] [wasm] [wheel] [lint]
+set -euo pipefail
+source "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+passed=0
+failed=0
+summary=()
+
+# stage NAME COMMAND...: runs it with nothing on standard input and keeps the score.
+stage() {
+    local name=$1 started=$SECONDS outcome
+    shift
+    say "$name"
+    if "$@" </dev/null; then
+        outcome=passed
+        passed=$((passed + 1))
+    else
+        outcome=FAILED
+        failed=$((failed + 1))
+    fi
+    summary+=("$(printf '%-7s %5d s  %s' "$outcome" $((SECONDS - started)) "$name")")
+}
+
+lint_rust() {
+    stage "Rust: format" cargo fmt --all --check
+    stage "Rust: clippy, warnings are errors" \
+        cargo clippy --locked --workspace --all-targets -- -D warnings
+    stage "Rust: repository rules" cargo run --quiet --locked -p xtask -- rules
+}
+
+test_rust() { stage "Rust: tests" cargo test --locked; }
+
+lint_python() {
+    stage "Python: ruff" "$VENV/bin/ruff" check
+    stage "Python: format" "$VENV/bin/ruff" format --check
+    stage "Python: types" "$VENV/bin/mypy"
+}
+
+test_python() { stage "Python: tests, with real kernels and a real cluster" "$VENV/bin/python" -m pytest; }
+
+test_wasm() {
+    stage "WASM: build" cargo run --quiet --locked -p xtask -- wasm
+    stage "WASM: the cases through the browser face" node tests/wasm/cases.mjs
+}
+
+test_wheel() {
+    stage "Wheel: build for manylinux_2_28" tools/wheel.sh
+    stage "Wheel: install it into an empty environment and run the demo" tools/test_wheel.sh
+}
+
+# What a person may have to install stops everything at once, before an hour of stages.
+prepare() {
+    for part in "$@"; do
+        tools/setup.sh "$part" || {
+            printf '\n0 passed, 1 failed\n'
+            exit 1
+        }
+    done
+}
+
+[ $# -gt 0 ] || set -- rust wasm python wheel
+for part in "$@"; do
+    case $part in
+    rust) prepare rust python ;;
+    lint) prepare rust python native ;;
+    python | wheel) prepare native ;;
+    wasm) prepare wasm ;;
+    *) stop "tools/test.sh takes rust, python, wasm, wheel or lint, not $part." ;;
+    esac
+done
+
+for part in "$@"; do
+    case $part in
+    rust) lint_rust && test_rust ;;
+    python) lint_python && test_python ;;
+    wasm) test_wasm ;;
+    wheel) test_wheel ;;
+    lint) lint_rust && lint_python ;;
+    esac
+done
+
+say "stages"
+printf '%s\n' "${summary[@]}"
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
