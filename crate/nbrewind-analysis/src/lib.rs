@@ -1,1 +1,22 @@
-//! placeholder
+//! Static analysis of notebook cells: cell source -> effects -> dataflow graph -> stale cells and reasons.
+//!
+//! Pure: opens no file, reads no clock, knows neither Python's runtime nor JavaScript. A user's broken cell is not an
+//! error; it gives partial facts and `parse_errors`.
+
+mod binder;
+mod cell;
+mod effects;
+mod facts;
+mod fingerprint;
+mod knowledge;
+mod syntax;
+mod visit;
+
+pub use effects::{
+    CellEffects, Directives, FunctionEffects, Marks, Note, ParseError, StatementEffects, StatementKind,
+};
+
+/// Facts about one cell. Never an error: broken code gives partial facts and `parse_errors`.
+pub fn analyze_cell(source: &str) -> CellEffects {
+    cell::analyze(source, &[]).effects
+}

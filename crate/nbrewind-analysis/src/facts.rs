@@ -1,0 +1,256 @@
+//! What the visitor finds in a cell, in the form the dataflow pass replays: statements as sequences of operations on
+//! names. Private to the crate; [`crate::CellEffects`] is the summary that others see.
+
+use crate::effects::{Note, StatementKind};
+use crate::fingerprint::Hash;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Position in [`Facts::functions`].
+pub(crate) type FunctionId = usize;
+
+/// One step of a path below a name: `.a`, `['a']` or a step that is not constant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Key {
+    Attr(String),
+    Item(String),
+    Any,
+}
+
+/// A name and the steps below it, as in `o.a['k']`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Path {
+    pub root: String,
+    pub keys: Vec<Key>,
+}
+
+/// Where the object of a value may come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A name of the namespace.
+    Name(String),
+    /// A parameter of a function of this cell.
+    Param(FunctionId, usize),
+    /// The result of a call of this statement.
+    Result(usize),
+    /// A function or class written here.
+    Function(FunctionId),
+    /// An imported module or something in one, by dotted name.
+    Module(String),
+}
+
+/// How a value relates to a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// It is the source.
+    Same,
+    /// It is an item, an attribute or a view of the source.
+    Part(Option<Key>),
+    /// It is a new object that holds the source.
+    Holds,
+}
+
+/// What kind of object an expression makes, as far as the text shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    #[default]
+    Unknown,
+    /// Cannot change: numbers, strings, tuples of such.
+    Scalar,
+    List,
+    Dict,
+    Iterator,
+}
+
+/// What is known of an expression's value.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Value {
+    pub sources: Vec<(Source, Relation)>,
+    pub kind: Kind,
+    /// Fingerprint of the expression if it is a constant.
+    pub literal: Option<Hash>,
+    /// The text of a constant string, or of a path made from one.
+    pub text: Option<String>,
+}
+
+impl Value {
+    pub(crate) fn scalar() -> Self {
+        Value { kind: Kind::Scalar, ..Value::default() }
+    }
+
+    pub(crate) fn of(source: Source) -> Self {
+        Value { sources: vec![(source, Relation::Same)], ..Value::default() }
+    }
+
+    fn add(&mut self, source: Source, relation: Relation) {
+        if !self.sources.iter().any(|(known, how)| *known == source && *how == relation) {
+            self.sources.push((source, relation));
+        }
+    }
+
+    /// This value or the other one.
+    pub(crate) fn or(mut self, other: &Value) -> Self {
+        for (source, relation) in &other.sources {
+            self.add(source.clone(), relation.clone());
+        }
+        if self.kind != other.kind {
+            self.kind = Kind::Unknown;
+        }
+        self.literal = None;
+        self.text = None;
+        self
+    }
+
+    /// An item, attribute or view of this value.
+    pub(crate) fn part(&self, key: Option<Key>) -> Self {
+        let mut part = Value::default();
+        for (source, relation) in &self.sources {
+            let relation = match relation {
+                Relation::Same => Relation::Part(key.clone()),
+                Relation::Part(first) => Relation::Part(first.clone()),
+                // The item of a fresh container may be the held object itself.
+                Relation::Holds => Relation::Same,
+            };
+            part.add(source.clone(), relation);
+        }
+        part
+    }
+
+    /// A new object that holds this value.
+    pub(crate) fn held(&self) -> Self {
+        let mut holder = Value::default();
+        for (source, _) in &self.sources {
+            holder.add(source.clone(), Relation::Holds);
+        }
+        holder
+    }
+}
+
+/// How a path is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    Load,
+    /// The last step is stored to, so only the object around it matters.
+    Store,
+    /// The path is called.
+    Call,
+    /// The last step names a method that is called.
+    Method,
+}
+
+/// What is called.
+#[derive(Debug, Clone)]
+pub(crate) enum Callee {
+    /// A plain name.
+    Name(String),
+    /// A method, or a function of a module: the dotted path if there is one, the receiver and the method's name.
+    Method { path: Option<Path>, receiver: Value, method: String },
+    /// Anything else.
+    Other(Value),
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub id: usize,
+    pub callee: Callee,
+    /// Keyword (if any) and value of every argument, in order.
+    pub arguments: Vec<(Option<String>, Value)>,
+    /// `inplace=` is given and is not `False`.
+    pub is_inplace: bool,
+    pub n_positional: usize,
+}
+
+/// The path of a file as far as the text shows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FilePath {
+    Literal(String),
+    Name(String),
+    Unknown,
+}
+
+/// An effect outside the namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outside {
+    FileRead(FilePath),
+    FileWrite(FilePath),
+    /// Environment variable, or all of them.
+    EnvironmentRead(Option<String>),
+    EnvironmentWrite(Option<String>),
+    /// A draw advances the state of this name.
+    Draw(String),
+    /// Seeding replaces the state of this name.
+    Seed(String),
+    /// A configuration call for this library.
+    Configure(String),
+}
+
+/// One operation of a statement on the namespace, in evaluation order.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    /// Reads a path whose root was not surely bound before in the same statement.
+    Read { path: Path, how: How },
+    /// Goes through the items of a value, which uses up an iterator.
+    Iterate(Value),
+    Bind { name: String, value: Value, is_definite: bool },
+    /// `name op= value`.
+    Augment { name: String, is_definite: bool },
+    Unbind { name: String, is_definite: bool },
+    /// Changes an object: at one key, or (`None`) anywhere. It may hold `held` afterwards.
+    Mutate { target: Value, key: Option<Key>, held: Value },
+    Call(Call),
+    /// A function made in this statement may run now.
+    Invoke(FunctionId),
+    Outside(Outside),
+    /// Identifiers in a string that is evaluated.
+    StringNames(Vec<String>),
+    /// `from module import *`.
+    Star(String),
+    /// Anything may be read and written.
+    Unknown,
+}
+
+/// What a function's body does when it runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FunctionFacts {
+    pub params: Vec<String>,
+    pub vararg: Option<usize>,
+    pub reads: BTreeSet<String>,
+    pub writes: BTreeSet<String>,
+    pub deletes: BTreeSet<String>,
+    pub mutates: BTreeSet<String>,
+    pub mutated_params: BTreeSet<usize>,
+    /// Calls of names this cell does not define, with the parameters and names passed at each position.
+    pub passed_on: Vec<(String, Vec<Vec<Source>>)>,
+    pub calls: BTreeSet<String>,
+    pub returns: Value,
+    pub outside: BTreeSet<Outside>,
+    pub string_names: BTreeSet<String>,
+    pub unknown: Vec<Note>,
+    pub is_generator: bool,
+    pub class: Option<ClassFacts>,
+}
+
+/// What is particular to a class.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ClassFacts {
+    pub methods: BTreeMap<String, FunctionId>,
+    /// Storing an attribute does nothing but store it.
+    pub has_plain_attributes: bool,
+}
+
+/// One top-level statement.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StatementFacts {
+    pub fingerprint: Hash,
+    pub ops: Vec<Op>,
+    pub kind: StatementKind,
+    /// First line in the cell.
+    pub line: usize,
+}
+
+/// Everything the dataflow pass needs of a cell.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    pub statements: Vec<StatementFacts>,
+    pub functions: Vec<FunctionFacts>,
+}

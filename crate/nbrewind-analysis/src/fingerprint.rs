@@ -1,0 +1,650 @@
+//! Fingerprints of source: equal for two texts exactly when their normalised trees are equal.
+//!
+//! Every part is written as a tag followed by length-prefixed content, so that no two different trees give the same
+//! bytes. Positions, comments, redundant parentheses and quote styles are not written; docstrings are, they are
+//! expression statements like any other.
+
+use crate::syntax::{
+    Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, Number, Parameters, Pattern,
+    Singleton, Stmt, TypeParam, TypeParams, ast, deeper,
+};
+
+/// A hash that decides "same or not".
+pub(crate) type Hash = [u8; 32];
+
+/// Hashes a domain and parts; each part is length-prefixed.
+pub(crate) fn hash_parts(domain: &str, parts: &[&[u8]]) -> Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(domain.len() as u64).to_le_bytes());
+    hasher.update(domain.as_bytes());
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// 64 lower-case hex digits.
+pub(crate) fn to_hex(hash: &Hash) -> String {
+    blake3::Hash::from_bytes(*hash).to_hex().to_string()
+}
+
+/// Fingerprint of one statement.
+pub(crate) fn statement(statement: &Stmt) -> Hash {
+    let mut writer = Writer::default();
+    writer.stmt(statement);
+    hash_parts("statement", &[&writer.bytes])
+}
+
+/// Fingerprint of one expression.
+pub(crate) fn expression(expression: &Expr) -> Hash {
+    let mut writer = Writer::default();
+    writer.expr(expression);
+    hash_parts("expression", &[&writer.bytes])
+}
+
+#[derive(Default)]
+struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    fn tag(&mut self, tag: &str) {
+        // Tags are literals of this file, none a prefix-free code by itself, so they carry their length too.
+        self.bytes.push(tag.len() as u8);
+        self.bytes.extend_from_slice(tag.as_bytes());
+    }
+
+    fn count(&mut self, n: usize) {
+        self.bytes.extend_from_slice(&(n as u64).to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.count(text.len());
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    fn flag(&mut self, flag: bool) {
+        self.bytes.push(u8::from(flag));
+    }
+
+    fn name(&mut self, name: Option<&ast::Identifier>) {
+        self.flag(name.is_some());
+        if let Some(name) = name {
+            self.text(name.as_str());
+        }
+    }
+
+    fn body(&mut self, body: &[Stmt]) {
+        self.count(body.len());
+        for statement in body {
+            self.stmt(statement);
+        }
+    }
+
+    fn exprs<'a>(&mut self, exprs: impl ExactSizeIterator<Item = &'a Expr>) {
+        self.count(exprs.len());
+        for expr in exprs {
+            self.expr(expr);
+        }
+    }
+
+    fn maybe(&mut self, expr: Option<&Expr>) {
+        self.flag(expr.is_some());
+        if let Some(expr) = expr {
+            self.expr(expr);
+        }
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) {
+        deeper(|| self.stmt_inner(stmt));
+    }
+
+    fn stmt_inner(&mut self, stmt: &Stmt) {
+        match stmt {
+            Stmt::FunctionDef(node) => {
+                self.tag("def");
+                self.flag(node.is_async);
+                self.exprs(node.decorator_list.iter().map(|decorator| &decorator.expression));
+                self.text(node.name.as_str());
+                self.type_params(node.type_params.as_deref());
+                self.parameters(&node.parameters);
+                self.maybe(node.returns.as_deref());
+                self.body(&node.body);
+            }
+            Stmt::ClassDef(node) => {
+                self.tag("class");
+                self.exprs(node.decorator_list.iter().map(|decorator| &decorator.expression));
+                self.text(node.name.as_str());
+                self.type_params(node.type_params.as_deref());
+                self.flag(node.arguments.is_some());
+                if let Some(arguments) = &node.arguments {
+                    self.arguments(arguments);
+                }
+                self.body(&node.body);
+            }
+            Stmt::Return(node) => {
+                self.tag("return");
+                self.maybe(node.value.as_deref());
+            }
+            Stmt::Delete(node) => {
+                self.tag("del");
+                self.exprs(node.targets.iter());
+            }
+            Stmt::TypeAlias(node) => {
+                self.tag("type");
+                self.expr(&node.name);
+                self.type_params(node.type_params.as_deref());
+                self.expr(&node.value);
+            }
+            Stmt::Assign(node) => {
+                self.tag("=");
+                self.exprs(node.targets.iter());
+                self.expr(&node.value);
+            }
+            Stmt::AugAssign(node) => {
+                self.tag("op=");
+                self.text(node.op.as_str());
+                self.expr(&node.target);
+                self.expr(&node.value);
+            }
+            Stmt::AnnAssign(node) => {
+                self.tag("ann");
+                // `(x): int` is no declaration of `x`.
+                self.flag(node.simple);
+                self.expr(&node.target);
+                self.expr(&node.annotation);
+                self.maybe(node.value.as_deref());
+            }
+            Stmt::For(node) => {
+                self.tag("for");
+                self.flag(node.is_async);
+                self.expr(&node.target);
+                self.expr(&node.iter);
+                self.body(&node.body);
+                self.body(&node.orelse);
+            }
+            Stmt::While(node) => {
+                self.tag("while");
+                self.expr(&node.test);
+                self.body(&node.body);
+                self.body(&node.orelse);
+            }
+            Stmt::If(node) => {
+                self.tag("if");
+                self.expr(&node.test);
+                self.body(&node.body);
+                self.count(node.elif_else_clauses.len());
+                for clause in &node.elif_else_clauses {
+                    self.maybe(clause.test.as_ref());
+                    self.body(&clause.body);
+                }
+            }
+            Stmt::With(node) => {
+                self.tag("with");
+                self.flag(node.is_async);
+                self.count(node.items.len());
+                for item in &node.items {
+                    self.expr(&item.context_expr);
+                    self.maybe(item.optional_vars.as_deref());
+                }
+                self.body(&node.body);
+            }
+            Stmt::Match(node) => {
+                self.tag("match");
+                self.expr(&node.subject);
+                self.count(node.cases.len());
+                for case in &node.cases {
+                    self.pattern(&case.pattern);
+                    self.maybe(case.guard.as_deref());
+                    self.body(&case.body);
+                }
+            }
+            Stmt::Raise(node) => {
+                self.tag("raise");
+                self.maybe(node.exc.as_deref());
+                self.maybe(node.cause.as_deref());
+            }
+            Stmt::Try(node) => {
+                self.tag("try");
+                self.flag(node.is_star);
+                self.body(&node.body);
+                self.count(node.handlers.len());
+                for ExceptHandler::ExceptHandler(handler) in &node.handlers {
+                    self.maybe(handler.type_.as_deref());
+                    self.name(handler.name.as_ref());
+                    self.body(&handler.body);
+                }
+                self.body(&node.orelse);
+                self.body(&node.finalbody);
+            }
+            Stmt::Assert(node) => {
+                self.tag("assert");
+                self.expr(&node.test);
+                self.maybe(node.msg.as_deref());
+            }
+            Stmt::Import(node) => {
+                self.tag("import");
+                self.flag(node.is_lazy);
+                self.aliases(&node.names);
+            }
+            Stmt::ImportFrom(node) => {
+                self.tag("from");
+                self.flag(node.is_lazy);
+                self.count(node.level as usize);
+                self.name(node.module.as_ref());
+                self.aliases(&node.names);
+            }
+            Stmt::Global(node) => {
+                self.tag("global");
+                self.names(&node.names);
+            }
+            Stmt::Nonlocal(node) => {
+                self.tag("nonlocal");
+                self.names(&node.names);
+            }
+            Stmt::Expr(node) => {
+                self.tag("expr");
+                self.expr(&node.value);
+            }
+            Stmt::Pass(_) => self.tag("pass"),
+            Stmt::Break(_) => self.tag("break"),
+            Stmt::Continue(_) => self.tag("continue"),
+            Stmt::IpyEscapeCommand(node) => {
+                self.tag("escape");
+                self.text(node.kind.as_str());
+                self.text(&node.value);
+            }
+        }
+    }
+
+    fn names(&mut self, names: &[ast::Identifier]) {
+        self.count(names.len());
+        for name in names {
+            self.text(name.as_str());
+        }
+    }
+
+    fn aliases(&mut self, aliases: &[ast::Alias]) {
+        self.count(aliases.len());
+        for alias in aliases {
+            self.text(alias.name.as_str());
+            self.name(alias.asname.as_ref());
+        }
+    }
+
+    fn arguments(&mut self, arguments: &Arguments) {
+        self.exprs(arguments.args.iter());
+        self.count(arguments.keywords.len());
+        for keyword in &arguments.keywords {
+            self.name(keyword.arg.as_ref());
+            self.expr(&keyword.value);
+        }
+        // `f(*a, k=1)` and `f(k=1, *a)` evaluate in different orders.
+        let order = arguments.iter_source_order().map(|argument| match argument {
+            ast::ArgOrKeyword::Arg(_) => b'a',
+            ast::ArgOrKeyword::Keyword(_) => b'k',
+        });
+        let order: Vec<u8> = order.collect();
+        self.bytes.extend_from_slice(&order);
+    }
+
+    fn parameter(&mut self, parameter: &ast::Parameter) {
+        self.text(parameter.name.as_str());
+        self.maybe(parameter.annotation.as_deref());
+    }
+
+    fn parameters(&mut self, parameters: &Parameters) {
+        for group in [&parameters.posonlyargs, &parameters.args, &parameters.kwonlyargs] {
+            self.count(group.len());
+            for parameter in group.iter() {
+                self.parameter(&parameter.parameter);
+                self.maybe(parameter.default.as_deref());
+            }
+        }
+        for variadic in [&parameters.vararg, &parameters.kwarg] {
+            self.flag(variadic.is_some());
+            if let Some(parameter) = variadic {
+                self.parameter(parameter);
+            }
+        }
+    }
+
+    fn type_params(&mut self, params: Option<&TypeParams>) {
+        let params = params.map_or(&[][..], |params| &params.type_params);
+        self.count(params.len());
+        for param in params {
+            match param {
+                TypeParam::TypeVar(node) => {
+                    self.tag("T");
+                    self.text(node.name.as_str());
+                    self.maybe(node.bound.as_deref());
+                    self.maybe(node.default.as_deref());
+                }
+                TypeParam::TypeVarTuple(node) => {
+                    self.tag("*T");
+                    self.text(node.name.as_str());
+                    self.maybe(node.default.as_deref());
+                }
+                TypeParam::ParamSpec(node) => {
+                    self.tag("**T");
+                    self.text(node.name.as_str());
+                    self.maybe(node.default.as_deref());
+                }
+            }
+        }
+    }
+
+    fn pattern(&mut self, pattern: &Pattern) {
+        deeper(|| match pattern {
+            Pattern::MatchValue(node) => {
+                self.tag("p=");
+                self.expr(&node.value);
+            }
+            Pattern::MatchSingleton(node) => {
+                self.tag("p1");
+                self.tag(match node.value {
+                    Singleton::None => "None",
+                    Singleton::True => "True",
+                    Singleton::False => "False",
+                });
+            }
+            Pattern::MatchSequence(node) => {
+                self.tag("p[]");
+                self.patterns(&node.patterns);
+            }
+            Pattern::MatchMapping(node) => {
+                self.tag("p{}");
+                self.exprs(node.keys.iter());
+                self.patterns(&node.patterns);
+                self.name(node.rest.as_ref());
+            }
+            Pattern::MatchClass(node) => {
+                self.tag("pC");
+                self.expr(&node.cls);
+                self.patterns(&node.arguments.patterns);
+                self.count(node.arguments.keywords.len());
+                for keyword in &node.arguments.keywords {
+                    self.text(keyword.attr.as_str());
+                    self.pattern(&keyword.pattern);
+                }
+            }
+            Pattern::MatchStar(node) => {
+                self.tag("p*");
+                self.name(node.name.as_ref());
+            }
+            Pattern::MatchAs(node) => {
+                self.tag("pas");
+                self.flag(node.pattern.is_some());
+                if let Some(inner) = &node.pattern {
+                    self.pattern(inner);
+                }
+                self.name(node.name.as_ref());
+            }
+            Pattern::MatchOr(node) => {
+                self.tag("p|");
+                self.patterns(&node.patterns);
+            }
+        });
+    }
+
+    fn patterns(&mut self, patterns: &[Pattern]) {
+        self.count(patterns.len());
+        for pattern in patterns {
+            self.pattern(pattern);
+        }
+    }
+
+    fn generators(&mut self, generators: &[Comprehension]) {
+        self.count(generators.len());
+        for generator in generators {
+            self.flag(generator.is_async);
+            self.expr(&generator.target);
+            self.expr(&generator.iter);
+            self.exprs(generator.ifs.iter());
+        }
+    }
+
+    fn expr(&mut self, expr: &Expr) {
+        deeper(|| self.expr_inner(expr));
+    }
+
+    fn expr_inner(&mut self, expr: &Expr) {
+        match expr {
+            Expr::BoolOp(node) => {
+                self.tag(node.op.as_str());
+                self.exprs(node.values.iter());
+            }
+            Expr::Named(node) => {
+                self.tag(":=");
+                self.expr(&node.target);
+                self.expr(&node.value);
+            }
+            Expr::BinOp(node) => {
+                self.tag("bin");
+                self.text(node.op.as_str());
+                self.expr(&node.left);
+                self.expr(&node.right);
+            }
+            Expr::UnaryOp(node) => {
+                self.tag("un");
+                self.text(node.op.as_str());
+                self.expr(&node.operand);
+            }
+            Expr::Lambda(node) => {
+                self.tag("lambda");
+                self.flag(node.parameters.is_some());
+                if let Some(parameters) = &node.parameters {
+                    self.parameters(parameters);
+                }
+                self.expr(&node.body);
+            }
+            Expr::If(node) => {
+                self.tag("ifexp");
+                self.expr(&node.test);
+                self.expr(&node.body);
+                self.expr(&node.orelse);
+            }
+            Expr::Dict(node) => {
+                self.tag("dict");
+                self.count(node.items.len());
+                for item in &node.items {
+                    self.maybe(item.key.as_ref());
+                    self.expr(&item.value);
+                }
+            }
+            Expr::Set(node) => {
+                self.tag("set");
+                self.exprs(node.elts.iter());
+            }
+            Expr::ListComp(node) => {
+                self.tag("[for]");
+                self.expr(&node.elt);
+                self.generators(&node.generators);
+            }
+            Expr::SetComp(node) => {
+                self.tag("{for}");
+                self.expr(&node.elt);
+                self.generators(&node.generators);
+            }
+            Expr::DictComp(node) => {
+                self.tag("{:for}");
+                self.maybe(node.key.as_deref());
+                self.expr(&node.value);
+                self.generators(&node.generators);
+            }
+            Expr::Generator(node) => {
+                self.tag("(for)");
+                self.expr(&node.elt);
+                self.generators(&node.generators);
+            }
+            Expr::Await(node) => {
+                self.tag("await");
+                self.expr(&node.value);
+            }
+            Expr::Yield(node) => {
+                self.tag("yield");
+                self.maybe(node.value.as_deref());
+            }
+            Expr::YieldFrom(node) => {
+                self.tag("yieldfrom");
+                self.expr(&node.value);
+            }
+            Expr::Compare(node) => {
+                self.tag("cmp");
+                self.expr(&node.left);
+                self.count(node.ops.len());
+                for op in &node.ops {
+                    self.text(op.as_str());
+                }
+                self.exprs(node.comparators.iter());
+            }
+            Expr::Call(node) => {
+                self.tag("call");
+                self.expr(&node.func);
+                self.arguments(&node.arguments);
+            }
+            Expr::FString(node) => {
+                self.tag("f");
+                let mut pieces = Pieces::default();
+                for part in node.value.iter() {
+                    match part {
+                        FStringPart::Literal(literal) => pieces.literal(literal.as_str()),
+                        FStringPart::FString(formatted) => pieces.elements(&formatted.elements),
+                    }
+                }
+                pieces.write(self);
+            }
+            Expr::TString(node) => {
+                self.tag("t");
+                let mut pieces = Pieces::default();
+                for part in node.value.iter() {
+                    pieces.elements(&part.elements);
+                }
+                pieces.write(self);
+            }
+            Expr::StringLiteral(node) => {
+                self.tag("str");
+                self.text(node.value.to_str());
+            }
+            Expr::BytesLiteral(node) => {
+                self.tag("bytes");
+                let bytes: Vec<u8> = node.value.bytes().collect();
+                self.count(bytes.len());
+                self.bytes.extend_from_slice(&bytes);
+            }
+            Expr::NumberLiteral(node) => match &node.value {
+                Number::Int(int) => {
+                    self.tag("int");
+                    self.text(&int.to_string());
+                }
+                Number::Float(float) => {
+                    self.tag("float");
+                    self.bytes.extend_from_slice(&float.to_bits().to_le_bytes());
+                }
+                Number::Complex { real, imag } => {
+                    self.tag("complex");
+                    self.bytes.extend_from_slice(&real.to_bits().to_le_bytes());
+                    self.bytes.extend_from_slice(&imag.to_bits().to_le_bytes());
+                }
+            },
+            Expr::BooleanLiteral(node) => self.tag(if node.value { "True" } else { "False" }),
+            Expr::NoneLiteral(_) => self.tag("None"),
+            Expr::EllipsisLiteral(_) => self.tag("..."),
+            Expr::Attribute(node) => {
+                self.tag(".");
+                self.expr(&node.value);
+                self.text(node.attr.as_str());
+            }
+            Expr::Subscript(node) => {
+                self.tag("[]");
+                self.expr(&node.value);
+                self.expr(&node.slice);
+            }
+            Expr::Starred(node) => {
+                self.tag("*");
+                self.expr(&node.value);
+            }
+            Expr::Name(node) => {
+                self.tag("name");
+                self.text(node.id.as_str());
+            }
+            Expr::List(node) => {
+                self.tag("list");
+                self.exprs(node.elts.iter());
+            }
+            Expr::Tuple(node) => {
+                self.tag("tuple");
+                self.exprs(node.elts.iter());
+            }
+            Expr::Slice(node) => {
+                self.tag("slice");
+                self.maybe(node.lower.as_deref());
+                self.maybe(node.upper.as_deref());
+                self.maybe(node.step.as_deref());
+            }
+            Expr::IpyEscapeCommand(node) => {
+                self.tag("escape");
+                self.text(node.kind.as_str());
+                self.text(&node.value);
+            }
+        }
+    }
+}
+
+/// The parts of a formatted string, with neighbouring literals joined: `f"a" "b"` is `f"ab"`.
+#[derive(Default)]
+struct Pieces {
+    done: Vec<u8>,
+    n_pieces: usize,
+    literal: String,
+}
+
+impl Pieces {
+    fn literal(&mut self, text: &str) {
+        self.literal.push_str(text);
+    }
+
+    fn flush(&mut self) {
+        if !self.literal.is_empty() {
+            let mut writer = Writer::default();
+            writer.tag("lit");
+            writer.text(&self.literal);
+            self.done.extend_from_slice(&writer.bytes);
+            self.n_pieces += 1;
+            self.literal.clear();
+        }
+    }
+
+    fn elements<'a>(&mut self, elements: impl IntoIterator<Item = &'a InterpolatedStringElement>) {
+        for element in elements {
+            match element {
+                InterpolatedStringElement::Literal(literal) => self.literal(&literal.value),
+                InterpolatedStringElement::Interpolation(node) => {
+                    self.flush();
+                    let mut writer = Writer::default();
+                    writer.tag("{}");
+                    writer.expr(&node.expression);
+                    // `{x=}` prints the text of its expression.
+                    writer.text(node.debug_text.as_ref().map_or("", |text| text.as_str()));
+                    writer.flag(node.debug_text.is_some());
+                    writer.bytes.push(node.conversion.to_byte().unwrap_or(0));
+                    writer.flag(node.format_spec.is_some());
+                    if let Some(spec) = &node.format_spec {
+                        let mut inner = Pieces::default();
+                        inner.elements(&spec.elements);
+                        inner.write(&mut writer);
+                    }
+                    self.done.extend_from_slice(&writer.bytes);
+                    self.n_pieces += 1;
+                }
+            }
+        }
+    }
+
+    fn write(mut self, writer: &mut Writer) {
+        self.flush();
+        writer.count(self.n_pieces);
+        writer.bytes.extend_from_slice(&self.done);
+    }
+}
