@@ -108,3 +108,60 @@ fn distinct(head: &[Fingerprint], buffers: &[BufferRef]) -> Vec<Fingerprint> {
         .chain(buffers.iter().flat_map(|buffer| &buffer.chunks));
     all.filter(|chunk| seen.insert(**chunk)).copied().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shape is pinned: other faces, and older stores, have these fields in these spellings.
+    #[test]
+    fn payloads_keep_their_shape() {
+        let [a, b] = [&b"a"[..], b"b"].map(Fingerprint::of);
+        let buffer = BufferRef {
+            chunks: vec![b, a, b],
+            len: 3,
+            readonly: true,
+        };
+        let manifest = Manifest {
+            names: vec!["x".into()],
+            format: "pickle5".into(),
+            head: vec![a],
+            buffers: vec![buffer.clone()],
+            bytes: 4,
+        };
+        assert_eq!(manifest.needs(), [a, b]);
+        let json = serde_json::json!({
+            "names": ["x"], "format": "pickle5", "head": [a], "bytes": 4,
+            "buffers": [{"chunks": [b, a, b], "len": 3, "readonly": true}],
+        });
+        assert_eq!(serde_json::to_value(&manifest).unwrap(), json);
+        assert_eq!(serde_json::from_value::<Manifest>(json).unwrap(), manifest);
+
+        let mut task = TaskRecord {
+            fingerprint: a,
+            name: "f".into(),
+            value: Some(ValueRef {
+                head: vec![a],
+                buffers: vec![buffer],
+            }),
+            seconds: 0.1,
+            bytes: 4,
+            files: vec![FileFact {
+                path: "out.csv".into(),
+                digest: None,
+            }],
+            components: vec![("code".into(), "12".into())],
+            status: TaskStatus::Ok,
+        };
+        assert_eq!(task.needs(), [a, b]);
+        let json = serde_json::json!({
+            "fingerprint": a, "name": "f", "seconds": 0.1, "bytes": 4, "status": "ok",
+            "value": {"head": [a], "buffers": [{"chunks": [b, a, b], "len": 3, "readonly": true}]},
+            "files": [{"path": "out.csv", "digest": null}], "components": [["code", "12"]],
+        });
+        assert_eq!(serde_json::to_value(&task).unwrap(), json);
+        assert_eq!(serde_json::from_value::<TaskRecord>(json).unwrap(), task);
+        task.value = None;
+        assert_eq!(task.needs(), []);
+    }
+}
