@@ -1,4 +1,4 @@
-"""The wheel: one file for all Pythons from 3.11 on, old enough for clusters, nothing in it that does not belong.
+"""The wheel: one file for all Pythons from 3.11 on, for old clusters too, and nothing else in it.
 
 `make test-wheel` builds it and sets NBREWIND_WHEEL; without it the tests of the file itself say that they did
 not run.
@@ -34,7 +34,10 @@ def test_the_package_and_the_workspace_agree_on_the_version():
 
 def test_each_kernel_starts_in_its_mode():
     kernels = ROOT / "data" / "data" / "share" / "jupyter" / "kernels"
-    assert sorted(folder.name for folder in kernels.iterdir()) == ["nbrewind-audit", "nbrewind-repeat"]
+    assert sorted(folder.name for folder in kernels.iterdir()) == [
+        "nbrewind-audit",
+        "nbrewind-repeat",
+    ]
     for mode in ("audit", "repeat"):
         spec = json.loads((kernels / f"nbrewind-{mode}" / "kernel.json").read_text())
         assert spec["argv"][:4] == ["python", "-m", "nbrewind.kernel", f"--mode={mode}"]
@@ -80,7 +83,7 @@ def test_the_wheel_carries_nothing_else(wheel):
     inside = re.compile(r"nbrewind/|nbrewind-[^/]+\.(dist-info|data)/")
     assert [name for name in wheel.namelist() if not inside.match(name)] == []
     assert [name for name in wheel.namelist() if "__pycache__" in name] == []
-    missing = {
-        str(path.relative_to(ROOT)) for path in (ROOT / "nbrewind").rglob("*.py")
-    } - set(wheel.namelist())
+    missing = {str(path.relative_to(ROOT)) for path in (ROOT / "nbrewind").rglob("*.py")} - set(
+        wheel.namelist()
+    )
     assert missing == set()
