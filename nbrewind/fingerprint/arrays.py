@@ -51,6 +51,7 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
     owner = owner_of(array)
     if owner is not array and type(array) is np.ndarray and type(owner) is np.ndarray and not owner.dtype.hasobject:
         # A view: which part of which memory it is, so that two views of one array are not two equal copies.
+        ctx.view_owners.add(id(owner))
         offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
         return Fact("view", (*head, array.strides, offset, owner), mutable=True, buffers=buffers)
     mask = (array.mask, array.fill_value) if isinstance(array, np.ma.MaskedArray) else None

@@ -146,6 +146,8 @@ class Context:
         self.namespace = namespace
         self.follow_globals = follow_globals
         self.context = context or {}
+        # Arrays that other arrays are views of: their pickles must share one owner.
+        self.view_owners: set[int] = set()
 
     def facts(self, obj: Any) -> Fact:
         """The fact for one object that the walker does not read by itself."""
@@ -175,9 +177,14 @@ class Context:
         paths = self.path_fact if self.follow_globals else None
         return Walk.from_native(_native.walk(obj, self.facts, paths))
 
-    def walk_namespace(self, values: list[Any]) -> tuple[list[Walk], list[list[int]], set[int]]:
-        """Walk many values; also the groups of positions that share objects, and those that no pickle can keep."""
-        walks, groups, mixed = _native.walk_namespace(values, self.facts)
+    def walk_namespace(
+        self, values: list[Any], root: str | None = None
+    ) -> tuple[list[Walk], list[list[int]], set[int]]:
+        """Walk many values; also the groups of positions that share objects, and those that no pickle can keep.
+
+        A string that contains `root` marks its walk as `rooted`: the value would differ in another folder.
+        """
+        walks, groups, mixed = _native.walk_namespace(values, self.facts, root)
         return [Walk.from_native(found) for found in walks], groups, set(mixed)
 
 

@@ -2,6 +2,7 @@
 //!
 //! Every function here decodes, calls one core function and encodes; errors become Python's in one place per crate.
 
+mod analysis;
 mod files;
 mod plan;
 mod store;
@@ -15,6 +16,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     m.add_function(wrap_pyfunction!(walk::walk, m)?)?;
     m.add_function(wrap_pyfunction!(walk::walk_namespace, m)?)?;
+    m.add_function(wrap_pyfunction!(analysis::analyze_cell, m)?)?;
     m.add_function(wrap_pyfunction!(plan::choose, m)?)?;
     m.add_function(wrap_pyfunction!(plan::slice, m)?)?;
     store::register(m)?;

@@ -40,6 +40,8 @@ struct Walker<'py> {
     py: Python<'py>,
     facts: Bound<'py, PyAny>,
     paths: Option<Bound<'py, PyAny>>,
+    /// A folder whose name inside any string is worth a mark: that value would differ elsewhere.
+    root: Option<String>,
     /// Mutable objects by address, numbered in order of first visit.
     memo: HashMap<usize, u32>,
     /// Mutable objects seen anywhere in this walk, sets included.
@@ -74,11 +76,12 @@ fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<std::borrow::Cow<'a, [u8]
 }
 
 impl<'py> Walker<'py> {
-    fn new(facts: Bound<'py, PyAny>, paths: Option<Bound<'py, PyAny>>) -> Self {
+    fn new(facts: Bound<'py, PyAny>, paths: Option<Bound<'py, PyAny>>, root: Option<String>) -> Self {
         Self {
             py: facts.py(),
             facts,
             paths,
+            root,
             memo: HashMap::new(),
             ids: BTreeSet::new(),
             keep: Vec::new(),
@@ -193,6 +196,12 @@ impl<'py> Walker<'py> {
             if !fact.is_none() {
                 return self.feed_described(hasher, text.as_any(), &fact);
             }
+        }
+        if let Some(root) = &self.root
+            && bytes.len() >= root.len()
+            && std::str::from_utf8(&bytes).is_ok_and(|text| text.contains(root.as_str()))
+        {
+            self.found.marks.insert("rooted".to_owned());
         }
         self.found.n_bytes += bytes.len() as u64;
         put_bytes(hasher, b'u', &bytes);
@@ -348,14 +357,14 @@ pub fn walk<'py>(
     facts: Bound<'py, PyAny>,
     paths: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let mut walker = Walker::new(facts, paths);
+    let mut walker = Walker::new(facts, paths, None);
     let mut hasher = blake3::Hasher::new();
     walker.feed(&mut hasher, &obj)?;
     Ok(walker.finish(&hasher)?.0)
 }
 
 /// The smallest index in the same set.
-fn root(parents: &mut [usize], mut index: usize) -> usize {
+fn find(parents: &mut [usize], mut index: usize) -> usize {
     while parents[index] != index {
         parents[index] = parents[parents[index]];
         index = parents[index];
@@ -364,7 +373,7 @@ fn root(parents: &mut [usize], mut index: usize) -> usize {
 }
 
 fn join(parents: &mut [usize], a: usize, b: usize) {
-    let (a, b) = (root(parents, a), root(parents, b));
+    let (a, b) = (find(parents, a), find(parents, b));
     parents[a.max(b)] = a.min(b);
 }
 
@@ -372,11 +381,14 @@ fn join(parents: &mut [usize], a: usize, b: usize) {
 ///
 /// Returns `(walks, groups, mixed)`: one walk per value, in order; the co-variables as lists of positions; and the
 /// positions whose memory is shared between several holders that copy on write and a plain array, which no pickle keeps.
+/// A string that contains `root` marks its walk as `rooted`.
 #[pyfunction]
+#[pyo3(signature = (values, facts, root=None))]
 #[allow(clippy::type_complexity)] // three lists, named in the docstring
 pub fn walk_namespace<'py>(
     values: Vec<Bound<'py, PyAny>>,
     facts: Bound<'py, PyAny>,
+    root: Option<String>,
 ) -> PyResult<(Vec<Bound<'py, PyDict>>, Vec<Vec<usize>>, Vec<usize>)> {
     let mut walks = Vec::with_capacity(values.len());
     let mut parents: Vec<usize> = (0..values.len()).collect();
@@ -385,7 +397,7 @@ pub fn walk_namespace<'py>(
     // What facts made is kept until the last walk has ended: an address that was used twice would join strangers.
     let mut kept = Vec::new();
     for (position, value) in values.iter().enumerate() {
-        let mut walker = Walker::new(facts.clone(), None);
+        let mut walker = Walker::new(facts.clone(), None, root.clone());
         let mut hasher = blake3::Hasher::new();
         walker.feed(&mut hasher, value)?;
         for (start, len, holder) in &walker.found.buffers {
@@ -415,7 +427,7 @@ pub fn walk_namespace<'py>(
                 continue;
             }
             join(&mut parents, span.3, other.3);
-            let shared = holders.entry(root(&mut parents, span.3)).or_default();
+            let shared = holders.entry(find(&mut parents, span.3)).or_default();
             for side in [span, other] {
                 if side.2 != 0 {
                     shared.insert((side.2, side.3));
@@ -433,7 +445,7 @@ pub fn walk_namespace<'py>(
 
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for position in 0..values.len() {
-        groups.entry(root(&mut parents, position)).or_default().push(position);
+        groups.entry(find(&mut parents, position)).or_default().push(position);
     }
     Ok((walks, groups.into_values().collect(), mixed.into_iter().collect()))
 }

@@ -1,0 +1,3 @@
+"""placeholder until the analysis lands"""
+def analyze(c): raise NotImplementedError
+stale_audited = graph = analyze

@@ -1,0 +1,67 @@
+"""Questions about what was recorded: stale cells against the notebook's own history, and why."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nbrewind._native import Store
+from nbrewind.cli import analysis
+from nbrewind.cli.notebook import Notebook, NotebookError
+
+SHOWN = ("run_id", "cell_id", "notebook", "run_number", "status", "replayable", "why_not", "seconds", "started")
+
+
+def all_runs(store: Store) -> list[dict[str, Any]]:
+    """Every run record, oldest first."""
+    return [json.loads(record["payload"]) for record in store.records("run")]
+
+
+def latest_runs(store: Store, notebook: str) -> list[dict[str, Any]]:
+    """What was last run or replayed of each cell of this notebook, in the order in which that happened."""
+    records = store.records("run") + store.records("replay")
+    latest: dict[str, dict[str, Any]] = {}
+    for record in sorted(records, key=lambda record: record["time_ns"]):
+        run = json.loads(record["payload"])
+        if run["notebook"] == notebook and run["cell_id"] is not None:
+            latest.pop(run["cell_id"], None)
+            latest[run["cell_id"]] = run
+    return list(latest.values())
+
+
+def stale(cells: list[dict[str, Any]], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stale cells of a notebook against the text that was last run for each of its cells."""
+    sources = {run["cell_id"]: run["source"] for run in runs}
+    # In the notebook's order where the cell is still there; cells that were deleted keep their place in history.
+    audited = [{"id": cell["id"], "source": sources[cell["id"]]} for cell in cells if cell["id"] in sources]
+    known = {cell["id"] for cell in cells}
+    audited += [{"id": name, "source": text} for name, text in sources.items() if name not in known]
+    return analysis.stale_audited(audited, cells)
+
+
+def why(store: Store, cells: list[dict[str, Any]], notebook: Notebook, subject: str) -> list[str]:
+    """Why a cell is stale and why it last ran, or how a task's newest records differ."""
+    try:
+        cell = notebook.find(subject)
+    except NotebookError:
+        lines = _why_task(store, subject)
+        if not lines:
+            raise
+        return lines
+    found = stale(cells, latest_runs(store, notebook.path.name))
+    lines = [f"{cell.id}: {found['reasons'][cell.id]}"] if cell.id in found["reasons"] else [f"{cell.id} is fresh"]
+    for run in reversed(all_runs(store)):
+        if run["cell_id"] == cell.id:
+            lines += [f"its last run cannot be replayed: {text}" for text in run["why_not"]]
+            break
+    return lines
+
+
+def _why_task(store: Store, name: str) -> list[str]:
+    tasks = [json.loads(record["payload"]) for record in store.records("task")]
+    tasks = [task for task in tasks if task.get("name") == name or task["fingerprint"].startswith(name)]
+    if len(tasks) < 2:
+        return [f"{name} has one record; it ran because there was none"] if tasks else []
+    old, new = dict(tasks[-2]["components"]), dict(tasks[-1]["components"])
+    changed = sorted(label for label in new if old.get(label) != new[label])
+    return [f"{name}: {label} changed" for label in changed] or [f"{name}: an input changed"]

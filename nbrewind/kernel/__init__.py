@@ -1,0 +1,1 @@
+"""The kernel side: an IPython extension that audits, replays and restores cell runs."""

@@ -1,0 +1,74 @@
+"""`%load_ext nbrewind`: joins the session to a shell, and the `%nbrewind` magic."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from nbrewind.kernel import comm, restore
+from nbrewind.kernel.session import Session
+
+USAGE = "Usage: %nbrewind audit | repeat | off | status | goto CELL | undo"
+
+
+def session_of(shell: Any) -> Session:
+    """The shell's session, made on first use."""
+    session: Session | None = getattr(shell, "_nbrewind_session", None)
+    if session is None:
+        session = Session(shell)
+        shell._nbrewind_session = session
+        comm.open_target(session)
+    return session
+
+
+def load(shell: Any, mode: str | None = None) -> Session:
+    """Load the extension; the mode comes from the argument or from `NBREWIND_MODE`."""
+    session = session_of(shell)
+    shell.register_magic_function(lambda line: magic(session, line), "line", "nbrewind")
+    mode = mode or os.environ.get("NBREWIND_MODE")
+    if mode:
+        session.configure(mode)
+    return session
+
+
+def magic(session: Session, line: str) -> None:
+    """The `%nbrewind` magic."""
+    words = line.split()
+    match words:
+        case ["audit" | "repeat" | "off" as mode]:
+            session.configure(mode)
+            print(f"NBRewind: {mode}" + (f", store {session.history.path}" if session.history else ""))  # noqa: T201
+        case ["goto", cell]:
+            if session.history is None:
+                session.configure("audit")
+            report = restore.restore(session, restore.find_run(session, cell, None))
+            print(show_restore(report))  # noqa: T201
+        case ["undo"]:
+            print("Undone." if restore.undo_restore(session) else "There is no restore to undo.")  # noqa: T201
+        case ["status"]:
+            pending = session.state.pending()
+            print(  # noqa: T201
+                f"NBRewind: {session.mode}; {len(session.reports)} cell runs in this session; "
+                f"{len(session.state.bound)} names, {len(pending)} of them not loaded yet"
+            )
+        case _:
+            print(USAGE)  # noqa: T201
+
+
+def show_restore(report: dict[str, Any]) -> str:
+    """A restore report as text, one line per name."""
+    lines = [f"Restored the state after cell {report['cell_id']} in {report['seconds']:.2f} s"]
+    for item in report["names"]:
+        size = f"{item['n_bytes']:,} bytes" if item["how"] == "loaded" else (item["why"] or "")
+        lines.append(f"  {item['how']:8} {item['name']:24} {item['type']:40} {size}".rstrip())
+    return "\n".join(lines)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext nbrewind`."""
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """`%unload_ext nbrewind`: nothing is recorded or replayed any more."""
+    session_of(shell).configure("off")

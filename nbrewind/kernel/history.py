@@ -1,0 +1,87 @@
+"""Run records and manifests in the store."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from nbrewind._native import MissingError, Store, StoreError
+from nbrewind.kernel.namespace import CoVariable
+
+
+class History:
+    """What was recorded in one store, and how more is added."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self.store = Store(path, "rw")
+            self.is_writable = True
+        except StoreError:
+            if not os.path.isdir(path):
+                raise
+            self.store = Store(path, "r")
+            self.is_writable = False
+        self._manifests: dict[str, CoVariable] = {}
+
+    def refresh(self) -> None:
+        """See what other writers have added."""
+        self.store.refresh()
+
+    def runs_of_source(self, source_fp: str) -> list[dict[str, Any]]:
+        """Records of runs of this code, oldest first."""
+        return [json.loads(record["payload"]) for record in self.store.records("run", source_fp)]
+
+    def all_runs(self) -> list[dict[str, Any]]:
+        """Every run record, oldest first."""
+        return [json.loads(record["payload"]) for record in self.store.records("run")]
+
+    def manifest(self, manifest_id: str) -> CoVariable:
+        """One version of a co-variable. Raises `MissingError` when the store does not have it."""
+        known = self._manifests.get(manifest_id)
+        if known is None:
+            records = self.store.records("manifest", manifest_id)
+            if not records:
+                raise MissingError(f"manifest {manifest_id} is not in {self.path}; run the cells that made it again")
+            known = CoVariable.from_payload(json.loads(records[-1]["payload"]))
+            self._manifests[manifest_id] = known
+        return known
+
+    def has_manifest(self, manifest_id: str) -> bool:
+        """True when this version was recorded before, with its bytes."""
+        try:
+            return self.manifest(manifest_id).data is not None
+        except MissingError:
+            return False
+
+    def put_manifest(self, version: CoVariable) -> None:
+        """Add a version to the next commit; its chunks are already put."""
+        needs: list[str] = []
+        if version.data is not None:
+            needs = list(dict.fromkeys([*version.data["head"], *sum((b["chunks"] for b in version.data["buffers"]), [])]))
+        self.store.append("manifest", version.manifest_id, json.dumps(version.to_payload()), needs)
+        self._manifests[version.manifest_id] = version
+
+    def put_value(self, head: bytes, buffers: list[Any]) -> dict[str, Any]:
+        """Store a pickle and its buffers; returns where they are."""
+        found = []
+        n_bytes = len(head)
+        for buffer in buffers:
+            raw = buffer.raw()
+            n_bytes += raw.nbytes
+            found.append({"chunks": self.store.put(raw), "len": raw.nbytes, "readonly": raw.readonly})
+        return {"format": "pickle5", "head": self.store.put(head), "buffers": found, "bytes": n_bytes}
+
+    def get_value(self, data: dict[str, Any]) -> tuple[bytes, list[Any]]:
+        """The pickle and its buffers again; read-only buffers stay so."""
+        buffers: list[Any] = []
+        for buffer in data["buffers"]:
+            content = self.store.get(buffer["chunks"])
+            buffers.append(bytes(content) if buffer["readonly"] else content)
+        return bytes(self.store.get(data["head"])), buffers
+
+    def append_run(self, record: dict[str, Any], needs: list[str]) -> None:
+        """Add a run record and make it durable."""
+        self.store.append("run", record["source_fp"], json.dumps(record), needs)
+        self.store.commit()

@@ -1,0 +1,223 @@
+"""The namespace as the store sees it: co-variables and the content of every name.
+
+The state is symbolic first. A name can be bound to a version in the store without being loaded; then it is in no
+dict of the user's, and everything a cell may read is loaded before the cell executes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from nbrewind.fingerprint import Context, Walk
+
+# Names that IPython manages, not the user.
+_MANAGED = frozenset(
+    {"In", "Out", "exit", "quit", "get_ipython", "open", "_dh", "_ih", "_oh", "_exit_code", "__nbrewind__"}
+)
+_HISTORY = re.compile(r"_+|_i{1,3}|_i?\d+|__\w+__")
+
+
+def is_tracked(name: str) -> bool:
+    """True for names that belong to the user's program."""
+    return name not in _MANAGED and _HISTORY.fullmatch(name) is None
+
+
+@dataclass
+class NameFacts:
+    """What the walk of one name's value found."""
+
+    fp: str | None
+    refs: list[str] = field(default_factory=list)
+    idents: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+    handles: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    opaque: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_walk(cls, found: Walk) -> NameFacts:
+        """The part of a walk that is worth keeping."""
+        return cls(
+            fp=found.fp,
+            refs=sorted(found.refs),
+            idents=sorted(found.idents),
+            marks=sorted(found.marks),
+            handles=sorted(found.handles),
+            files=found.files,
+            opaque=found.opaque,
+        )
+
+
+@dataclass(eq=False)
+class CoVariable:
+    """One version of names that share objects. `data` is where its bytes are; None: it cannot be stored."""
+
+    names: tuple[str, ...]
+    joint: str | None
+    facts: dict[str, NameFacts]
+    manifest_id: str = ""
+    data: dict[str, Any] | None = None
+    why: str | None = None
+    recipe: list[dict[str, Any]] | None = None
+    made_by: str = ""
+    n_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.manifest_id:
+            text = json.dumps([self.names, self.joint or uuid.uuid4().hex])
+            self.manifest_id = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    @property
+    def is_handle(self) -> bool:
+        """True when every name is a compute engine: not content, rebuilt by its recipe."""
+        return all(fact.handles for fact in self.facts.values())
+
+    def to_payload(self) -> dict[str, Any]:
+        """As a record of kind `manifest`."""
+        payload = asdict(self)
+        payload["names"] = list(self.names)
+        return payload
+
+    @classmethod
+    def from_payload(cls, payload: dict[str, Any]) -> CoVariable:
+        """From a record of kind `manifest`."""
+        facts = {name: NameFacts(**found) for name, found in payload["facts"].items()}
+        return cls(**{**payload, "names": tuple(payload["names"]), "facts": facts})
+
+
+class NamespaceState:
+    """Which version every tracked name has, and which names are loaded."""
+
+    def __init__(self, namespace: dict[str, Any], root: str | None = None) -> None:
+        self.namespace = namespace
+        self.root = root
+        self.bound: dict[str, CoVariable] = {}
+        self.loaded: set[str] = set()
+        self._ids: dict[str, int] = {}
+        self.view_owners: set[int] = set()
+
+    def group_of(self, name: str) -> list[str]:
+        """The names that share objects with this one now, itself included, sorted."""
+        version = self.bound[name]
+        return sorted(other for other in version.names if self.bound.get(other) is version)
+
+    def name_fact(self, name: str) -> dict[str, Any]:
+        """The name's content and sharing, as the repeat rule asks for it."""
+        version = self.bound[name]
+        group = self.group_of(name)
+        joint = version.joint if tuple(group) == version.names else None
+        return {"fp": version.facts[name].fp, "group": group, "joint": joint}
+
+    def facts(self, name: str) -> NameFacts:
+        """What the walk of this name found."""
+        return self.bound[name].facts[name]
+
+    def pending(self) -> list[str]:
+        """Names that are bound but not loaded."""
+        return [name for name in self.bound if name not in self.loaded]
+
+    def closure(self, names: Iterable[str]) -> tuple[set[str], set[str]]:
+        """Names reachable from `names` through functions and strings: those that are bound, and those that are not."""
+        present: set[str] = set()
+        absent: set[str] = set()
+        todo = list(names)
+        while todo:
+            name = todo.pop()
+            if name in present or name in absent:
+                continue
+            if name not in self.bound:
+                absent.add(name)
+                continue
+            present.add(name)
+            facts = self.facts(name)
+            todo.extend(facts.refs)
+            todo.extend(facts.idents)
+        return present, absent
+
+    def live_names(self) -> list[str]:
+        """Tracked names that are in the namespace, in order."""
+        return [name for name in self.namespace if is_tracked(name)]
+
+    def same_object(self, name: str) -> bool:
+        """True when the name is bound to the object that it had at the last sweep."""
+        return name in self.namespace and self._ids.get(name) == id(self.namespace[name])
+
+    def sweep(self, suspects: set[str] | None = None) -> tuple[list[CoVariable], list[str]]:
+        """Walk everything that is loaded. Returns the versions that are new, and the names that are gone.
+
+        An opaque value counts as changed when it is another object or is among the `suspects` (None: all).
+        """
+        names = self.live_names()
+        context = Context(namespace=self.namespace)
+        context.view_owners = self.view_owners = set()
+        walks, groups, mixed = context.walk_namespace([self.namespace[name] for name in names], self.root)
+        gone = [name for name in self.loaded if name not in self.namespace]
+        changed: list[CoVariable] = []
+        for positions in groups:
+            members = sorted(positions, key=lambda position: names[position])
+            group = tuple(names[position] for position in members)
+            facts = {names[position]: NameFacts.from_walk(walks[position]) for position in members}
+            if len(group) == 1:
+                joint = facts[group[0]].fp
+            else:
+                joint = self.fingerprint({name: self.namespace[name] for name in group})
+            known = self.bound.get(group[0])
+            unchanged = (
+                known is not None
+                and known.names == group
+                and all(self.bound.get(name) is known for name in group)
+                and (
+                    known.joint == joint
+                    if joint is not None and known.joint is not None
+                    else joint is None
+                    and known.joint is None
+                    and all(self.same_object(name) for name in group)
+                    and suspects is not None
+                    and suspects.isdisjoint(group)
+                )
+            )
+            if unchanged:
+                continue
+            version = CoVariable(group, joint, facts)
+            version.n_bytes = sum(walks[position].n_bytes for position in members)
+            if any(position in mixed for position in members):
+                version.why = "an array and several frames share its memory"
+            elif joint is None:
+                version.why = "; ".join(sorted({text for fact in facts.values() for text in fact.opaque}))
+            changed.append(version)
+            for name in group:
+                self.bound[name] = version
+        for name in gone:
+            self.bound.pop(name, None)
+        self.loaded = set(names)
+        return changed, gone
+
+    def fingerprint(self, values: dict[str, Any]) -> str | None:
+        """The joint fingerprint of a co-variable's values, as `sweep` computes it."""
+        context = Context(namespace=self.namespace)
+        if len(values) == 1:
+            return context.walk(next(iter(values.values()))).fp
+        return context.walk(tuple((name, values[name]) for name in sorted(values))).fp
+
+    def remember_objects(self) -> None:
+        """Note which object every name has, so that the next sweep can tell a change in place from a rebinding."""
+        self._ids = {name: id(self.namespace[name]) for name in self.loaded if name in self.namespace}
+
+    def bind(self, version: CoVariable) -> None:
+        """Bind names to a version in the store; they are no longer loaded."""
+        for name in version.names:
+            self.forget(name)
+            self.bound[name] = version
+
+    def forget(self, name: str) -> None:
+        """The name is gone."""
+        self.bound.pop(name, None)
+        self.loaded.discard(name)
+        if is_tracked(name):
+            self.namespace.pop(name, None)

@@ -1,0 +1,366 @@
+"""What a run reads and changes outside the process: files, listings, environment, subprocesses, network.
+
+Python's audit events tell which files are opened; they cannot be unregistered, so one hook lives for ever and does
+nothing while no watch is active. `os.stat` and the environment have no events and are wrapped. Native code that
+opens files is seen by the native watch (`nbrewind._native`), where the platform allows it.
+
+Only what belongs to the user counts: files of Python, of installed packages and of the system are stood for by
+versions. A question that a library asks for its own sake (is there a cache folder?) is not an input of the cell; a
+question that the user's code asks is.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from nbrewind.fingerprint import file_digest, is_library_file
+
+_HOME = os.path.expanduser("~")
+_SYSTEM = ("/proc/", "/sys/", "/dev/", "/usr/", "/etc/", "/lib", "/run/", "/var/lib/", "/var/cache/", "/bin/", "/sbin/")
+_CACHES = tuple(
+    os.path.join(_HOME, name) + os.sep
+    for name in (".cache", ".config", ".ipython", ".jupyter", ".local/share/jupyter", ".matplotlib", ".dask")
+)
+# Modules whose own files, sockets and processes are not the user's doing.
+_SERVICES = frozenset({"ipykernel", "zmq", "tornado", "IPython", "jupyter_client", "debugpy", "comm", "nbrewind"})
+_ENGINES = frozenset({"distributed", "loky"})
+_SERVICE_THREADS = ("IPythonHistory", "IOPub", "Heartbeat", "Control", "Shell channel", "Profile", "nbrewind")
+_STDLIB = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
+_MAKERS = frozenset({"makedirs", "mkdir", "removedirs", "rmtree", "copytree", "_ensure_file_exists"})
+_IMPORTERS = frozenset({"importlib._bootstrap", "importlib._bootstrap_external", "linecache", "inspect", "tokenize"})
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def _frames(start: FrameType | None) -> Iterator[FrameType]:
+    while start is not None:
+        yield start
+        start = start.f_back
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_stdlib_file(filename: str) -> bool:
+    if filename.startswith("<frozen"):
+        return True
+    real = os.path.realpath(filename)
+    return real.startswith(_STDLIB) and "site-packages" not in real and "dist-packages" not in real
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_foreign(path: str) -> bool:
+    """True for files that versions stand for, or that are caches and system state."""
+    return path.startswith(_SYSTEM) or path.startswith(_CACHES) or is_library_file(path) or path.endswith((".pyc", ".pyo"))
+
+
+def listing_digest(path: str, without: frozenset[str] | set[str] = frozenset()) -> str | None:
+    """Digest of the names in a folder; None when there is no such folder."""
+    try:
+        names = sorted(set(os.listdir(path)) - without)
+    except OSError:
+        return None
+    return hashlib.blake2b("\0".join(names).encode("utf-8", "surrogateescape"), digest_size=32).hexdigest()
+
+
+def _signature(path: str) -> tuple[int, ...] | None:
+    try:
+        found = _real_stat(path)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+@dataclass
+class Findings:
+    """What one run did outside: inputs by key, effects by path, and reasons why it cannot be replayed."""
+
+    reads: dict[str, str | None] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
+    env: dict[str, tuple[str | None, set[int]]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class Watch:
+    """Collects what happens outside from `start` to `stop`. Paths are absolute while it runs."""
+
+    def __init__(self, ignore: tuple[str, ...], namespace: dict[str, Any]) -> None:
+        self.ignore = ignore
+        self.namespace = namespace
+        self._lock = threading.RLock()
+        self._reads: dict[str, tuple[int, ...] | str | None] = {}
+        self._listings: dict[str, tuple[str | None, list[str]]] = {}
+        self._written: set[str] = set()
+        self._deleted: set[str] = set()
+        self._env: dict[str, tuple[str | None, set[int]]] = {}
+        self._problems: list[str] = []
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def _asker(self) -> tuple[str, FrameType | None]:
+        """Who is behind an event: "user", "library" or "service", and the user's nearest frame."""
+        if threading.current_thread().name.startswith(_SERVICE_THREADS):
+            return "service", None
+        who = None
+        for frame in _frames(sys._getframe(2)):
+            if frame.f_globals is self.namespace:
+                return who or "user", frame
+            name = frame.f_globals.get("__name__", "")
+            if who is not None or name == __name__:
+                continue
+            if name in _IMPORTERS:
+                return "service", None
+            if _is_stdlib_file(frame.f_code.co_filename):
+                continue
+            if name.partition(".")[0] in _SERVICES:
+                return "service", None
+            who = "library" if is_library_file(frame.f_code.co_filename) else "user"
+        return who or "library", None
+
+    def _is_engine(self) -> bool:
+        return any(
+            frame.f_globals.get("__name__", "").partition(".")[0] in _ENGINES for frame in _frames(sys._getframe(2))
+        )
+
+    def _counts(self, path: str, who: str) -> bool:
+        if who == "service" or path.startswith(self.ignore):
+            return False
+        return not _is_foreign(path) or (who == "user" and not is_library_file(path))
+
+    def read(self, path: str, who: str) -> None:
+        """A file is about to be read, or is missing."""
+        path = os.path.abspath(path)
+        if not self._counts(path, who):
+            return
+        with self._lock:
+            if path not in self._reads and path not in self._written:
+                self._reads[path] = _signature(path)
+
+    def write(self, path: str, who: str, keeps_content: bool) -> None:
+        """A file is about to be written."""
+        path = os.path.abspath(path)
+        if who == "service" or path.startswith(self.ignore) or path.startswith(_CACHES + ("/proc/", "/dev/", "/sys/")):
+            return
+        with self._lock:
+            if keeps_content:
+                self.read(path, "user")
+            if path in self._reads and not isinstance(self._reads[path], str):
+                self._reads[path] = self._digest(path, self._reads[path])
+            self._written.add(path)
+            self._deleted.discard(path)
+
+    def delete(self, path: str, who: str) -> None:
+        """A file or folder is about to go."""
+        path = os.path.abspath(path)
+        if who == "service" or path.startswith(self.ignore):
+            return
+        with self._lock:
+            if path in self._written:
+                self._written.discard(path)
+            else:
+                self.read(path, who)
+                if path in self._reads and not isinstance(self._reads[path], str):
+                    self._reads[path] = self._digest(path, self._reads[path])
+            self._deleted.add(path)
+
+    def listing(self, path: str, who: str) -> None:
+        """A folder is about to be listed."""
+        path = os.path.abspath(path)
+        if not self._counts(path + os.sep, who):
+            return
+        with self._lock:
+            if path not in self._listings:
+                own = sorted(os.path.basename(name) for name in self._written if os.path.dirname(name) == path)
+                self._listings[path] = (listing_digest(path, frozenset(own)), own)
+
+    def problem(self, text: str) -> None:
+        """Something that cannot be replayed happened."""
+        with self._lock:
+            if text not in self._problems:
+                self._problems.append(text)
+
+    def _digest(self, path: str, then: tuple[int, ...] | str | None) -> str | None:
+        if then is None or isinstance(then, str):
+            return then
+        if _signature(path) != then:
+            self.problem(f"{os.path.basename(path)} changed while it was read")
+            return "changed"
+        if os.path.isdir(path):
+            return "folder"
+        try:
+            return file_digest(path)
+        except OSError:
+            self.problem(f"{os.path.basename(path)} could not be read again")
+            return "unreadable"
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to collect."""
+        global _active
+        _install()
+        _active = self
+
+    def stop(self) -> Findings:
+        """End, hash what was read, and tell."""
+        global _active
+        _active = None
+        found = Findings(problems=self._problems, env=self._env)
+        for path, then in sorted(self._reads.items(), key=lambda item: item[0]):
+            found.reads[path] = self._digest(path, then)
+        for path, (digest, own) in sorted(self._listings.items()):
+            found.reads[json.dumps(["listing", path, own])] = digest
+        found.written = {path for path in self._written if os.path.lexists(path)}
+        found.deleted = {path for path in self._deleted if not os.path.lexists(path)}
+        return found
+
+
+_active: Watch | None = None
+_installed = False
+_real_stat = os.stat
+
+_PROCESS_EVENTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile"})
+_NETWORK_EVENTS = frozenset({"socket.connect", "socket.sendto", "urllib.Request", "http.client.connect"})
+
+
+def _path_of(value: Any) -> str | None:
+    if isinstance(value, int) or value is None:
+        return None
+    try:
+        return os.fsdecode(os.fspath(value))
+    except (TypeError, ValueError):
+        return None
+
+
+def _on_event(event: str, args: tuple[Any, ...]) -> None:
+    watch = _active
+    if watch is None:
+        return
+    if event == "open":
+        path = _path_of(args[0])
+        if path is None or path.endswith(".pyc"):
+            return
+        mode, flags = args[1], args[2] if isinstance(args[2], int) else 0
+        who, _ = watch._asker()
+        if flags & _WRITE_FLAGS or (isinstance(mode, str) and not set(mode).isdisjoint("wax+")):
+            truncates = bool(flags & os.O_TRUNC) or (isinstance(mode, str) and "w" in mode)
+            watch.write(path, who, keeps_content=not truncates)
+        else:
+            watch.read(path, who)
+    elif event in {"os.listdir", "os.scandir"}:
+        path = _path_of(args[0]) if args and args[0] is not None else "."
+        if path is not None:
+            watch.listing(path, watch._asker()[0])
+    elif event in {"os.remove", "os.rmdir"}:
+        path = _path_of(args[0])
+        if path is not None:
+            watch.delete(path, watch._asker()[0])
+    elif event == "os.rename":
+        source, target = _path_of(args[0]), _path_of(args[1])
+        who = watch._asker()[0]
+        if source is not None:
+            watch.delete(source, who)
+        if target is not None:
+            watch.write(target, who, keeps_content=False)
+    elif event in {"os.link", "os.symlink"}:
+        target = _path_of(args[1])
+        if target is not None and watch._asker()[0] != "service":
+            watch.problem("it made a link")
+    elif event in {"os.truncate"}:
+        path = _path_of(args[0])
+        if path is not None:
+            watch.write(path, watch._asker()[0], keeps_content=True)
+    elif event in _PROCESS_EVENTS:
+        if watch._asker()[0] != "service" and not watch._is_engine():
+            watch.problem("it started another program")
+    elif event in _NETWORK_EVENTS:
+        if watch._asker()[0] != "service" and not watch._is_engine() and not _is_local_socket(event, args):
+            watch.problem("it used the network")
+    elif event == "sqlite3.connect":
+        if watch._asker()[0] != "service":
+            watch.problem("it opened a database")
+
+
+def _is_local_socket(event: str, args: tuple[Any, ...]) -> bool:
+    # A Unix socket's address is text: the kernel's own plumbing.
+    return event in {"socket.connect", "socket.sendto"} and len(args) > 1 and isinstance(args[1], str | bytes)
+
+
+def _watched_stat(original: Any) -> Any:
+    @functools.wraps(original)
+    def ask(path: Any, *args: Any, **kwargs: Any) -> Any:
+        watch = _active
+        if watch is not None:
+            name = _path_of(path)
+            if name is not None:
+                who, _ = watch._asker()
+                if who == "user":
+                    makers = {frame.f_code.co_name for frame in _frames(sys._getframe(1)) if frame.f_globals is not watch.namespace}
+                    if makers.isdisjoint(_MAKERS):
+                        if not makers.isdisjoint({"getmtime", "getctime", "getatime"}):
+                            watch.problem(f"it asked when {os.path.basename(name)} was changed")
+                        watch.read(name, who)
+        return original(path, *args, **kwargs)
+
+    return ask
+
+
+def _watched_environment() -> None:
+    kind = type(os.environ)
+    original_get = kind.__getitem__
+    original_iter = kind.__iter__
+
+    def getitem(self: Any, key: Any) -> Any:
+        watch = _active
+        if watch is None:
+            return original_get(self, key)
+        who, frame = watch._asker()
+        try:
+            value = original_get(self, key)
+        except KeyError:
+            value = None
+            raise
+        finally:
+            if who == "user" and isinstance(key, str):
+                digest = None if value is None else hashlib.blake2b(str(value).encode(), digest_size=16).hexdigest()
+                known = watch._env.setdefault(key, (digest, set()))
+                known[1].add(frame.f_lineno if frame is not None and frame.f_code.co_name == "<module>" else 0)
+        return value
+
+    def iterate(self: Any) -> Any:
+        watch = _active
+        if watch is not None and watch._asker()[0] == "user":
+            watch.problem("it read the whole environment")
+        return original_iter(self)
+
+    kind.__getitem__ = getitem  # type: ignore[method-assign]
+    kind.__iter__ = iterate  # type: ignore[method-assign]
+
+
+def env_digest(name: str) -> str | None:
+    """Digest of an environment variable now; None when unset."""
+    value = os.environ.get(name)
+    return None if value is None else hashlib.blake2b(value.encode(), digest_size=16).hexdigest()
+
+
+def _install() -> None:
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    sys.addaudithook(_on_event)
+    for name in ("stat", "lstat", "access"):
+        original = getattr(os, name)
+        wrapped = _watched_stat(original)
+        setattr(os, name, wrapped)
+        for capability in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_fd, os.supports_effective_ids):
+            if original in capability:
+                capability.add(wrapped)
+    _watched_environment()

@@ -1,0 +1,89 @@
+"""Versions of Python, of packages and of the user's own modules: what code outside the cells stands for."""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterable
+
+from nbrewind import _native
+from nbrewind.fingerprint import is_library_module
+
+
+def python_version() -> str:
+    """Minor version: bytecode and the standard library change with it."""
+    return f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return {top: sorted(set(names)) for top, names in importlib.metadata.packages_distributions().items()}
+
+
+@functools.cache
+def version_of(distribution: str) -> str | None:
+    """The installed version; None when it is not installed. Asked once a session."""
+    if distribution == "python":
+        return python_version()
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def loaded_versions(base: Iterable[str]) -> dict[str, str | None]:
+    """Version of every distribution that is loaded beyond what the kernel itself needs (`base`)."""
+    known = set(base) | set(sys.stdlib_module_names)
+    tops = {name.partition(".")[0] for name in list(sys.modules)} - known
+    found: dict[str, str | None] = {"python": python_version()}
+    for top in sorted(tops):
+        if top.startswith("_") and top not in _distributions():
+            continue
+        for distribution in _distributions().get(top, []):
+            found[distribution] = version_of(distribution)
+    return found
+
+
+# Source of the user's modules as it was when this process loaded them.
+_as_loaded: dict[str, str | None] = {}
+
+
+def _source_fp(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+    fingerprint: str = json.loads(_native.analyze_cell(text))["fingerprint"]
+    return fingerprint
+
+
+def note_loaded(names: Iterable[str]) -> None:
+    """Remember the source of modules that were just imported."""
+    for name in names:
+        if name not in _as_loaded:
+            path = getattr(sys.modules.get(name), "__file__", None)
+            _as_loaded[name] = _source_fp(path) if path else None
+
+
+def module_fp(name: str) -> str | None:
+    """Content of one of the user's modules: as loaded, or as it would be imported now; None when there is none."""
+    if name in sys.modules:
+        if is_library_module(name):
+            return "library"
+        note_loaded([name])
+        return _as_loaded[name]
+    path: list[str] | None = None
+    spec = None
+    for part in name.split("."):
+        spec = importlib.machinery.PathFinder.find_spec(part, path)
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or [])
+    if spec is None or not spec.origin or not os.path.isfile(spec.origin):
+        return None
+    return _source_fp(spec.origin)

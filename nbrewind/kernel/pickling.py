@@ -1,0 +1,158 @@
+"""Pickling of co-variables: one stream for all names that share objects, large memory out of band.
+
+What differs from plain pickling, and why:
+
+* functions of the notebook are rebuilt against the live namespace, so that they see names that are bound later;
+* arrays are rebuilt over a buffer of their own, and views as views of the same owner, so that sharing survives;
+* lazy collections are kept as graphs (`nbrewind.tasks.lazy`).
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cloudpickle
+
+from nbrewind.fingerprint import is_importable
+
+# Reducers of other rooms (lazy collections, futures): each returns a reduction or NotImplemented.
+reducers: list[Callable[[Any], Any]] = []
+
+_namespace: dict[str, Any] | None = None
+
+
+def _live_namespace() -> dict[str, Any]:
+    """The namespace that functions are rebuilt against; set while `load` runs."""
+    if _namespace is None:
+        raise pickle.UnpicklingError("functions of a notebook can be loaded only into a namespace")
+    return _namespace
+
+
+class _NamespaceRef:
+    """Stands in the stream for the namespace itself."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_live_namespace, ())
+
+
+def _rebuild_array(buffer: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+    import numpy as np
+
+    array: Any = np.ndarray(shape, dtype=dtype, buffer=buffer, order=order)  # type: ignore[call-overload]
+    return array
+
+
+def _rebuild_empty(dtype: Any, shape: tuple[int, ...], writeable: bool) -> Any:
+    import numpy as np
+
+    array = np.empty(shape, dtype=dtype)
+    array.flags.writeable = writeable
+    return array
+
+
+def _rebuild_view(
+    owner: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, writeable: bool
+) -> Any:
+    import numpy as np
+
+    if owner.flags.c_contiguous or not owner.flags.f_contiguous:
+        flat = owner.reshape(-1)
+    else:
+        flat = owner.T.reshape(-1)
+    # Through ndarray's own constructor, so that the owner is the base, as it was.
+    view: Any = np.ndarray(shape, dtype=dtype, buffer=flat.view(np.uint8), offset=offset, strides=strides)
+    if not writeable:
+        view.flags.writeable = False
+    return view
+
+
+def _rebuild_lru_cache(func: Any, parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(func)
+
+
+class _Pickler(cloudpickle.Pickler):
+    def __init__(
+        self,
+        file: io.BytesIO,
+        namespace: dict[str, Any],
+        view_owners: set[int],
+        buffers: list[pickle.PickleBuffer],
+    ) -> None:
+        super().__init__(file, protocol=5, buffer_callback=buffers.append)
+        self._live = namespace
+        self._view_owners = view_owners
+        self._reference = _NamespaceRef()
+        self._ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is self._ndarray:
+            return self._reduce_array(obj)
+        if kind is functools._lru_cache_wrapper and not is_importable(obj):
+            return (_rebuild_lru_cache, (obj.__wrapped__, obj.cache_parameters()))
+        for reducer in reducers:
+            reduced = reducer(obj)
+            if reduced is not NotImplemented:
+                return reduced
+        return super().reducer_override(obj)
+
+    def _dynamic_function_reduce(self, func: types.FunctionType) -> Any:
+        reduced = list(super()._dynamic_function_reduce(func))
+        if func.__globals__ is not self._live:
+            return tuple(reduced)
+        code, _, name, defaults, closure = reduced[1]
+        state, slots = reduced[2]
+        reduced[1] = (code, self._reference, name, defaults, closure)
+        reduced[2] = (state, {**slots, "__globals__": {}})
+        return tuple(reduced)
+
+    def _reduce_array(self, array: Any) -> Any:
+        import numpy as np
+
+        from nbrewind.fingerprint.arrays import owner_of
+
+        if array.dtype.hasobject:
+            return NotImplemented
+        if array.size == 0:
+            return (_rebuild_empty, (array.dtype, array.shape, array.flags.writeable))
+        owner = owner_of(array)
+        if owner is not array and id(owner) in self._view_owners and type(owner) is np.ndarray:
+            offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+            return (
+                _rebuild_view,
+                (owner, array.dtype, array.shape, array.strides, offset, array.flags.writeable),
+            )
+        order = "F" if np.isfortran(array) else "C"
+        flat = (array.T if order == "F" else np.ascontiguousarray(array)).reshape(-1).view(np.uint8)
+        if not array.flags.writeable:
+            flat = flat.view()
+            flat.flags.writeable = False
+        return (_rebuild_array, (pickle.PickleBuffer(flat), array.dtype, array.shape, order))
+
+
+def dump(
+    values: dict[str, Any], namespace: dict[str, Any], view_owners: set[int]
+) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """One stream for these names, and its out-of-band buffers. Raises whatever the objects' own pickling raises."""
+    file = io.BytesIO()
+    buffers: list[pickle.PickleBuffer] = []
+    _Pickler(file, namespace, view_owners, buffers).dump(values)
+    return file.getvalue(), buffers
+
+
+def load(head: Any, buffers: Sequence[Any], namespace: dict[str, Any]) -> dict[str, Any]:
+    """The names of one stream, with functions bound to `namespace`; `namespace` itself is not changed."""
+    global _namespace
+    before = _namespace
+    _namespace = namespace
+    try:
+        values: dict[str, Any] = pickle.loads(head, buffers=buffers)
+    finally:
+        _namespace = before
+    return values

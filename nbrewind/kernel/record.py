@@ -1,0 +1,363 @@
+"""From an executed run to its record: inputs, effects, and whether it may ever be replayed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import sys
+import threading
+import types
+from typing import TYPE_CHECKING, Any
+
+from nbrewind import _native
+from nbrewind.fingerprint import is_library_module, path_digest
+from nbrewind.kernel import packages, pickling
+from nbrewind.kernel.namespace import CoVariable
+from nbrewind.kernel.outside import Findings
+
+if TYPE_CHECKING:
+    from nbrewind.kernel.session import Run, Session
+
+# Files that a run wrote are kept, so that a replay can write them elsewhere; above this they are only verified.
+MAX_KEPT_FILE = 2 << 30
+
+PROCESS_KINDS = frozenset({"import", "config", "magic"})
+
+# Packages whose functions, called for their effect, change nothing but what is looked after elsewhere: the
+# namespace, files, figures, and the providers of ambient state. Any other library call whose result is thrown away
+# may have changed something in the process that no record shows.
+_TAME = frozenset(
+    """IPython PIL altair array base64 bisect bokeh collections copy csv dask datetime distributed functools gc
+    glob gzip hashlib heapq io itertools joblib json logging math matplotlib networkx numpy operator os pandas
+    pathlib pickle plotly polars pprint pyarrow random re scipy seaborn shutil sklearn statistics statsmodels string
+    struct sys tempfile textwrap time torch tqdm types typing uuid warnings xarray zipfile zlib""".split()
+)
+
+_ENGINE_THREADS = ("IO loop", "Dask", "Profile", "AsyncProcess", "TCP-Executor", "ThreadPoolExecutor", "asyncio_")
+
+
+def configuration_fp(process: list[dict[str, Any]]) -> str:
+    """Fingerprint of the settings made by statements that are executed rather than replayed."""
+    texts = list(dict.fromkeys(item["text"] for item in process if item["kind"] != "import"))
+    return hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
+
+
+def process_statements(run: Run) -> list[dict[str, Any]]:
+    """The cell's imports, magics and configuration calls, as text, in order."""
+    raw = run.source.encode()
+    return [
+        {"kind": item["kind"], "text": raw[item["start"] : item["end"]].decode(), "run_id": run.run_id}
+        for item in run.effects["statements"]
+        if item["kind"] in PROCESS_KINDS
+    ]
+
+
+def store_version(session: Session, version: CoVariable) -> None:
+    """Put the version's bytes and its manifest; what cannot be stored says why."""
+    assert session.history is not None
+    if session.history.has_manifest(version.manifest_id):
+        known = session.history.manifest(version.manifest_id)
+        version.data, version.n_bytes = known.data, known.n_bytes
+        return
+    if version.why is None and not version.is_handle:
+        values = {name: session.namespace[name] for name in version.names}
+        try:
+            head, buffers = pickling.dump(values, session.namespace, session.state.view_owners)
+            version.data = session.history.put_value(head, buffers)
+            version.n_bytes = version.data["bytes"]
+        except _native.StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - foreign pickling may raise anything
+            version.why = f"it cannot be pickled ({type(error).__name__}: {error})"[:300]
+    elif version.is_handle:
+        version.why = "it is a connection to a compute engine"
+    session.history.put_manifest(version)
+
+
+def recipe_for(session: Session, run: Run, version: CoVariable) -> list[dict[str, Any]]:
+    """How to rebuild names that cannot be stored: the statements that made them, and the inputs those had then."""
+    found = json.loads(_native.slice(json.dumps(run.effects["statements"]), set(version.names)))
+    raw = run.source.encode()
+    texts = [
+        raw[item["start"] : item["end"]].decode()
+        for item in (run.effects["statements"][index] for index in found["statements"])
+    ]
+    earlier: list[dict[str, Any]] = []
+    needs: dict[str, str] = {}
+    reachable: set[str] = set()
+    todo = list(found["needs"])
+    while todo:
+        name = todo.pop()
+        before = run.before_versions.get(name)
+        if name in reachable or before is None:
+            continue
+        reachable.add(name)
+        todo.extend(before.facts[name].refs)
+        if name in version.names and before.recipe:
+            earlier = before.recipe
+        elif name not in version.names or before.data is not None:
+            needs[name] = before.manifest_id
+    return [*earlier, {"run_id": run.run_id, "statements": texts, "needs": needs}]
+
+
+def path_key(session: Session, path: str, is_rooted: bool) -> str:
+    """A path as records name it: relative to the notebook's folder when nothing in the code names that folder."""
+    root = session.ambient.places.root
+    real = os.path.realpath(path)
+    if not is_rooted and (real == root or real.startswith(root + os.sep)):
+        return os.path.relpath(real, root)
+    return path
+
+
+def key_path(session: Session, key: str) -> str:
+    """The path on this machine."""
+    return os.path.join(session.ambient.places.root, key)
+
+
+def file_fact(session: Session, key: str) -> str | None:
+    """Content now of what a key of `inputs.files` names; None when it does not exist."""
+    from nbrewind.kernel.outside import listing_digest
+
+    if key.startswith("["):
+        kind, path, *rest = json.loads(key)
+        path = key_path(session, path)
+        if kind == "listing":
+            return listing_digest(path, set(rest[0]))
+        return path_digest(path)
+    path = key_path(session, key)
+    if os.path.isdir(path):
+        return "folder"
+    if not os.path.exists(path):
+        return None
+    return path_digest(path)
+
+
+def file_inputs(session: Session, run: Run, findings: Findings, is_rooted: bool) -> dict[str, str | None]:
+    """Files by content, listings, and what lazy values stand for."""
+    found: dict[str, str | None] = {}
+    for key, digest in findings.reads.items():
+        if key.startswith("["):
+            kind, path, own = json.loads(key)
+            key = json.dumps([kind, path_key(session, path, is_rooted), own])
+        else:
+            key = path_key(session, key, is_rooted)
+        found[key] = digest
+    for name in run.present:
+        for path, digest in run.before_versions[name].facts[name].files.items():
+            found[json.dumps(["tree", path_key(session, os.path.join(os.getcwd(), path), is_rooted)])] = digest
+    return found
+
+
+def file_effects(session: Session, findings: Findings, is_rooted: bool, why_not: list[str]) -> list[dict[str, Any]]:
+    """Files that the run left behind or removed, with their content."""
+    assert session.history is not None
+    found: list[dict[str, Any]] = []
+    for path in sorted(findings.written):
+        key = path_key(session, path, is_rooted)
+        if os.path.isdir(path):
+            continue
+        if os.path.islink(path) or not os.path.isfile(path):
+            why_not.append(f"it left something at {key} that is not a plain file")
+            continue
+        size = os.path.getsize(path)
+        chunks = None
+        if size <= MAX_KEPT_FILE:
+            with open(path, "rb") as file:
+                chunks = session.history.store.put(file.read())
+        found.append({"path": key, "digest": path_digest(path), "chunks": chunks, "size": size})
+    for path in sorted(findings.deleted):
+        found.append({"path": path_key(session, path, is_rooted), "digest": None, "chunks": None, "size": 0})
+    return found
+
+
+def env_inputs(run: Run, findings: Findings, handle_names: set[str]) -> dict[str, str | None]:
+    """Variables that the user's code asked for, apart from those that only chose a compute engine (rule 9)."""
+    handle_lines: set[int] = set()
+    for item in run.effects["statements"]:
+        if item["writes"] and set(item["writes"]) <= handle_names:
+            handle_lines.update(range(item["line"], item["end_line"] + 1))
+    return {
+        name: digest for name, (digest, lines) in findings.env.items() if not lines or not lines <= handle_lines
+    }
+
+
+def why_not_replayable(session: Session, run: Run, findings: Findings, status: str) -> list[str]:
+    """Reasons why this run can never stand for another one; none when it can."""
+    why: list[str] = []
+    if status != "ok":
+        why.append("it failed" if status == "failed" else "it was interrupted")
+    why += [f"it uses {text}" for text in run.unknown]
+    why += [f"it uses {entry['construct']}" for entry in run.effects["marks"].get("history", [])]
+    why += findings.problems
+    for item in run.effects["statements"]:
+        if item.get("discarded_call") and item["kind"] not in PROCESS_KINDS:
+            root = session.namespace.get(item["discarded_call"].partition(".")[0])
+            if isinstance(root, types.ModuleType):
+                top = root.__name__.partition(".")[0]
+                if is_library_module(root.__name__) and top not in _TAME:
+                    why.append(f"`{item['discarded_call']}()` may change state inside {top}")
+        for target in item.get("attribute_stores", []):
+            root = session.namespace.get(target.partition(".")[0])
+            if isinstance(root, types.ModuleType):
+                why.append(f"it sets `{target}` inside a module")
+    started = [
+        thread.name
+        for thread in threading.enumerate()
+        if (thread.ident or 0) not in run.threads and not thread.name.startswith(_ENGINE_THREADS)
+    ]
+    made_engine = any(
+        version.is_handle and run.before_versions.get(name) is not version for name, version in session.state.bound.items()
+    )
+    if started and not made_engine:
+        why.append("it left a thread running")
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None and pyplot.get_fignums():
+        why.append("it left a figure open")
+    return why
+
+
+def record_run(
+    session: Session,
+    run: Run,
+    findings: Findings,
+    outputs: list[dict[str, Any]],
+    status: str,
+    seconds: float,
+    tasks: dict[str, Any],
+) -> dict[str, Any]:
+    """Sweep the namespace, store what is new, and append the record. Returns it."""
+    from nbrewind.kernel.session import user_modules
+
+    assert session.history is not None
+    state = session.state
+    same_object = {name: state.same_object(name) for name in run.before}
+    suspects = run.present | set(run.effects["writes"]) | set(run.effects["mutates"])
+    changed, _ = state.sweep(suspects)
+    deletes = sorted(name for name in run.before if name not in state.bound)
+    changed_names = {name for version in changed for name in version.names}
+    touched = sorted(name for name in changed_names if same_object.get(name))
+    handle_names = {name for version in state.bound.values() if version.is_handle for name in version.names}
+
+    why_not = why_not_replayable(session, run, findings, status)
+    is_rooted = session.ambient.places.root in run.source or any(
+        "rooted" in run.before_versions[name].facts[name].marks for name in run.present
+    )
+    for name in touched:
+        marks = [mark for mark in state.facts(name).marks if mark.startswith("module: ")]
+        before = run.before_versions[name].facts[name]
+        if marks and before.fp != state.facts(name).fp:
+            why_not.append(f"it changed the state of {', '.join(marks)}")
+
+    # Whatever is bound and has no manifest yet (made by something that no run explains) is stored along.
+    new: dict[str, CoVariable] = {version.manifest_id: version for version in changed}
+    for version in state.bound.values():
+        if version.made_by == "" and version.manifest_id not in new:
+            new[version.manifest_id] = version
+    for version in new.values():
+        if version.data is None and version.why is None and not version.is_handle and version.joint is None:
+            version.why = "it has no content to compare"
+        version.made_by = run.run_id
+        if version in changed and (version.joint is None or version.why is not None or version.is_handle):
+            version.recipe = recipe_for(session, run, version)
+        store_version(session, version)
+        if version.data is None and version.recipe is None and version in changed:
+            version.recipe = recipe_for(session, run, version)
+            session.history.put_manifest(version)
+
+    inputs_names = (run.present | set(touched)) & set(run.before)
+    session.read_ambient()
+    process = process_statements(run) if status == "ok" else []
+    session.process.extend(process)
+    ambient_after = session.ambient.fingerprints()
+    ambient_after["configuration"] = configuration_fp(session.process)
+    ambient_inputs, ambient_effects = ambient_record(session, run, ambient_after, why_not)
+    session.symbolic_ambient.update(ambient_after)
+
+    loaded = user_modules()
+    packages.note_loaded(loaded)
+    modules = {
+        mark.removeprefix("module: ")
+        for name in inputs_names | changed_names
+        for facts in (run.before_versions.get(name), state.bound.get(name))
+        if facts is not None
+        for mark in facts.facts[name].marks
+        if mark.startswith("module: ")
+    }
+    modules |= set(loaded) - run.modules
+    asks_where = any("cwd" in entry["construct"].lower() for entry in run.effects["marks"].get("environment", []))
+    if asks_where or any("reads: cwd" in run.before_versions[name].facts[name].marks for name in inputs_names):
+        ambient_inputs["absolute folder"] = session.ambient.places.root
+
+    record: dict[str, Any] = {
+        "run_id": run.run_id,
+        "session": session.session_id,
+        "run_number": session.shell.execution_count - 1,
+        "notebook": session.notebook,
+        "cell_id": run.cell_id,
+        "source": run.source,
+        "source_fp": run.effects["fingerprint"],
+        "exact_fp": run.effects["exact_fingerprint"],
+        "status": status,
+        "started": run.started,
+        "seconds": seconds,
+        "inputs": {
+            "names": {name: run.before[name] for name in sorted(inputs_names)},
+            "touched": touched,
+            "absent": sorted((run.absent | (set(run.effects["reads"]) - run.present)) - set(run.before)),
+            "files": file_inputs(session, run, findings, is_rooted),
+            "env": env_inputs(run, findings, handle_names),
+            "ambient": ambient_inputs,
+            "modules": {name: packages.module_fp(name) for name in sorted(modules)},
+            "versions": packages.loaded_versions(session.base_modules),
+        },
+        "effects": {
+            "writes": [version.manifest_id for version in changed],
+            "deletes": deletes,
+            "files": file_effects(session, findings, is_rooted, why_not),
+            "ambient": ambient_effects,
+            "process": process,
+        },
+        "state": {name: version.manifest_id for name, version in sorted(state.bound.items())},
+        "ambient_state": session.ambient_chunks,
+        "process_state": [{"kind": item["kind"], "text": item["text"]} for item in session.process],
+        "outputs": outputs,
+        "replayable": not why_not,
+        "why_not": why_not,
+        "marks": [entry["construct"] for entry in run.effects["marks"].get("nondeterministic", [])],
+        "tasks": {key: tasks[key] for key in ("hit", "run", "pruned")},
+    }
+    needs = [chunk for item in record["effects"]["files"] for chunk in item["chunks"] or []]
+    needs += [chunk for item in session.ambient_chunks.values() for chunk in item["chunks"]]
+    session.history.append_run(record, list(dict.fromkeys(needs)))
+    state.remember_objects()
+    return record
+
+
+def ambient_record(
+    session: Session, run: Run, after: dict[str, str | None], why_not: list[str]
+) -> tuple[dict[str, str | None], dict[str, dict[str, Any]]]:
+    """Which ambient state was an input, and what the run changed of it."""
+    assert session.history is not None
+    inputs: dict[str, str | None] = {}
+    effects: dict[str, dict[str, Any]] = {}
+    for name, fp in after.items():
+        before = run.before_ambient.get(name)
+        provider = session.ambient.providers.get(name)
+        if provider is None or not provider.is_generator:
+            # A module that was not loaded before may be loaded now with its defaults: `either` says so.
+            inputs[name] = before if before is not None or fp is None else f"either:{fp}"
+        elif before != fp and before is not None:
+            inputs[name] = before
+        if before == fp:
+            continue
+        item: dict[str, Any] = {"fp": fp, "chunks": []}
+        if provider is not None and fp is not None:
+            try:
+                item["chunks"] = session.history.store.put(pickle.dumps(session.ambient.snapshot(name), protocol=5))
+            except (pickle.PicklingError, TypeError, AttributeError) as error:
+                why_not.append(f"the state of {name} cannot be stored ({error})")
+        effects[name] = item
+        session.ambient_chunks[name] = item
+    return inputs, effects

@@ -1,0 +1,306 @@
+"""Repeat: decide whether a record stands for the cell, give its effects, or make everything ready to execute."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import pickle
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from nbrewind import _native
+from nbrewind.fingerprint import path_digest
+from nbrewind.kernel import outside, packages, pickling, recipes, record
+from nbrewind.kernel.namespace import CoVariable, NamespaceState
+
+if TYPE_CHECKING:
+    from nbrewind.kernel.session import Run, Session
+
+ALWAYS_RUN = "nbrewind-always-run"
+
+
+# --- The decision -------------------------------------------------------------------------------------------------
+
+
+def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
+    """The record that stands for this cell now, or None and why the cell executes."""
+    assert session.history is not None
+    if ALWAYS_RUN in tags:
+        return None, ["it is tagged to run always"]
+    session.history.refresh()
+    records = [
+        item
+        for item in session.history.runs_of_source(run.effects["fingerprint"])
+        if item["run_id"] not in session.distrusted
+    ]
+    if run.effects["marks"].get("reads_source"):
+        records = [item for item in records if item["exact_fp"] == run.effects["exact_fingerprint"]]
+    if not records:
+        return None, [_why_new(session, run)]
+    state = facts_for(session, records)
+    decision = json.loads(_native.choose([json.dumps(item) for item in records], json.dumps(state)))
+    if "execute" in decision:
+        return None, decision["execute"]["why"]
+    found = next(item for item in records if item["run_id"] == decision["replay"]["run_id"])
+    trouble = cannot_replay(session, found)
+    if trouble:
+        return None, trouble
+    return found, []
+
+
+def _why_new(session: Session, run: Run) -> str:
+    assert session.history is not None
+    if run.cell_id is not None:
+        for item in reversed(session.history.all_runs()):
+            if item["cell_id"] == run.cell_id:
+                if item["run_id"] in session.distrusted:
+                    return "what it made cannot be loaded from the store"
+                return "it was edited"
+    return "this code has not run before"
+
+
+def facts_for(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The state now, for everything that any of the records asks about."""
+    inputs = [item["inputs"] for item in records]
+    bound = session.state.bound
+    names = {name for item in inputs for name in [*item["names"], *item["absent"]] if name in bound}
+    ambient: dict[str, str | None] = {}
+    for item in inputs:
+        for name, then in item["ambient"].items():
+            now = session.symbolic_ambient.get(name)
+            if name == "absolute folder":
+                now = session.ambient.places.root
+            if then is not None and then.startswith("either:") and now in {None, then.removeprefix("either:")}:
+                now = then
+            if name not in ambient or now == then:
+                ambient[name] = now
+    return {
+        "names": {name: session.state.name_fact(name) for name in names},
+        "files": {key: record.file_fact(session, key) for item in inputs for key in item["files"]},
+        "env": {name: outside.env_digest(name) for item in inputs for name in item["env"]},
+        "ambient": ambient,
+        "modules": {name: packages.module_fp(name) for item in inputs for name in item["modules"]},
+        "versions": {name: packages.version_of(name) for item in inputs for name in item["versions"]},
+    }
+
+
+def cannot_replay(session: Session, found: dict[str, Any]) -> list[str]:
+    """Reasons outside the repeat rule: effects that are not there any more, or files that are the user's now."""
+    assert session.history is not None
+    why: list[str] = []
+    for manifest_id in found["effects"]["writes"]:
+        try:
+            version = session.history.manifest(manifest_id)
+        except _native.MissingError:
+            return ["what it made is not in the store any more"]
+        if version.data is not None and not all(session.history.store.has(chunk) for chunk in version.data["head"]):
+            return ["what it made is not in the store any more"]
+    for item in found["effects"]["files"]:
+        path = record.key_path(session, item["path"])
+        now = path_digest(path) if os.path.exists(path) else None
+        if now == item["digest"]:
+            continue
+        if item["digest"] is None:
+            why.append(f"file {item['path']} is there again")
+        elif now is not None and now not in known_versions(session, item["path"]):
+            keep_aside(session, path)
+            why.append(f"file {item['path']} was changed by someone else (their version is kept in the store's folder)")
+        elif item["chunks"] is None or not all(session.history.store.has(chunk) for chunk in item["chunks"]):
+            why.append(f"file {item['path']} is gone and too large to be kept")
+    return why
+
+
+def known_versions(session: Session, key: str) -> set[str]:
+    """Every content that recorded runs gave this file."""
+    assert session.history is not None
+    return {
+        item["digest"] for run in session.history.all_runs() for item in run["effects"]["files"] if item["path"] == key
+    }
+
+
+def keep_aside(session: Session, path: str) -> None:
+    """Save the user's version of a file before a run overwrites it."""
+    assert session.history is not None
+    folder = os.path.join(session.history.path, "kept")
+    os.makedirs(folder, exist_ok=True)
+    digest = path_digest(path)
+    if digest is not None and os.path.isfile(path):
+        target = os.path.join(folder, f"{digest[:12]}-{os.path.basename(path)}")
+        if not os.path.exists(target):
+            shutil.copy2(path, target)
+
+
+# --- Replay -------------------------------------------------------------------------------------------------------
+
+
+def replay(session: Session, found: dict[str, Any]) -> None:
+    """Give the recorded run's effects without executing it. Values stay in the store until they are needed."""
+    assert session.history is not None
+    state = session.state
+    versions = [session.history.manifest(manifest_id) for manifest_id in found["effects"]["writes"]]
+    write_files(session, found["effects"]["files"])
+    for name in found["effects"]["deletes"]:
+        state.forget(name)
+    for version in versions:
+        bound = {state.bound.get(name) for name in version.names}
+        known = bound.pop() if len(bound) == 1 else None
+        if known is not None and known.joint is not None and known.joint == version.joint and known.names == version.names:
+            continue
+        state.bind(version)
+    for name, item in found["effects"]["ambient"].items():
+        session.symbolic_ambient[name] = item["fp"]
+        session.ambient_chunks[name] = item
+        if item["chunks"]:
+            session.ambient_pending[name] = item
+    session.process.extend(found["effects"]["process"])
+    session.process_pending.extend(found["effects"]["process"])
+
+
+def write_files(session: Session, items: list[dict[str, Any]]) -> None:
+    """Bring recorded files back where they are absent or one of our own versions."""
+    assert session.history is not None
+    for item in items:
+        path = record.key_path(session, item["path"])
+        if item["digest"] is None or (os.path.exists(path) and path_digest(path) == item["digest"]):
+            continue
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        content = session.history.store.get(item["chunks"])
+        temporary = f"{path}.nbrewind-{os.getpid()}"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+            os.replace(temporary, path)
+        finally:
+            if os.path.exists(temporary):
+                os.remove(temporary)
+
+
+# --- Making ready to execute --------------------------------------------------------------------------------------
+
+
+def prepare(session: Session, run: Run) -> None:
+    """Everything that replayed cells left symbolic and this cell may read becomes real (rules 10 and 11)."""
+    run_process_effects(session)
+    for name, item in list(session.ambient_pending.items()):
+        session.ambient.restore(name, load_ambient(session, item))
+        del session.ambient_pending[name]
+    pending = session.state.pending()
+    if not pending:
+        return
+    wanted = set(pending) if run.unknown else {name for name in pending if name in run.present}
+    wanted |= {name for name in pending if hasattr(builtins, name) or session.state.bound[name].is_handle}
+    load_names(session, wanted)
+
+
+def load_ambient(session: Session, item: dict[str, Any]) -> Any:
+    """A recorded ambient state."""
+    assert session.history is not None
+    return pickle.loads(bytes(session.history.store.get(item["chunks"])))
+
+
+def run_process_effects(session: Session) -> None:
+    """Execute the imports, magics and configuration calls of replayed cells, in a namespace of their own."""
+    from nbrewind.kernel.session import CannotReplay
+
+    pending, session.process_pending = session.process_pending, []
+    for item in pending:
+        try:
+            code = session.shell.transform_cell(item["text"])
+            session.scratch.setdefault("get_ipython", session.shell.get_ipython)
+            exec(compile(code, "<nbrewind: process effects>", "exec"), session.scratch)
+        except Exception as error:
+            raise CannotReplay(
+                f"`{item['text'].strip()[:80]}` of a replayed cell could not be executed here: "
+                f"{type(error).__name__}: {error}",
+                item["run_id"],
+            ) from error
+
+
+def load_names(session: Session, names: set[str]) -> None:
+    """Load these names, and all that share objects with them. Raises `CannotReplay` naming the run to execute."""
+    from nbrewind.kernel.session import CannotReplay
+
+    state = session.state
+    for version in {id(state.bound[name]): state.bound[name] for name in sorted(names)}.values():
+        try:
+            if version.data is None and not version.is_handle:
+                # Executing the cell that made it is always right; a recipe is right only under conditions (rule 14).
+                raise recipes.NoRecipe(version.why or "it could not be stored")
+            values = load_version(session, version, {})
+        except Exception as error:
+            raise CannotReplay(
+                f"{', '.join(f'`{name}`' for name in version.names)} cannot be loaded: {error}", version.made_by
+            ) from error
+        bind_values(state, version, values)
+
+
+def bind_values(state: NamespaceState, version: CoVariable, values: dict[str, Any]) -> None:
+    """Put loaded values into the namespace, for the names that are still bound to this version."""
+    for name in version.names:
+        if state.bound.get(name) is version:
+            state.namespace[name] = values[name]
+            state.loaded.add(name)
+    state.remember_objects()
+
+
+class NotWhatWasRecorded(Exception):  # noqa: N818 - the words of the message
+    """What was loaded is not what was recorded."""
+
+
+def load_version(session: Session, version: CoVariable, built: dict[str, Any]) -> dict[str, Any]:
+    """The values of one version: from its bytes, checked against its record, or by its recipe."""
+    assert session.history is not None
+    if version.data is None:
+        values = recipes.rebuild(session, version, built)
+    else:
+        head, buffers = session.history.get_value(version.data)
+        values = pickling.load(head, buffers, session.namespace)
+    if version.joint is not None and session.state.fingerprint(values) != version.joint:
+        raise NotWhatWasRecorded("the loaded value is not what was recorded")
+    return values
+
+
+# --- Shadow mode --------------------------------------------------------------------------------------------------
+
+
+def compare_shadow(session: Session, run: Run, made: dict[str, Any]) -> dict[str, Any]:
+    """Shadow mode executed the cell: would the record that stood for it have given the same?"""
+    assert session.history is not None
+    found = run.shadow
+    if found is None:
+        return {"would_replay": False}
+    differences: list[str] = []
+    if made["outputs"] != found["outputs"] and _without_counts(made["outputs"]) != _without_counts(found["outputs"]):
+        differences.append("outputs")
+    then = _contents(session, found["effects"]["writes"])
+    now = _contents(session, made["effects"]["writes"])
+    differences += sorted(name for name in then if name in now and then[name] != now[name])
+    for name in sorted(set(then) ^ set(now)):
+        fp = then.get(name, now.get(name))
+        bound = session.state.bound.get(name)
+        # A run that ends in the content that was there before writes nothing.
+        if name not in now and bound is not None and bound.joint == fp:
+            continue
+        if name not in then and fp is not None and run.before.get(name, {}).get("fp") == fp:
+            continue
+        differences.append(name)
+    if found["effects"]["deletes"] != made["effects"]["deletes"]:
+        differences.append("deleted names")
+    files_then = {item["path"]: item["digest"] for item in found["effects"]["files"]}
+    files_now = {item["path"]: item["digest"] for item in made["effects"]["files"]}
+    differences += sorted(f"file {path}" for path, digest in files_now.items() if files_then.get(path, digest) != digest)
+    return {"would_replay": True, "run_id": found["run_id"], "differences": differences, "marks": found.get("marks", [])}
+
+
+def _without_counts(outputs: list[dict[str, Any]]) -> list[Any]:
+    return [(item["kind"], {k: v for k, v in item["content"].items() if k != "execution_count"}) for item in outputs]
+
+
+def _contents(session: Session, manifest_ids: list[str]) -> dict[str, str | None]:
+    assert session.history is not None
+    found: dict[str, str | None] = {}
+    for manifest_id in manifest_ids:
+        version = session.history.manifest(manifest_id)
+        found.update(dict.fromkeys(version.names, version.joint))
+    return {name: fp for name, fp in found.items() if fp is not None}

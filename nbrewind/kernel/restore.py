@@ -1,0 +1,170 @@
+"""Restore: the state that a recorded run left, without executing what comes before it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbrewind.kernel import repeat
+from nbrewind.kernel.namespace import CoVariable, NamespaceState
+
+if TYPE_CHECKING:
+    from nbrewind.kernel.session import Session
+
+
+class UnknownRun(Exception):  # noqa: N818 - the words of the message
+    """There is no such run in the store."""
+
+
+class Stub:
+    """What a restore could not bring back. Any use raises and names it."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        object.__setattr__(self, "_Stub__name", name)
+        object.__setattr__(self, "_Stub__reason", reason)
+
+    def __refuse(self, *args: Any, **kwargs: Any) -> Any:
+        name = object.__getattribute__(self, "_Stub__name")
+        reason = object.__getattribute__(self, "_Stub__reason")
+        raise RuntimeError(f"`{name}` was not restored: {reason}. Run the cell that makes it.")
+
+    def __getattribute__(self, attribute: str) -> Any:
+        # Types and identity may be asked for; anything else would be a use.
+        if attribute in {"__class__", "_Stub__refuse"}:
+            return object.__getattribute__(self, attribute)
+        return object.__getattribute__(self, "_Stub__refuse")()
+
+    def __repr__(self) -> str:
+        name = object.__getattribute__(self, "_Stub__name")
+        return f"<`{name}` was not restored: {object.__getattribute__(self, '_Stub__reason')}>"
+
+    __call__ = __len__ = __iter__ = __bool__ = __getitem__ = __setitem__ = __contains__ = __refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __eq__ = __ne__ = __lt__ = __refuse  # type: ignore[assignment]
+    __le__ = __gt__ = __ge__ = __hash__ = __int__ = __float__ = __str__ = __next__ = __enter__ = __exit__ = __refuse  # type: ignore[assignment]
+
+
+@dataclass
+class Restored:
+    """What became of one name."""
+
+    name: str
+    how: str
+    type: str
+    n_bytes: int
+    why: str | None = None
+
+
+def find_run(session: Session, cell: str | None, run_id: str | None, number: int | None = None) -> dict[str, Any]:
+    """The run to go to: by id, or the newest good run of a cell. Raises `UnknownRun`."""
+    assert session.history is not None
+    session.history.refresh()
+    runs = [run for run in session.history.all_runs() if run["status"] == "ok"]
+    if run_id is not None:
+        runs = [run for run in runs if run["run_id"].startswith(run_id)]
+        what = f"run {run_id}"
+    else:
+        own = [run for run in runs if run["cell_id"] == cell]
+        # A store can serve several notebooks whose cells have the same ids.
+        runs = [run for run in own if run["notebook"] == session.notebook] or own
+        if number is not None:
+            runs = [run for run in runs if run["run_number"] == number]
+        what = f"a completed run of cell {cell}" + (f" with number {number}" if number is not None else "")
+    if not runs:
+        raise UnknownRun(f"{what} is not in the store {session.history.path}. Audit the notebook first: nbrewind audit")
+    return runs[-1]
+
+
+def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
+    """Bring the state after `run` back. On any error the namespace is as it was. Returns the report by name."""
+    started = time.perf_counter()
+    assert session.history is not None
+    state = session.state
+    versions: dict[str, CoVariable] = {}
+    for manifest_id in run["state"].values():
+        versions.setdefault(manifest_id, session.history.manifest(manifest_id))
+
+    undo = {
+        "values": {name: session.namespace[name] for name in state.live_names()},
+        "bound": dict(state.bound),
+        "loaded": set(state.loaded),
+        "ambient": dict(session.symbolic_ambient),
+        "process": list(session.process),
+        "process_pending": list(session.process_pending),
+    }
+    session.process = [{**item, "run_id": run["run_id"]} for item in run["process_state"]]
+    done = {item["text"] for item in undo["process"]} - {item["text"] for item in undo["process_pending"]}
+    session.process_pending = [item for item in session.process if item["text"] not in done]
+    try:
+        repeat.run_process_effects(session)
+        values, report = _load_all(session, run, versions)
+        for name, item in run["ambient_state"].items():
+            if item["chunks"] and session.symbolic_ambient.get(name) != item["fp"]:
+                session.ambient.restore(name, repeat.load_ambient(session, item))
+    except BaseException:
+        session.process, session.process_pending = undo["process"], undo["process_pending"]
+        raise
+    for name in list(state.bound):
+        state.forget(name)
+    for name in state.live_names():
+        del session.namespace[name]
+    session.namespace.update(values)
+    state.bound = {name: versions[manifest_id] for name, manifest_id in run["state"].items()}
+    state.loaded = set(values)
+    session.ambient_pending.clear()
+    session.ambient_chunks = dict(run["ambient_state"])
+    state.remember_objects()
+    session.read_ambient()
+    session.undo = undo
+    return {
+        "run_id": run["run_id"],
+        "cell_id": run["cell_id"],
+        "source": run["source"],
+        "seconds": time.perf_counter() - started,
+        "recorded_seconds": run["seconds"],
+        "names": [asdict(item) for item in report],
+    }
+
+
+def _load_all(
+    session: Session, run: dict[str, Any], versions: dict[str, CoVariable]
+) -> tuple[dict[str, Any], list[Restored]]:
+    values: dict[str, Any] = {}
+    report: list[Restored] = []
+    built: dict[str, Any] = {}
+    # Engines first: lazy values come back to life on the cluster that is there.
+    for manifest_id, version in sorted(versions.items(), key=lambda item: (not item[1].is_handle, item[1].names)):
+        names = [name for name in version.names if run["state"].get(name) == manifest_id]
+        try:
+            found = repeat.load_version(session, version, built)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the name gets a stub that says so
+            reason = version.why or f"{type(error).__name__}: {error}"
+            for name in names:
+                values[name] = Stub(name, reason)
+                report.append(Restored(name, "stub", "Stub", 0, reason))
+            continue
+        how = "loaded" if version.data is not None else "rebuilt"
+        for name in names:
+            values[name] = found[name]
+            kind = type(found[name])
+            shown = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+            report.append(Restored(name, how, shown, version.n_bytes, version.why))
+    report.sort(key=lambda item: item.name)
+    return {name: values[name] for name in run["state"]}, report
+
+
+def undo_restore(session: Session) -> bool:
+    """Bring back what was there before the last restore. False when there was none."""
+    undo = session.undo
+    if undo is None:
+        return False
+    state: NamespaceState = session.state
+    for name in state.live_names():
+        del session.namespace[name]
+    session.namespace.update(undo["values"])
+    state.bound, state.loaded = undo["bound"], undo["loaded"]
+    session.symbolic_ambient = undo["ambient"]
+    session.process, session.process_pending = undo["process"], undo["process_pending"]
+    state.remember_objects()
+    session.undo = None
+    return True
