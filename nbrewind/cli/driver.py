@@ -109,7 +109,7 @@ class Driver:
         self.manager = AsyncKernelManager(kernel_name="python3")
         # The kernel of this very environment, whatever is registered elsewhere.
         self.manager._kernel_spec = KernelSpec(
-            argv=[sys.executable, "-m", "nbrewind.kernel", f"--mode={self.mode}", "-f", "{connection_file}"],
+            argv=[sys.executable, "-m", "nbrewind.kernel", f"--mode={self.mode}", "--log-level=ERROR", "-f", "{connection_file}"],
             display_name="NBRewind",
             language="python",
         )
@@ -195,6 +195,9 @@ class Driver:
             failed = True
         except DeadKernelError as error:
             raise KernelFailed(f"the kernel died in cell {cell.id}") from error
+        for report in self.reports[n_before:]:
+            if report.get("status") == "not recorded":
+                print(f"nbrewind: cell {cell.id} is not recorded: {'; '.join(report['why'])}", file=sys.stderr)
         new = [report for report in self.reports[n_before:] if report.get("status") != "not recorded"]
         report = new[-1] if new else {"status": "failed" if failed else "executed", "why": ["it was not recorded"]}
         report.setdefault("seconds", time.perf_counter() - started)

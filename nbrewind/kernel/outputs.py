@@ -60,11 +60,11 @@ class OutputTap:
         """Publish recorded outputs for the current request."""
         kernel = self._kernel
         parent = kernel.get_parent()
-        topic = kernel.topic
+        prefix = f"kernel.{kernel.ident}"
         for output in outputs:
             content = copy.deepcopy(output["content"])
             if output["kind"] == "execute_result":
                 content["execution_count"] = execution_count
             kernel.session.send(
-                kernel.iopub_socket, output["kind"], content, parent=parent, ident=topic(output["kind"])
+                kernel.iopub_socket, output["kind"], content, parent=parent, ident=f"{prefix}.{output['kind']}".encode()
             )

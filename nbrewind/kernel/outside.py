@@ -180,6 +180,18 @@ class Watch:
                 own = sorted(os.path.basename(name) for name in self._written if os.path.dirname(name) == path)
                 self._listings[path] = (listing_digest(path, frozenset(own)), own)
 
+    def asked_about(self, path: str) -> None:
+        """`os.stat` and its kin: an input when the user's code asks, apart from making folders."""
+        who, _ = self._asker()
+        if who != "user":
+            return
+        callers = {frame.f_code.co_name for frame in _frames(sys._getframe(2)) if frame.f_globals is not self.namespace}
+        if not callers.isdisjoint(_MAKERS):
+            return
+        if not callers.isdisjoint({"getmtime", "getctime", "getatime"}):
+            self.problem(f"it asked when {os.path.basename(path)} was changed")
+        self.read(path, who)
+
     def problem(self, text: str) -> None:
         """Something that cannot be replayed happened."""
         with self._lock:
@@ -222,12 +234,33 @@ class Watch:
         return found
 
 
+class _Guard(threading.local):
+    """Set while a question is being judged: judging asks the file system, too."""
+
+    busy = False
+
+
+_guard = _Guard()
+
+
+def _watching() -> Watch | None:
+    return None if _guard.busy else _active
+
+
 _active: Watch | None = None
 _installed = False
 _real_stat = os.stat
 
 _PROCESS_EVENTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile"})
 _NETWORK_EVENTS = frozenset({"socket.connect", "socket.sendto", "urllib.Request", "http.client.connect"})
+
+_EVENTS = (
+    frozenset(
+        "open os.listdir os.scandir os.remove os.rmdir os.rename os.link os.symlink os.truncate sqlite3.connect".split()
+    )
+    | _PROCESS_EVENTS
+    | _NETWORK_EVENTS
+)
 
 
 def _path_of(value: Any) -> str | None:
@@ -240,9 +273,17 @@ def _path_of(value: Any) -> str | None:
 
 
 def _on_event(event: str, args: tuple[Any, ...]) -> None:
-    watch = _active
-    if watch is None:
+    watch = _watching()
+    if watch is None or event not in _EVENTS:
         return
+    _guard.busy = True
+    try:
+        _judge(watch, event, args)
+    finally:
+        _guard.busy = False
+
+
+def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
     if event == "open":
         path = _path_of(args[0])
         if path is None or path.endswith(".pyc"):
@@ -296,17 +337,14 @@ def _is_local_socket(event: str, args: tuple[Any, ...]) -> bool:
 def _watched_stat(original: Any) -> Any:
     @functools.wraps(original)
     def ask(path: Any, *args: Any, **kwargs: Any) -> Any:
-        watch = _active
-        if watch is not None:
-            name = _path_of(path)
-            if name is not None:
-                who, _ = watch._asker()
-                if who == "user":
-                    makers = {frame.f_code.co_name for frame in _frames(sys._getframe(1)) if frame.f_globals is not watch.namespace}
-                    if makers.isdisjoint(_MAKERS):
-                        if not makers.isdisjoint({"getmtime", "getctime", "getatime"}):
-                            watch.problem(f"it asked when {os.path.basename(name)} was changed")
-                        watch.read(name, who)
+        watch = _watching()
+        name = _path_of(path) if watch is not None else None
+        if watch is not None and name is not None:
+            _guard.busy = True
+            try:
+                watch.asked_about(name)
+            finally:
+                _guard.busy = False
         return original(path, *args, **kwargs)
 
     return ask
@@ -318,10 +356,14 @@ def _watched_environment() -> None:
     original_iter = kind.__iter__
 
     def getitem(self: Any, key: Any) -> Any:
-        watch = _active
+        watch = _watching()
         if watch is None:
             return original_get(self, key)
-        who, frame = watch._asker()
+        _guard.busy = True
+        try:
+            who, frame = watch._asker()
+        finally:
+            _guard.busy = False
         try:
             value = original_get(self, key)
         except KeyError:
@@ -335,7 +377,7 @@ def _watched_environment() -> None:
         return value
 
     def iterate(self: Any) -> Any:
-        watch = _active
+        watch = _watching()
         if watch is not None and watch._asker()[0] == "user":
             watch.problem("it read the whole environment")
         return original_iter(self)

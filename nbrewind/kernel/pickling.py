@@ -20,9 +20,10 @@ from typing import Any
 import cloudpickle
 
 from nbrewind.fingerprint import is_importable
+from nbrewind.tasks.lazy import reduce_lazy
 
-# Reducers of other rooms (lazy collections, futures): each returns a reduction or NotImplemented.
-reducers: list[Callable[[Any], Any]] = []
+# Reducers of other rooms: each returns a reduction or NotImplemented.
+reducers: list[Callable[[Any], Any]] = [reduce_lazy]
 
 _namespace: dict[str, Any] | None = None
 

@@ -144,10 +144,16 @@ def file_inputs(session: Session, run: Run, findings: Findings, is_rooted: bool)
         else:
             key = path_key(session, key, is_rooted)
         found[key] = digest
-    for name in run.present:
-        for path, digest in run.before_versions[name].facts[name].files.items():
-            found[json.dumps(["tree", path_key(session, os.path.join(os.getcwd(), path), is_rooted)])] = digest
+    for path, digest in run.lazy_files.items():
+        found[json.dumps(["tree", path_key(session, path, is_rooted)])] = digest
     return found
+
+
+def lazy_files(session: Session, names: set[str]) -> dict[str, str | None]:
+    """What the lazy values among these names stand for, by content now."""
+    places = session.ambient.places
+    paths = {path for name in names for path in session.state.facts(name).files}
+    return {os.path.join(places.root, path): path_digest(os.path.join(places.root, path)) for path in sorted(paths)}
 
 
 def file_effects(session: Session, findings: Findings, is_rooted: bool, why_not: list[str]) -> list[dict[str, Any]]:
@@ -191,6 +197,9 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
     why += [f"it uses {text}" for text in run.unknown]
     why += [f"it uses {entry['construct']}" for entry in run.effects["marks"].get("history", [])]
     why += findings.problems
+    for path, digest in run.lazy_files.items():
+        if path_digest(path) != digest:
+            why.append(f"{os.path.basename(path)} changed while the cell ran")
     for item in run.effects["statements"]:
         if item.get("discarded_call") and item["kind"] not in PROCESS_KINDS:
             root = session.namespace.get(item["discarded_call"].partition(".")[0])

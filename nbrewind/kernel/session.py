@@ -63,6 +63,8 @@ class Run:
     clock: float = 0.0
     cpu: float = 0.0
     watch: outside.Watch | None = None
+    # What lazy values stand for, as it was when the cell began.
+    lazy_files: dict[str, str | None] = field(default_factory=dict)
     # Shadow mode: the record that would have stood for this run.
     shadow: dict[str, Any] | None = None
 
@@ -179,7 +181,7 @@ class Session:
         log = getattr(self.kernel, "log", None)
         if log is not None:
             log.warning("nbrewind: this run is not recorded (%s)", text, exc_info=error)
-        self.reports.append({"status": "not recorded", "why": [text]})
+        self.say({"status": "not recorded", "why": [text]})
 
     def _tags(self, cell_id: str | None, cell_meta: Any) -> list[str]:
         own = (cell_meta or {}).get("nbrewind", {}) if isinstance(cell_meta, dict) else {}
@@ -213,6 +215,7 @@ class Session:
             unknown=unknown,
             threads={thread.ident or 0 for thread in threading.enumerate()},
             modules=set(sys.modules),
+            lazy_files=record.lazy_files(self, present),
         )
 
     def read_ambient(self) -> None:
@@ -277,7 +280,10 @@ class Session:
         self.say(report)
 
     def _replayed(self, found: dict[str, Any], run: Run, started: float) -> ExecutionResult:
-        repeat.replay(self, found)
+        try:
+            repeat.replay(self, found)
+        except Exception as error:  # noqa: BLE001 - a replay that failed half-way must not be built upon
+            raise CannotReplay(f"its record cannot be replayed: {type(error).__name__}: {error}", found["run_id"]) from error
         self._note_replay(found, run)
         shell = self.shell
         count = shell.execution_count
