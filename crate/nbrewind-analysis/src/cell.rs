@@ -83,6 +83,7 @@ pub(crate) fn analyze(source: &str, tags: &[String]) -> Cell {
     let mut parts: Vec<Hash> = Vec::new();
     let whole = (0, source.trim_end().len());
     let mut is_exact = false;
+    let mut has_outputs = false;
 
     if let Some(magic) = &magic {
         parts.push(hash_parts("cell magic", &[magic.line.as_bytes()]));
@@ -126,6 +127,7 @@ pub(crate) fn analyze(source: &str, tags: &[String]) -> Cell {
                                 outputs.iter().for_each(|name| visitor.bind_name(name));
                             });
                             spans.push((0, magic.line_end));
+                            has_outputs = true;
                         }
                     }
                     for stmt in &parsed.body {
@@ -156,14 +158,18 @@ pub(crate) fn analyze(source: &str, tags: &[String]) -> Cell {
     };
     let facts = summarize(found, &mut effects);
     let mut statements: Vec<StatementFacts> = Vec::with_capacity(facts.statements.len());
-    for ((mut facts, mut statement), (start, end)) in facts.statements.into_iter().zip(spans) {
+    for ((facts, mut statement), (start, end)) in facts.statements.into_iter().zip(spans) {
         statement.start = start;
         statement.end = end;
         statement.line = line_at(start);
         statement.end_line = line_at(end.saturating_sub(1).max(start));
-        facts.line = statement.line;
         statements.push(facts);
         effects.statements.push(statement);
+    }
+    if has_outputs {
+        // The line stands first, but what it binds is there only when the cell has run.
+        statements[0].covers_cell = true;
+        statements.rotate_left(1);
     }
     effects.fingerprint = to_hex(&fingerprint);
     effects.exact_fingerprint = to_hex(&exact_fingerprint);

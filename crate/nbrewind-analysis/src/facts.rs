@@ -1,7 +1,7 @@
 //! What the visitor finds in a cell, in the form the dataflow pass replays: statements as sequences of operations on
 //! names. Private to the crate; [`crate::CellEffects`] is the summary that others see.
 
-use crate::effects::{Note, StatementKind};
+use crate::effects::Note;
 use crate::fingerprint::Hash;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -131,6 +131,8 @@ pub(crate) enum How {
     Load,
     /// The last step is stored to, so only the object around it matters.
     Store,
+    /// The object is named, not used: a base class, the right side of `g = f`.
+    Refer,
     /// The path is called.
     Call,
     /// The last step names a method that is called.
@@ -243,9 +245,10 @@ pub(crate) struct ClassFacts {
 pub(crate) struct StatementFacts {
     pub fingerprint: Hash,
     pub ops: Vec<Op>,
-    pub kind: StatementKind,
-    /// First line in the cell.
-    pub line: usize,
+    /// An expression statement, whose value may be displayed.
+    pub is_expression: bool,
+    /// What it binds depends on everything the other statements of the cell do (`%%capture out`).
+    pub covers_cell: bool,
 }
 
 /// Everything the dataflow pass needs of a cell.

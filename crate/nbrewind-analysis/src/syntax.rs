@@ -3,8 +3,7 @@
 
 pub(crate) use ruff_python_ast as ast;
 pub(crate) use ruff_python_ast::{
-    Arguments, Comprehension, ElifElseClause, ExceptHandler, Expr, FStringPart, InterpolatedStringElement,
-    IpyEscapeKind, Number, Parameters, Pattern, Singleton, Stmt, TypeParam, TypeParams,
+    Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, IpyEscapeKind, Number, Parameters, Pattern, Singleton, Stmt, TypeParam, TypeParams,
 };
 pub(crate) use ruff_text_size::Ranged;
 

@@ -91,14 +91,14 @@ pub(crate) struct Found {
 }
 
 /// How a callee changes what it is given.
-struct Judgement {
-    changes_receiver: bool,
+pub(crate) struct Judgement {
+    pub changes_receiver: bool,
     /// `None`: every argument may change.
-    changed_arguments: Option<Vec<usize>>,
+    pub changed_arguments: Option<Vec<usize>>,
     /// The callee is a name that another cell may define: only the dataflow pass can tell.
-    is_open: bool,
+    pub is_open: bool,
     /// The result shares nothing with receiver or arguments.
-    is_fresh: bool,
+    pub is_fresh: bool,
 }
 
 pub(crate) struct Visitor<'t> {
@@ -159,6 +159,9 @@ impl<'t> Visitor<'t> {
         };
         self.stmt(stmt);
         self.finish(fingerprint::statement(stmt), kind, discarded);
+        if let Some((facts, _)) = self.found.statements.last_mut() {
+            facts.is_expression = matches!(stmt, Stmt::Expr(_));
+        }
     }
 
     fn begin(&mut self) {
@@ -168,7 +171,7 @@ impl<'t> Visitor<'t> {
     fn finish(&mut self, fingerprint: fingerprint::Hash, kind: StatementKind, discarded_call: Option<String>) {
         let current = std::mem::take(&mut self.current);
         self.found.statements.push((
-            StatementFacts { fingerprint, ops: current.ops, kind, line: 0 },
+            StatementFacts { fingerprint, ops: current.ops, is_expression: false, covers_cell: false },
             StatementEffects {
                 kind,
                 reads: current.reads.into_iter().collect(),
@@ -762,6 +765,11 @@ impl<'t> Visitor<'t> {
         }
     }
 
+    /// An expression whose value is only passed on: naming a function or class does not run it.
+    fn referred(&mut self, expr: &Expr) -> Value {
+        if dotted(expr).is_some() { self.chain(expr, None, How::Refer) } else { self.expr(expr) }
+    }
+
     /// Environment variables behind `os.environ['X']`.
     fn environment_path(&mut self, root: &str, keys: &[Key], how: How) {
         if how == How::Store || !self.is_global(root) || keys.is_empty() {
@@ -820,7 +828,7 @@ impl<'t> Visitor<'t> {
                     }
                     return;
                 }
-                let value = self.expr(&node.value);
+                let value = self.referred(&node.value);
                 for target in &node.targets {
                     self.bind_target(target, value.clone());
                 }
@@ -1285,7 +1293,7 @@ impl<'t> Visitor<'t> {
         self.with_type_params(node.type_params.as_deref(), |this| {
             if let Some(arguments) = &node.arguments {
                 for base in &arguments.args {
-                    held = std::mem::take(&mut held).or(&this.expr(base).held());
+                    held = std::mem::take(&mut held).or(&this.referred(base).held());
                     has_bases |= dotted(base).is_none_or(|name| name != "object");
                 }
                 for keyword in &arguments.keywords {
@@ -2239,7 +2247,7 @@ impl FunctionFacts {
     }
 }
 
-fn judge(full: Option<&str>, callee: &Callee, is_inplace: bool, is_module: impl Fn(&str) -> bool) -> Judgement {
+pub(crate) fn judge(full: Option<&str>, callee: &Callee, is_inplace: bool, is_module: impl Fn(&str) -> bool) -> Judgement {
     let mut judgement = Judgement {
         changes_receiver: false,
         changed_arguments: None,
@@ -2284,7 +2292,7 @@ fn judge(full: Option<&str>, callee: &Callee, is_inplace: bool, is_module: impl 
 }
 
 /// Functions of known libraries give new objects; classes keep what they are given.
-fn is_plain_function(full: &str) -> bool {
+pub(crate) fn is_plain_function(full: &str) -> bool {
     let last = full.rsplit('.').next().unwrap_or(full);
     !knowledge::has("view-functions", full) && !last.starts_with(|first: char| first.is_uppercase())
         || knowledge::has("frame-makers", full)
@@ -2426,7 +2434,7 @@ fn identifiers(text: &str) -> impl Iterator<Item = String> + '_ {
         .map(str::to_owned)
 }
 
-fn is_history_name(name: &str) -> bool {
+pub(crate) fn is_history_name(name: &str) -> bool {
     if matches!(name, "_" | "__" | "___" | "Out" | "In" | "_i" | "_ii" | "_iii" | "_ih" | "_oh" | "_dh" | "_exit_code") {
         return true;
     }

@@ -1,0 +1,409 @@
+//! Whole notebooks: the dataflow graph, and which cells are stale after an edit and why.
+
+use crate::cell::{self, Cell};
+use crate::dataflow::{CellOutcome, Extra, Manner, ReadRecord, World};
+use crate::effects::CellEffects;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+/// A code cell of a notebook.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellInput {
+    /// The cell's id; copies may share one.
+    pub id: String,
+    /// Its text.
+    pub source: String,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+/// One cell's effects with its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellReport {
+    /// The cell's id.
+    pub id: String,
+    /// What it does.
+    #[serde(flatten)]
+    pub effects: CellEffects,
+}
+
+/// A def-use edge: a cell reads what another one made or changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DefUseEdge {
+    /// The defining cell.
+    pub from: String,
+    /// The reading cell.
+    pub to: String,
+    /// What passes between them: a name, a file, a variable of the environment.
+    pub name: String,
+}
+
+/// Effects of all cells and the edges between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotebookEffects {
+    /// In page order.
+    pub cells: Vec<CellReport>,
+    /// Sorted, each once.
+    pub edges: Vec<DefUseEdge>,
+}
+
+/// How a cell stands towards its last run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CellState {
+    /// Nothing that can reach it differs.
+    Fresh,
+    /// Something that may reach it differs.
+    Unknown,
+    /// Something that reaches it differs.
+    Stale,
+    /// It was never run.
+    New,
+    /// Its own text differs.
+    Edited,
+}
+
+/// Which cells no longer match the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staleness {
+    /// Edited, new and stale cells, in page order.
+    pub stale: Vec<String>,
+    /// Cells that may be stale, in page order.
+    pub unknown: Vec<String>,
+    /// One sentence for every cell that is not fresh.
+    pub reasons: BTreeMap<String, String>,
+    /// The state of every cell.
+    pub states: BTreeMap<String, CellState>,
+}
+
+/// What recorded runs add to what the text shows, by cell id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedFacts {
+    /// By cell id.
+    #[serde(default)]
+    pub cells: BTreeMap<String, RecordedCell>,
+}
+
+/// What one recorded run read and wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedCell {
+    /// Names read.
+    #[serde(default)]
+    pub reads: Vec<String>,
+    /// Names bound.
+    #[serde(default)]
+    pub writes: Vec<String>,
+    /// Names whose object changed.
+    #[serde(default)]
+    pub mutates: Vec<String>,
+    /// Files read.
+    #[serde(default)]
+    pub files_read: Vec<String>,
+    /// Files written.
+    #[serde(default)]
+    pub files_written: Vec<String>,
+}
+
+/// Effects of every cell, and the edges of a run from top to bottom.
+pub fn analyze_notebook(cells: &[CellInput]) -> NotebookEffects {
+    let mut memo = Memo::default();
+    let analysed: Vec<Rc<Cell>> = cells.iter().map(|cell| memo.cell(cell)).collect();
+    let outcomes = run(&analysed, &[], &[]);
+    let mut edges = BTreeSet::new();
+    for (to, outcome) in outcomes.iter().enumerate() {
+        for read in &outcome.reads {
+            if let Some(from) = read.origin
+                && from != to
+            {
+                let (from, to, name) = (cells[from].id.clone(), cells[to].id.clone(), read.name.clone());
+                edges.insert(DefUseEdge { from, to, name });
+            }
+        }
+    }
+    let reports = cells.iter().zip(&analysed);
+    NotebookEffects {
+        cells: reports.map(|(cell, analysed)| CellReport { id: cell.id.clone(), effects: analysed.effects.clone() }).collect(),
+        edges: edges.into_iter().collect(),
+    }
+}
+
+/// `audited` was run from top to bottom; which cells of `edited`, not run since, no longer match?
+pub fn stale(audited: &[CellInput], edited: &[CellInput], facts: Option<&RecordedFacts>) -> Staleness {
+    let mut memo = Memo::default();
+    let before: Vec<Rc<Cell>> = audited.iter().map(|cell| memo.cell(cell)).collect();
+    let after: Vec<Rc<Cell>> = edited.iter().map(|cell| memo.cell(cell)).collect();
+    let matches = match_cells(audited, &before, edited, &after);
+
+    let recorded = |id: &str| facts.and_then(|facts| facts.cells.get(id)).map(extra).unwrap_or_default();
+    let extras_before: Vec<Extra> = audited.iter().map(|cell| recorded(&cell.id)).collect();
+    let is_same = |at: usize| matches[at].is_some_and(|old| fingerprint(&before[old]) == fingerprint(&after[at]));
+    let extras_after: Vec<Extra> = (0..edited.len())
+        .map(|at| match matches[at] {
+            Some(old) if is_same(at) => extras_before[old].clone(),
+            _ => Extra::default(),
+        })
+        .collect();
+    // Broken text keeps the facts of the text that ran, in doubt.
+    let mut doubts: Vec<Option<[u8; 32]>> = vec![None; edited.len()];
+    let run_as: Vec<Rc<Cell>> = (0..edited.len())
+        .map(|at| match matches[at] {
+            Some(old) if !after[at].effects.parse_errors.is_empty() && before[old].effects.parse_errors.is_empty() => {
+                doubts[at] = Some(after[at].fingerprint);
+                before[old].clone()
+            }
+            _ => after[at].clone(),
+        })
+        .collect();
+    let outcomes_before = run(&before, &extras_before, &[]);
+    let outcomes_after = run(&run_as, &extras_after, &doubts);
+
+    let states: Vec<CellState> = (0..edited.len())
+        .map(|at| match matches[at] {
+            None if edited[at].source.trim().is_empty() => CellState::Fresh,
+            None => CellState::New,
+            Some(_) if !is_same(at) => CellState::Edited,
+            Some(old) => {
+                let (old, new) = (outcomes_before[old].key, outcomes_after[at].key);
+                if old.certain != new.certain {
+                    CellState::Stale
+                } else if old.full != new.full {
+                    CellState::Unknown
+                } else {
+                    CellState::Fresh
+                }
+            }
+        })
+        .collect();
+
+    let context = Context { audited, edited, matches: &matches, states: &states };
+    let mut found = Staleness::default();
+    for (at, cell) in edited.iter().enumerate() {
+        let state = states[at];
+        let known = found.states.entry(cell.id.clone()).or_insert(state);
+        *known = (*known).max(state);
+        let (list, reason) = match state {
+            CellState::Fresh => continue,
+            CellState::Edited => (&mut found.stale, edited_reason(&after[at])),
+            CellState::New => (&mut found.stale, "This cell is new and was not run.".to_owned()),
+            CellState::Stale | CellState::Unknown => {
+                let old = matches[at].map(|old| &outcomes_before[old]);
+                let reason = context.reason(state, old, &outcomes_after[at], &after[at]);
+                (if state == CellState::Stale { &mut found.stale } else { &mut found.unknown }, reason)
+            }
+        };
+        if !list.contains(&cell.id) {
+            list.push(cell.id.clone());
+        }
+        found.reasons.entry(cell.id.clone()).or_insert(reason);
+    }
+    let stale: BTreeSet<String> = found.stale.iter().cloned().collect();
+    found.unknown.retain(|id| !stale.contains(id));
+    found
+}
+
+fn edited_reason(cell: &Cell) -> String {
+    match cell.effects.parse_errors.first() {
+        Some(error) => format!("This cell was edited and has a syntax error in line {}.", error.line),
+        None => "This cell was edited and not run since.".to_owned(),
+    }
+}
+
+fn extra(recorded: &RecordedCell) -> Extra {
+    Extra {
+        reads: recorded.reads.clone(),
+        writes: recorded.writes.clone(),
+        mutates: recorded.mutates.clone(),
+        files_read: recorded.files_read.clone(),
+        files_written: recorded.files_written.clone(),
+    }
+}
+
+/// What decides "same text or not": comments count only where the code reads its own source.
+fn fingerprint(cell: &Cell) -> ([u8; 32], Option<[u8; 32]>) {
+    let reads_source = !cell.effects.marks.reads_source.is_empty();
+    (cell.fingerprint, reads_source.then_some(cell.exact_fingerprint))
+}
+
+fn run(cells: &[Rc<Cell>], extras: &[Extra], doubts: &[Option<[u8; 32]>]) -> Vec<CellOutcome> {
+    let none = Extra::default();
+    let mut world = World::new();
+    cells
+        .iter()
+        .enumerate()
+        .map(|(at, cell)| {
+            let doubt = doubts.get(at).and_then(|doubt| doubt.as_ref().map(|doubt| &doubt[..]));
+            world.run_cell(cell, extras.get(at).unwrap_or(&none), doubt)
+        })
+        .collect()
+}
+
+/// Cells of one text are analysed once.
+#[derive(Default)]
+struct Memo(HashMap<(String, Vec<String>), Rc<Cell>>);
+
+impl Memo {
+    fn cell(&mut self, input: &CellInput) -> Rc<Cell> {
+        let key = (input.source.clone(), input.tags.clone());
+        self.0.entry(key).or_insert_with(|| Rc::new(cell::analyze(&input.source, &input.tags))).clone()
+    }
+}
+
+/// For every edited cell the audited one it was: by id and occurrence, else by content among those left over.
+fn match_cells(audited: &[CellInput], before: &[Rc<Cell>], edited: &[CellInput], after: &[Rc<Cell>]) -> Vec<Option<usize>> {
+    let mut by_id: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, cell) in audited.iter().enumerate() {
+        by_id.entry(&cell.id).or_default().push(at);
+    }
+    let mut is_taken = vec![false; audited.len()];
+    let mut matches: Vec<Option<usize>> = vec![None; edited.len()];
+    // Among cells that share an id the one with the same content comes first.
+    for only_same in [true, false] {
+        for (at, cell) in edited.iter().enumerate() {
+            if matches[at].is_some() {
+                continue;
+            }
+            let candidates = by_id.get(cell.id.as_str()).map_or(&[][..], |found| found);
+            let found = candidates.iter().copied().find(|&old| {
+                !is_taken[old] && (!only_same || fingerprint(&before[old]) == fingerprint(&after[at]))
+            });
+            if let Some(old) = found {
+                is_taken[old] = true;
+                matches[at] = Some(old);
+            }
+        }
+    }
+    // Ids change when notebooks pass through other tools: fall back on content, then on similar content.
+    for (at, cell) in edited.iter().enumerate() {
+        if matches[at].is_some() || cell.source.trim().is_empty() {
+            continue;
+        }
+        let found = (0..audited.len()).find(|&old| {
+            !is_taken[old]
+                && !edited.iter().any(|other| other.id == audited[old].id)
+                && fingerprint(&before[old]) == fingerprint(&after[at])
+        });
+        if let Some(old) = found {
+            is_taken[old] = true;
+            matches[at] = Some(old);
+        }
+    }
+    for (at, cell) in edited.iter().enumerate() {
+        if matches[at].is_some() || cell.source.trim().is_empty() || by_id.contains_key(cell.id.as_str()) {
+            continue;
+        }
+        let mut best: Option<(f32, usize)> = None;
+        for (old, other) in audited.iter().enumerate() {
+            if is_taken[old] || edited.iter().any(|cell| cell.id == other.id) {
+                continue;
+            }
+            let ratio = similar::TextDiff::from_lines(&other.source, &cell.source).ratio();
+            if ratio > 0.6 && best.is_none_or(|(known, _)| ratio > known) {
+                best = Some((ratio, old));
+            }
+        }
+        if let Some((_, old)) = best {
+            is_taken[old] = true;
+            matches[at] = Some(old);
+        }
+    }
+    matches
+}
+
+struct Context<'a> {
+    audited: &'a [CellInput],
+    edited: &'a [CellInput],
+    matches: &'a [Option<usize>],
+    states: &'a [CellState],
+}
+
+impl Context<'_> {
+    /// The first thing read that differs, in one sentence.
+    fn reason(&self, state: CellState, before: Option<&CellOutcome>, after: &CellOutcome, cell: &Cell) -> String {
+        let old_reads = before.map_or(&[][..], |before| &before.reads);
+        let differs = |read: &ReadRecord, others: &[ReadRecord]| {
+            !others.iter().any(|other| {
+                other.name == read.name
+                    && if state == CellState::Stale {
+                        other.version.certain == read.version.certain
+                    } else {
+                        other.version.full == read.version.full
+                    }
+            })
+        };
+        let changed: Vec<&ReadRecord> = after.reads.iter().filter(|read| differs(read, old_reads)).collect();
+        // A cell that was edited explains more than one that is stale itself.
+        let best = changed
+            .iter()
+            .filter(|read| read.origin.is_some())
+            .max_by_key(|read| read.origin.map(|origin| (self.states[origin], std::cmp::Reverse(read.through.is_some()))));
+        if let Some(read) = best {
+            return self.sentence(read, state);
+        }
+        // Gone: it was there in the run and is not any more.
+        let gone = old_reads.iter().find(|read| read.origin.is_some() && differs(read, &after.reads));
+        if let Some(read) = gone
+            && let Some(origin) = read.origin
+        {
+            let name = &read.name;
+            return match self.matches.iter().position(|matched| *matched == Some(origin)) {
+                Some(at) => {
+                    format!("`{name}` came from cell {}, which {}.", at + 1, self.what_happened(at))
+                }
+                None => format!(
+                    "`{name}` came from a cell that was deleted{}.",
+                    self.audited.get(origin).map(|cell| first_line(&cell.source)).map_or(String::new(), |line| format!(" (`{line}`)"))
+                ),
+            };
+        }
+        match cell.effects.unknown.first() {
+            Some(note) if state == CellState::Unknown => {
+                format!("`{}` in this cell may read anything, and something above it changed.", note.construct)
+            }
+            _ => "Something above this cell changed.".to_owned(),
+        }
+    }
+
+    fn sentence(&self, read: &ReadRecord, state: CellState) -> String {
+        let Some(origin) = read.origin else { return String::new() };
+        let place = format!("cell {}", origin + 1);
+        let happened = self.what_happened(origin);
+        let name = &read.name;
+        let what = match read.manner {
+            Manner::Bound => format!("`{name}` comes from {place}"),
+            Manner::Changed => format!("`{name}` is changed in {place}"),
+            Manner::File => format!("`{name}` is written in {place}"),
+            Manner::Environment => format!("`{name}` in the environment is set in {place}"),
+            Manner::Random | Manner::Configuration => format!("The {name} is set in {place}"),
+            Manner::Unknown => format!("`{name}` may be changed in {place}"),
+        };
+        let may = if state == CellState::Unknown && read.manner == Manner::File { "may be" } else { "is" };
+        let what = what.replace("is written", &format!("{may} written"));
+        match &read.through {
+            Some(function) if !function.is_empty() && function != name => {
+                format!("`{function}` uses `{name}`: {what}, which {happened}.")
+            }
+            _ => format!("{what}, which {happened}."),
+        }
+    }
+
+    fn what_happened(&self, at: usize) -> &'static str {
+        match self.states.get(at) {
+            Some(CellState::Edited) => "was edited",
+            Some(CellState::New) => "is new",
+            Some(CellState::Stale) => "is stale",
+            Some(CellState::Unknown) => "may be stale",
+            _ if self.matches.get(at).is_some_and(|old| *old != Some(at)) => "moved",
+            _ => {
+                let _ = self.edited;
+                "is now the last to set it"
+            }
+        }
+    }
+}
+
+fn first_line(source: &str) -> String {
+    let line = source.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().take(40).collect()
+}
