@@ -13,7 +13,11 @@ pub(crate) struct Bindings {
 }
 
 pub(crate) fn of_body(body: &[Stmt], class: Option<&str>) -> Bindings {
-    let mut binder = Binder { class, found: Bindings::default(), comprehension_depth: 0 };
+    let mut binder = Binder {
+        class,
+        found: Bindings::default(),
+        comprehension_depth: 0,
+    };
     for stmt in body {
         binder.visit_stmt(stmt);
     }
@@ -21,7 +25,11 @@ pub(crate) fn of_body(body: &[Stmt], class: Option<&str>) -> Bindings {
 }
 
 pub(crate) fn of_expression(body: &Expr, class: Option<&str>) -> Bindings {
-    let mut binder = Binder { class, found: Bindings::default(), comprehension_depth: 0 };
+    let mut binder = Binder {
+        class,
+        found: Bindings::default(),
+        comprehension_depth: 0,
+    };
     binder.visit_expr(body);
     binder.found
 }
@@ -30,7 +38,11 @@ pub(crate) fn of_expression(body: &Expr, class: Option<&str>) -> Bindings {
 pub(crate) fn mangle(name: &str, class: Option<&str>) -> String {
     if let Some(class) = class {
         let class = class.trim_start_matches('_');
-        if !class.is_empty() && name.starts_with("__") && !name.ends_with("__") && !name.contains('.') {
+        if !class.is_empty()
+            && name.starts_with("__")
+            && !name.ends_with("__")
+            && !name.contains('.')
+        {
             return format!("_{class}{name}");
         }
     }
@@ -78,7 +90,9 @@ impl<'a> Visitor<'a> for Binder<'_> {
                 for alias in &node.names {
                     match &alias.asname {
                         Some(name) => self.bind(name.as_str()),
-                        None => self.bind(alias.name.as_str().split('.').next().unwrap_or_default()),
+                        None => {
+                            self.bind(alias.name.as_str().split('.').next().unwrap_or_default())
+                        }
                     }
                 }
             }
@@ -91,11 +105,15 @@ impl<'a> Visitor<'a> for Binder<'_> {
             }
             Stmt::Global(node) => {
                 let class = self.class;
-                self.found.globals.extend(node.names.iter().map(|name| mangle(name.as_str(), class)));
+                self.found
+                    .globals
+                    .extend(node.names.iter().map(|name| mangle(name.as_str(), class)));
             }
             Stmt::Nonlocal(node) => {
                 let class = self.class;
-                self.found.nonlocals.extend(node.names.iter().map(|name| mangle(name.as_str(), class)));
+                self.found
+                    .nonlocals
+                    .extend(node.names.iter().map(|name| mangle(name.as_str(), class)));
             }
             _ => deeper(|| walk_stmt(self, stmt)),
         }
@@ -111,7 +129,9 @@ impl<'a> Visitor<'a> for Binder<'_> {
 
     fn visit_expr(&mut self, expr: &'a Expr) {
         match expr {
-            Expr::Name(node) if !node.ctx.is_load() && self.comprehension_depth == 0 => self.bind(node.id.as_str()),
+            Expr::Name(node) if !node.ctx.is_load() && self.comprehension_depth == 0 => {
+                self.bind(node.id.as_str())
+            }
             Expr::Named(node) => {
                 if let Expr::Name(target) = &*node.target {
                     self.bind(target.id.as_str());
@@ -120,7 +140,11 @@ impl<'a> Visitor<'a> for Binder<'_> {
             }
             // The body of a lambda is a scope of its own.
             Expr::Lambda(node) => {
-                for parameter in node.parameters.iter().flat_map(|parameters| parameters.iter_non_variadic_params()) {
+                for parameter in node
+                    .parameters
+                    .iter()
+                    .flat_map(|parameters| parameters.iter_non_variadic_params())
+                {
                     if let Some(default) = parameter.default.as_deref() {
                         self.visit_expr(default);
                     }
@@ -138,9 +162,15 @@ impl<'a> Visitor<'a> for Binder<'_> {
 
     fn visit_pattern(&mut self, pattern: &'a Pattern) {
         match pattern {
-            Pattern::MatchAs(node) => self.bind(node.name.as_ref().map_or("", |name| name.as_str())),
-            Pattern::MatchStar(node) => self.bind(node.name.as_ref().map_or("", |name| name.as_str())),
-            Pattern::MatchMapping(node) => self.bind(node.rest.as_ref().map_or("", |name| name.as_str())),
+            Pattern::MatchAs(node) => {
+                self.bind(node.name.as_ref().map_or("", |name| name.as_str()))
+            }
+            Pattern::MatchStar(node) => {
+                self.bind(node.name.as_ref().map_or("", |name| name.as_str()))
+            }
+            Pattern::MatchMapping(node) => {
+                self.bind(node.rest.as_ref().map_or("", |name| name.as_str()))
+            }
             _ => {}
         }
         deeper(|| walk_pattern(self, pattern));

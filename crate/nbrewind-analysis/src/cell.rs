@@ -1,7 +1,9 @@
 //! From a cell's text to its effects: what IPython does to the text before Python sees it, then the walk, then the
 //! summary.
 
-use crate::effects::{CellEffects, Directives, FunctionEffects, ParseError, StatementEffects, StatementKind};
+use crate::effects::{
+    CellEffects, Directives, FunctionEffects, ParseError, StatementEffects, StatementKind,
+};
 use crate::facts::{Facts, StatementFacts};
 use crate::fingerprint::{Hash, hash_parts, to_hex};
 use crate::knowledge;
@@ -28,10 +30,16 @@ struct Prepared {
 impl Prepared {
     /// Removes byte order mark, carriage returns and common leading indentation from `source[from..]`.
     fn new(source: &str, from: usize) -> Self {
-        let mut prepared = Prepared { text: String::with_capacity(source.len() - from), breaks: Vec::new() };
+        let mut prepared = Prepared {
+            text: String::with_capacity(source.len() - from),
+            breaks: Vec::new(),
+        };
         let body = &source[from..];
         // IPython takes the first line's indentation off every line.
-        let first = body.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let first = body
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default();
         let indent = &first[..first.len() - first.trim_start_matches([' ', '\t']).len()];
         let mut at = from;
         for line in body.split_inclusive('\n') {
@@ -57,8 +65,13 @@ impl Prepared {
     }
 
     fn original(&self, offset: usize) -> usize {
-        let index = self.breaks.partition_point(|(prepared, _)| *prepared <= offset);
-        match index.checked_sub(1).and_then(|index| self.breaks.get(index)) {
+        let index = self
+            .breaks
+            .partition_point(|(prepared, _)| *prepared <= offset);
+        match index
+            .checked_sub(1)
+            .and_then(|index| self.breaks.get(index))
+        {
             Some((prepared, original)) => original + (offset - prepared),
             None => offset,
         }
@@ -78,7 +91,10 @@ pub(crate) fn analyze(source: &str, tags: &[String]) -> Cell {
     let prepared = Prepared::new(source, body_start);
     let line_of = |offset: usize| line_at(prepared.original(offset));
     let mut visitor = Visitor::new(&line_of);
-    let mut effects = CellEffects { directives: directives(source, tags), ..CellEffects::default() };
+    let mut effects = CellEffects {
+        directives: directives(source, tags),
+        ..CellEffects::default()
+    };
     let mut spans: Vec<(usize, usize)> = Vec::new();
     let mut parts: Vec<Hash> = Vec::new();
     let whole = (0, source.trim_end().len());
@@ -91,28 +107,45 @@ pub(crate) fn analyze(source: &str, tags: &[String]) -> Cell {
         if !knowledge::has("python-cell-magics", name) {
             // The body is no Python: any change of it counts.
             is_exact = true;
-            let kind = if knowledge::has("pure-cell-magics", name) { StatementKind::Magic } else { StatementKind::Other };
-            visitor.cell_magic(exact_fingerprint, kind, |visitor| opaque_magic(visitor, magic, &source[body_start..]));
+            let kind = if knowledge::has("pure-cell-magics", name) {
+                StatementKind::Magic
+            } else {
+                StatementKind::Other
+            };
+            visitor.cell_magic(exact_fingerprint, kind, |visitor| {
+                opaque_magic(visitor, magic, &source[body_start..])
+            });
             spans.push(whole);
         }
     }
     if !is_exact {
         match parse(&prepared.text) {
             None => {
-                effects.parse_errors.push(ParseError { message: "code is nested too deeply to be analysed".to_owned(), line: 1 });
+                effects.parse_errors.push(ParseError {
+                    message: "code is nested too deeply to be analysed".to_owned(),
+                    line: 1,
+                });
                 is_exact = true;
-                visitor.cell_magic(exact_fingerprint, StatementKind::Other, |visitor| visitor.unknown("deeply nested code", 1));
+                visitor.cell_magic(exact_fingerprint, StatementKind::Other, |visitor| {
+                    visitor.unknown("deeply nested code", 1)
+                });
                 spans.push(whole);
             }
             Some(parsed) => {
-                effects.parse_errors.extend(
-                    parsed.errors.iter().map(|(message, offset)| ParseError { message: message.clone(), line: line_of(*offset) }),
-                );
+                effects
+                    .parse_errors
+                    .extend(parsed.errors.iter().map(|(message, offset)| ParseError {
+                        message: message.clone(),
+                        line: line_of(*offset),
+                    }));
                 is_exact = !parsed.errors.is_empty();
                 let is_timed = magic.as_ref().is_some_and(|magic| magic.name == "timeit");
                 if is_timed {
                     // Statements of `%%timeit` bind nothing outside: one statement for all.
-                    let setup = magic.as_ref().map(|magic| magic.arguments.clone()).unwrap_or_default();
+                    let setup = magic
+                        .as_ref()
+                        .map(|magic| magic.arguments.clone())
+                        .unwrap_or_default();
                     visitor.cell_magic(exact_fingerprint, StatementKind::Other, |visitor| {
                         visitor.as_function(crate::visit::without_options(&setup), 1);
                         visitor.body_as_function(&parsed.body);
@@ -175,7 +208,10 @@ pub(crate) fn analyze(source: &str, tags: &[String]) -> Cell {
     effects.exact_fingerprint = to_hex(&exact_fingerprint);
     Cell {
         effects,
-        facts: Facts { statements, functions: facts.functions },
+        facts: Facts {
+            statements,
+            functions: facts.functions,
+        },
         fingerprint,
         exact_fingerprint,
     }
@@ -195,8 +231,13 @@ fn summarize(found: Found, effects: &mut CellEffects) -> Summarized {
         for (callee, passed) in &facts.passed_on {
             for (position, sources) in passed.iter().enumerate() {
                 for source in sources {
-                    let own = found.named_functions.get(callee).map(|&id| &found.functions[id]);
-                    if own.is_some_and(|own| own.passed_on.is_empty() && !own.changes_argument(position, None)) {
+                    let own = found
+                        .named_functions
+                        .get(callee)
+                        .map(|&id| &found.functions[id]);
+                    if own.is_some_and(|own| {
+                        own.passed_on.is_empty() && !own.changes_argument(position, None)
+                    }) {
                         continue;
                     }
                     match source {
@@ -215,7 +256,14 @@ fn summarize(found: Found, effects: &mut CellEffects) -> Summarized {
             name.clone(),
             FunctionEffects {
                 reads: facts.reads.iter().cloned().collect(),
-                writes: facts.writes.iter().chain(&facts.deletes).cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+                writes: facts
+                    .writes
+                    .iter()
+                    .chain(&facts.deletes)
+                    .cloned()
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect(),
                 mutates: mutates.into_iter().collect(),
                 mutated_params: mutated_params.into_iter().collect(),
                 calls: facts.calls.iter().cloned().collect(),
@@ -224,7 +272,13 @@ fn summarize(found: Found, effects: &mut CellEffects) -> Summarized {
     }
     let mut reads = found.reads;
     // To change an object its name has to be looked up; a name that is bound first is the cell's own.
-    reads.extend(found.mutates.iter().filter(|name| !found.writes.contains(*name)).cloned());
+    reads.extend(
+        found
+            .mutates
+            .iter()
+            .filter(|name| !found.writes.contains(*name))
+            .cloned(),
+    );
     reads.extend(effects.directives.reads.iter().cloned());
     let mut writes = found.writes;
     writes.extend(effects.directives.writes.iter().cloned());
@@ -238,14 +292,21 @@ fn summarize(found: Found, effects: &mut CellEffects) -> Summarized {
     effects.files_written = found.files_written.into_iter().collect();
     effects.unknown = found.unknown.into_iter().collect();
     effects.marks = found.marks;
-    Summarized { statements: found.statements, functions: found.functions }
+    Summarized {
+        statements: found.statements,
+        functions: found.functions,
+    }
 }
 
 fn span(stmt: &Stmt, prepared: &Prepared) -> (usize, usize) {
     let start = stmt.start().to_usize();
     let end = stmt.end().to_usize();
     // The end lies after the last byte; mapping that byte keeps a carriage return that follows out of the statement.
-    let end = if end > start { prepared.original(end - 1) + 1 } else { prepared.original(end) };
+    let end = if end > start {
+        prepared.original(end - 1) + 1
+    } else {
+        prepared.original(end)
+    };
     (prepared.original(start), end)
 }
 
@@ -254,7 +315,12 @@ fn is_quiet(text: &str) -> bool {
     // A comment may follow it; whether a `#` starts one is only asked of the last line.
     let trimmed = text.trim_end();
     if trimmed.ends_with(';') {
-        return !trimmed.rsplit('\n').next().unwrap_or_default().contains('#') || !ends_in_comment(trimmed);
+        return !trimmed
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .contains('#')
+            || !ends_in_comment(trimmed);
     }
     let mut lines: Vec<&str> = trimmed.lines().collect();
     while let Some(last) = lines.pop() {
@@ -340,9 +406,13 @@ fn cell_magic(source: &str) -> Option<CellMagic> {
 /// Names that the magic itself binds.
 fn magic_outputs(magic: &CellMagic) -> Vec<String> {
     match magic.name.as_str() {
-        "capture" => {
-            magic.arguments.split_whitespace().filter(|word| !word.starts_with('-')).map(str::to_owned).take(1).collect()
-        }
+        "capture" => magic
+            .arguments
+            .split_whitespace()
+            .filter(|word| !word.starts_with('-'))
+            .map(str::to_owned)
+            .take(1)
+            .collect(),
         _ => Vec::new(),
     }
 }
@@ -354,7 +424,11 @@ fn opaque_magic(visitor: &mut Visitor, magic: &CellMagic, body: &str) {
         return;
     }
     if matches!(name, "writefile" | "file") {
-        let path = magic.arguments.split_whitespace().rfind(|word| !word.starts_with('-')).unwrap_or_default();
+        let path = magic
+            .arguments
+            .split_whitespace()
+            .rfind(|word| !word.starts_with('-'))
+            .unwrap_or_default();
         visitor.expanded_names(path, 1);
         visitor.write_file(path.trim_matches(['"', '\'']));
         return;
@@ -380,8 +454,12 @@ fn opaque_magic(visitor: &mut Visitor, magic: &CellMagic, body: &str) {
 fn directives(source: &str, tags: &[String]) -> Directives {
     let mut found = Directives::default();
     for line in source.lines() {
-        let Some(comment) = line.trim_start().strip_prefix('#') else { continue };
-        let Some(rest) = comment.trim_start().strip_prefix("nbrewind:") else { continue };
+        let Some(comment) = line.trim_start().strip_prefix('#') else {
+            continue;
+        };
+        let Some(rest) = comment.trim_start().strip_prefix("nbrewind:") else {
+            continue;
+        };
         for word in rest.split_whitespace() {
             let Some((key, names)) = word.split_once('=') else {
                 match word {
@@ -391,7 +469,11 @@ fn directives(source: &str, tags: &[String]) -> Directives {
                 }
                 continue;
             };
-            let names = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+            let names = names
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned);
             match key {
                 "reads" => {
                     found.reads.extend(names);

@@ -14,8 +14,8 @@
 
 use crate::cell::Cell;
 use crate::facts::{
-    Call, Callee, FilePath, FunctionFacts, FunctionId, How, Key, Kind, Op, Outside, Path, Relation, Source,
-    StatementFacts, Value,
+    Call, Callee, FilePath, FunctionFacts, FunctionId, How, Key, Kind, Op, Outside, Path, Relation,
+    Source, StatementFacts, Value,
 };
 use crate::fingerprint::hash_parts;
 use crate::knowledge;
@@ -42,16 +42,25 @@ pub(crate) struct Version {
 impl Version {
     fn constant(domain: &str, text: &str) -> Self {
         let value = digest(domain, &[text.as_bytes()]);
-        Version { certain: value, full: value }
+        Version {
+            certain: value,
+            full: value,
+        }
     }
 
     /// A version made from this one, a label and optionally what was there before.
     fn derive(self, label: &str, old: Option<Version>) -> Self {
         let make = |key: Digest, old: Option<Digest>| match old {
-            Some(old) => digest("changed", &[&key.to_le_bytes(), label.as_bytes(), &old.to_le_bytes()]),
+            Some(old) => digest(
+                "changed",
+                &[&key.to_le_bytes(), label.as_bytes(), &old.to_le_bytes()],
+            ),
             None => digest("made", &[&key.to_le_bytes(), label.as_bytes()]),
         };
-        Version { certain: make(self.certain, old.map(|old| old.certain)), full: make(self.full, old.map(|old| old.full)) }
+        Version {
+            certain: make(self.certain, old.map(|old| old.certain)),
+            full: make(self.full, old.map(|old| old.full)),
+        }
     }
 }
 
@@ -128,11 +137,21 @@ struct Object {
 }
 
 enum Touched {
-    Name { name: String, old: Option<Version> },
+    Name {
+        name: String,
+        old: Option<Version>,
+    },
     Made(ObjectId),
     Changed(ObjectId),
-    ChangedKey { object: ObjectId, key: Key, replaces: bool },
-    Ambient { name: String, replaces: bool },
+    ChangedKey {
+        object: ObjectId,
+        key: Key,
+        replaces: bool,
+    },
+    Ambient {
+        name: String,
+        replaces: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -220,7 +239,12 @@ impl<'c> World<'c> {
 
     /// Runs one cell. `doubt`: the text could not be parsed, so these are an earlier text's statements and whatever
     /// they write is uncertain.
-    pub(crate) fn run_cell(&mut self, cell: &'c Cell, extra: &Extra, doubt: Option<&[u8]>) -> CellOutcome {
+    pub(crate) fn run_cell(
+        &mut self,
+        cell: &'c Cell,
+        extra: &Extra,
+        doubt: Option<&[u8]>,
+    ) -> CellOutcome {
         self.cell = self.cells.len();
         self.cells.push(cell);
         let mut outcome = CellOutcome::default();
@@ -272,7 +296,10 @@ impl<'c> World<'c> {
             certain.update(&key.certain.to_le_bytes());
             full.update(&key.full.to_le_bytes());
         }
-        outcome.key = Version { certain: short(&certain), full: short(&full) };
+        outcome.key = Version {
+            certain: short(&certain),
+            full: short(&full),
+        };
         outcome
     }
 
@@ -299,8 +326,14 @@ impl<'c> World<'c> {
             self.full.update(b"unknown");
             self.full.update(&history.to_le_bytes());
         }
-        let key = Version { certain: short(&self.certain), full: short(&self.full) };
-        self.history = digest("history", &[&self.history.to_le_bytes(), &key.full.to_le_bytes()]);
+        let key = Version {
+            certain: short(&self.certain),
+            full: short(&self.full),
+        };
+        self.history = digest(
+            "history",
+            &[&self.history.to_le_bytes(), &key.full.to_le_bytes()],
+        );
         let cell = Some(self.cell);
         for (ordinal, touched) in std::mem::take(&mut self.touched).into_iter().enumerate() {
             match touched {
@@ -329,10 +362,17 @@ impl<'c> World<'c> {
                         object.manner = Manner::Changed;
                     }
                 }
-                Touched::ChangedKey { object, key: at, replaces } => {
+                Touched::ChangedKey {
+                    object,
+                    key: at,
+                    replaces,
+                } => {
                     let object = &mut self.objects[object];
                     let label = format!("{at:?}");
-                    let old = object.keys.get(&at).map_or(object.base, |(version, _)| *version);
+                    let old = object
+                        .keys
+                        .get(&at)
+                        .map_or(object.base, |(version, _)| *version);
                     let version = key.derive(&label, (!replaces).then_some(old));
                     object.keys.insert(at, (version, cell));
                     object.whole = key.derive(&label, Some(object.whole));
@@ -343,14 +383,32 @@ impl<'c> World<'c> {
                 }
                 Touched::Ambient { name, replaces } => {
                     let old = self.ambient.get(&name).copied();
-                    let version = key.derive(&name, if replaces { None } else { old.map(|old| old.version) });
+                    let version = key.derive(
+                        &name,
+                        if replaces {
+                            None
+                        } else {
+                            old.map(|old| old.version)
+                        },
+                    );
                     let is_seeded = replaces || old.is_some_and(|old| old.is_seeded);
-                    self.ambient.insert(name, Ambient { version, origin: cell, is_seeded });
+                    self.ambient.insert(
+                        name,
+                        Ambient {
+                            version,
+                            origin: cell,
+                            is_seeded,
+                        },
+                    );
                 }
             }
         }
         if self.is_unknown {
-            self.taint = Some(Taint { digest: key.full, since: self.counter, origin: self.cell });
+            self.taint = Some(Taint {
+                digest: key.full,
+                since: self.counter,
+                origin: self.cell,
+            });
         }
         reads.append(&mut self.reads);
         key
@@ -366,23 +424,47 @@ impl<'c> World<'c> {
     fn absorb(&mut self, name: &str, version: Version, origin: Option<usize>, manner: Manner) {
         self.certain.update(&version.certain.to_le_bytes());
         self.full.update(&version.full.to_le_bytes());
-        self.reads.push(ReadRecord { name: name.to_owned(), through: self.through.clone(), version, origin, manner });
+        self.reads.push(ReadRecord {
+            name: name.to_owned(),
+            through: self.through.clone(),
+            version,
+            origin,
+            manner,
+        });
     }
 
     /// Something that may matter: it goes into the full key only.
     fn absorb_doubt(&mut self, name: &str, value: Digest, origin: Option<usize>, manner: Manner) {
         self.full.update(&value.to_le_bytes());
-        let version = Version { certain: 0, full: value };
-        self.reads.push(ReadRecord { name: name.to_owned(), through: self.through.clone(), version, origin, manner });
+        let version = Version {
+            certain: 0,
+            full: value,
+        };
+        self.reads.push(ReadRecord {
+            name: name.to_owned(),
+            through: self.through.clone(),
+            version,
+            origin,
+            manner,
+        });
     }
 
     fn objects_of(&self, name: &str) -> Vec<ObjectId> {
-        self.names.get(name).map(|binding| binding.objects.clone()).unwrap_or_default()
+        self.names
+            .get(name)
+            .map(|binding| binding.objects.clone())
+            .unwrap_or_default()
     }
 
     /// Reads a name with everything that can be reached from it. Returns the functions that may run.
     fn read_name(&mut self, name: &str, _from: Option<&str>) -> Vec<(usize, FunctionId)> {
-        self.read(&Path { root: name.to_owned(), keys: Vec::new() }, How::Load)
+        self.read(
+            &Path {
+                root: name.to_owned(),
+                keys: Vec::new(),
+            },
+            How::Load,
+        )
     }
 
     fn read(&mut self, path: &Path, how: How) -> Vec<(usize, FunctionId)> {
@@ -432,29 +514,42 @@ impl<'c> World<'c> {
         let object = &self.objects[id];
         let (base, whole, kind) = (object.base, object.whole, object.kind);
         let (origin, manner, own_code) = (object.origin, object.manner, object.code);
-        let library = (kind == ObjectKind::Module).then(|| self.library_of(root)).flatten();
+        let library = (kind == ObjectKind::Module)
+            .then(|| self.library_of(root))
+            .flatten();
         let n_steps = path.keys.len();
         let key = match path.keys.first() {
             // A method of the object itself may look at all of it.
-            Some(Key::Attr(_)) if how == How::Method && n_steps == 1 && kind != ObjectKind::Module => None,
+            Some(Key::Attr(_))
+                if how == How::Method && n_steps == 1 && kind != ObjectKind::Module =>
+            {
+                None
+            }
             Some(key) => normal_key(kind, key),
             None => None,
         };
         if let Some(library) = library
             && !matches!(library.as_str(), "pandas" | "numpy")
         {
-            self.read_ambient(&format!("configuration of {library}"), Manner::Configuration);
+            self.read_ambient(
+                &format!("configuration of {library}"),
+                Manner::Configuration,
+            );
         }
         if self.displays && matches!(kind, ObjectKind::Plain | ObjectKind::Frame) {
             for library in ["pandas", "numpy"] {
-                self.read_ambient(&format!("configuration of {library}"), Manner::Configuration);
+                self.read_ambient(
+                    &format!("configuration of {library}"),
+                    Manner::Configuration,
+                );
             }
         }
         if how == How::Store && n_steps == 1 && key.is_some() {
             self.absorb(root, base, origin, manner);
             return;
         }
-        if how == How::Refer && n_steps == 0 && own_code.is_some() && !self.objects[id].is_instance {
+        if how == How::Refer && n_steps == 0 && own_code.is_some() && !self.objects[id].is_instance
+        {
             self.absorb(root, whole, origin, manner);
             return;
         }
@@ -507,7 +602,13 @@ impl<'c> World<'c> {
         self.read_whole(id, root, seen, code);
     }
 
-    fn read_whole(&mut self, id: ObjectId, name: &str, seen: &mut HashSet<ObjectId>, code: &mut Vec<(usize, FunctionId)>) {
+    fn read_whole(
+        &mut self,
+        id: ObjectId,
+        name: &str,
+        seen: &mut HashSet<ObjectId>,
+        code: &mut Vec<(usize, FunctionId)>,
+    ) {
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
             if !seen.insert(id) {
@@ -517,7 +618,8 @@ impl<'c> World<'c> {
             if object.kind == ObjectKind::Module {
                 continue;
             }
-            let (whole, origin, manner, own_code) = (object.whole, object.origin, object.manner, object.code);
+            let (whole, origin, manner, own_code) =
+                (object.whole, object.origin, object.manner, object.code);
             pending.extend(object.holds.iter().copied());
             let owners: Vec<(Version, Option<usize>, Manner)> = object
                 .part_of
@@ -525,8 +627,14 @@ impl<'c> World<'c> {
                 .map(|(owner, key)| {
                     let owner = &self.objects[*owner];
                     // A stored item replaces what was there: an item taken out before is not changed by it.
-                    let keeps_items = key.as_ref().is_some_and(|key| normal_key(owner.kind, key).is_some());
-                    (if keeps_items { owner.base } else { owner.whole }, owner.origin, owner.manner)
+                    let keeps_items = key
+                        .as_ref()
+                        .is_some_and(|key| normal_key(owner.kind, key).is_some());
+                    (
+                        if keeps_items { owner.base } else { owner.whole },
+                        owner.origin,
+                        owner.manner,
+                    )
                 })
                 .collect();
             self.absorb(name, whole, origin, manner);
@@ -540,7 +648,12 @@ impl<'c> World<'c> {
     }
 
     /// What a function reads when it runs: late binding, so the names are looked up now.
-    fn read_code(&mut self, code: (usize, FunctionId), name: &str, found: &mut Vec<(usize, FunctionId)>) {
+    fn read_code(
+        &mut self,
+        code: (usize, FunctionId),
+        name: &str,
+        found: &mut Vec<(usize, FunctionId)>,
+    ) {
         found.push(code);
         if !self.visited_code.insert(code) {
             return;
@@ -566,7 +679,13 @@ impl<'c> World<'c> {
             }
         }
         for effect in outside {
-            if !matches!(effect, Outside::FileWrite(_) | Outside::EnvironmentWrite(_) | Outside::Seed(_) | Outside::Configure(_)) {
+            if !matches!(
+                effect,
+                Outside::FileWrite(_)
+                    | Outside::EnvironmentWrite(_)
+                    | Outside::Seed(_)
+                    | Outside::Configure(_)
+            ) {
                 self.outside(&effect);
             }
         }
@@ -628,13 +747,23 @@ impl<'c> World<'c> {
     }
 
     /// An object changes, at one key or anywhere; what it is part of changes with it.
-    fn change(&mut self, id: ObjectId, key: Option<&Key>, replaces: bool, seen: &mut HashSet<ObjectId>) {
+    fn change(
+        &mut self,
+        id: ObjectId,
+        key: Option<&Key>,
+        replaces: bool,
+        seen: &mut HashSet<ObjectId>,
+    ) {
         if !seen.insert(id) {
             return;
         }
         let kind = self.objects[id].kind;
         match key.and_then(|key| normal_key(kind, key)) {
-            Some(key) => self.touched.push(Touched::ChangedKey { object: id, key, replaces }),
+            Some(key) => self.touched.push(Touched::ChangedKey {
+                object: id,
+                key,
+                replaces,
+            }),
             // A module changes only where it is stored to by name.
             None if kind == ObjectKind::Module => return,
             None => self.touched.push(Touched::Changed(id)),
@@ -652,14 +781,22 @@ impl<'c> World<'c> {
     }
 
     /// Everything that can be reached may have changed.
-    fn change_deeply(&mut self, objects: &[ObjectId], key: Option<&Key>, seen: &mut HashSet<ObjectId>) {
+    fn change_deeply(
+        &mut self,
+        objects: &[ObjectId],
+        key: Option<&Key>,
+        seen: &mut HashSet<ObjectId>,
+    ) {
         for &id in objects {
             if seen.contains(&id) {
                 continue;
             }
             self.change(id, key, false, seen);
             let held = self.objects[id].holds.clone();
-            let held: Vec<ObjectId> = held.into_iter().filter(|held| self.objects[*held].code.is_none()).collect();
+            let held: Vec<ObjectId> = held
+                .into_iter()
+                .filter(|held| self.objects[*held].code.is_none())
+                .collect();
             self.change_deeply(&held, None, seen);
         }
     }
@@ -673,7 +810,10 @@ impl<'c> World<'c> {
         binding.text = None;
         binding.module = None;
         self.names.insert(name.to_owned(), binding);
-        self.touched.push(Touched::Name { name: name.to_owned(), old });
+        self.touched.push(Touched::Name {
+            name: name.to_owned(),
+            old,
+        });
     }
 
     fn bind(&mut self, name: &str, value: &Value, is_definite: bool) {
@@ -681,18 +821,26 @@ impl<'c> World<'c> {
         if let [(Source::Module(module), Relation::Same)] = &value.sources[..]
             && is_definite
         {
-            let dotted = knowledge::value("same-values", module).unwrap_or(module).to_owned();
+            let dotted = knowledge::value("same-values", module)
+                .unwrap_or(module)
+                .to_owned();
             let id = self.module(&dotted);
             if let Some((parent, attribute)) = dotted.rsplit_once('.')
                 && let Some(&parent) = self.modules.get(parent)
-                && let Some((version, origin)) = self.objects[parent].keys.get(&Key::Attr(attribute.to_owned())).copied()
+                && let Some((version, origin)) = self.objects[parent]
+                    .keys
+                    .get(&Key::Attr(attribute.to_owned()))
+                    .copied()
             {
                 self.absorb(module, version, origin, Manner::Changed);
             }
             // A module of the notebook's own folder may have been written by a cell.
             let top = dotted.split('.').next().unwrap_or_default();
             self.outside(&Outside::FileRead(FilePath::Literal(format!("{top}.py"))));
-            let file = self.objects[self.files].keys.get(&Key::Attr(format!("{top}.py"))).copied();
+            let file = self.objects[self.files]
+                .keys
+                .get(&Key::Attr(format!("{top}.py")))
+                .copied();
             let version = match file {
                 Some((version, _)) => version.derive(&dotted, None),
                 None => Version::constant("module", &dotted),
@@ -702,7 +850,14 @@ impl<'c> World<'c> {
             let since = self.counter + 1;
             self.names.insert(
                 name.to_owned(),
-                Binding { version, objects: vec![id], origin, since, text: None, module: Some(dotted) },
+                Binding {
+                    version,
+                    objects: vec![id],
+                    origin,
+                    since,
+                    text: None,
+                    module: Some(dotted),
+                },
             );
             return;
         }
@@ -715,7 +870,9 @@ impl<'c> World<'c> {
             text: value.text.clone(),
             module: match &value.sources[..] {
                 [(Source::Module(module), _)] => Some(module.clone()),
-                [(Source::Name(other), Relation::Same)] => self.names.get(other).and_then(|other| other.module.clone()),
+                [(Source::Name(other), Relation::Same)] => {
+                    self.names.get(other).and_then(|other| other.module.clone())
+                }
                 _ => None,
             },
         };
@@ -729,13 +886,19 @@ impl<'c> World<'c> {
             if let Some(literal) = &value.literal {
                 // Equal constants are equal whichever cell binds them.
                 let version = digest("literal", &[literal]);
-                binding.version = self.doubtful(Version { certain: version, full: version });
+                binding.version = self.doubtful(Version {
+                    certain: version,
+                    full: version,
+                });
                 self.constant_objects(&binding.objects.clone(), binding.version);
                 self.names.insert(name.to_owned(), binding);
                 return;
             }
             self.names.insert(name.to_owned(), binding);
-            self.touched.push(Touched::Name { name: name.to_owned(), old: None });
+            self.touched.push(Touched::Name {
+                name: name.to_owned(),
+                old: None,
+            });
         } else {
             let old_version = old.as_ref().map(|old| old.version);
             if let Some(old) = old {
@@ -751,21 +914,31 @@ impl<'c> World<'c> {
             binding.text = None;
             self.names.insert(name.to_owned(), binding);
             let old = Some(old_version.unwrap_or(Version::constant("absent", name)));
-            self.touched.push(Touched::Name { name: name.to_owned(), old });
+            self.touched.push(Touched::Name {
+                name: name.to_owned(),
+                old,
+            });
         }
     }
 
     /// A version that does not come from the statement's key still carries the doubt about its text.
     fn doubtful(&self, version: Version) -> Version {
         match self.doubt {
-            Some(doubt) => Version { full: digest("doubt", &[&doubt.to_le_bytes(), &version.full.to_le_bytes()]), ..version },
+            Some(doubt) => Version {
+                full: digest(
+                    "doubt",
+                    &[&doubt.to_le_bytes(), &version.full.to_le_bytes()],
+                ),
+                ..version
+            },
             None => version,
         }
     }
 
     /// Objects of a constant display start from the constant, not from the statement.
     fn constant_objects(&mut self, objects: &[ObjectId], version: Version) {
-        self.touched.retain(|touched| !matches!(touched, Touched::Made(id) if objects.contains(id)));
+        self.touched
+            .retain(|touched| !matches!(touched, Touched::Made(id) if objects.contains(id)));
         for &id in objects {
             let object = &mut self.objects[id];
             object.base = version;
@@ -800,7 +973,9 @@ impl<'c> World<'c> {
             };
             match relation {
                 Relation::Same => objects.extend(of_source),
-                Relation::Part(key) => part_of.extend(of_source.into_iter().map(|id| (id, key.clone()))),
+                Relation::Part(key) => {
+                    part_of.extend(of_source.into_iter().map(|id| (id, key.clone())))
+                }
                 Relation::Holds => holds.extend(of_source),
             }
         }
@@ -839,14 +1014,21 @@ impl<'c> World<'c> {
                     let objects = self.resolve_existing(value);
                     self.consume(&objects);
                 }
-                Op::Bind { name, value, is_definite } => self.bind(name, value, *is_definite),
+                Op::Bind {
+                    name,
+                    value,
+                    is_definite,
+                } => self.bind(name, value, *is_definite),
                 Op::Augment { name, is_definite } => self.augment(name, *is_definite),
                 Op::Unbind { name, is_definite } => {
                     if *is_definite {
                         self.names.remove(name);
                     } else if let Some(binding) = self.names.get(name) {
                         let old = Some(binding.version);
-                        self.touched.push(Touched::Name { name: name.clone(), old });
+                        self.touched.push(Touched::Name {
+                            name: name.clone(),
+                            old,
+                        });
                     }
                 }
                 Op::Mutate { target, key, held } => self.store(target, key.as_ref(), held),
@@ -860,7 +1042,11 @@ impl<'c> World<'c> {
                 Op::Outside(outside) => self.outside(outside),
                 Op::StringNames(names) => {
                     for name in names {
-                        if self.names.get(name).is_some_and(|binding| binding.module.is_none()) {
+                        if self
+                            .names
+                            .get(name)
+                            .is_some_and(|binding| binding.module.is_none())
+                        {
                             self.read_name(name, None);
                         }
                     }
@@ -884,7 +1070,11 @@ impl<'c> World<'c> {
                 let value = digest("star", &[module.as_bytes()]);
                 let old = self.taint.as_ref().map_or(0, |taint| taint.digest);
                 let value = digest("stars", &[&old.to_le_bytes(), &value.to_le_bytes()]);
-                self.taint = Some(Taint { digest: value, since: self.counter, origin: self.cell });
+                self.taint = Some(Taint {
+                    digest: value,
+                    since: self.counter,
+                    origin: self.cell,
+                });
             }
         }
     }
@@ -897,7 +1087,9 @@ impl<'c> World<'c> {
             }
             match source {
                 Source::Name(name) => objects.extend(self.objects_of(name)),
-                Source::Result(id) => objects.extend(self.results.get(id).cloned().unwrap_or_default()),
+                Source::Result(id) => {
+                    objects.extend(self.results.get(id).cloned().unwrap_or_default())
+                }
                 _ => {}
             }
         }
@@ -925,7 +1117,10 @@ impl<'c> World<'c> {
             binding.since = self.counter + 1;
         }
         self.names.insert(name.to_owned(), binding);
-        self.touched.push(Touched::Name { name: name.to_owned(), old: version });
+        self.touched.push(Touched::Name {
+            name: name.to_owned(),
+            old: version,
+        });
     }
 
     fn store(&mut self, target: &Value, key: Option<&Key>, held: &Value) {
@@ -949,7 +1144,10 @@ impl<'c> World<'c> {
             }
             for &id in &objects {
                 for &held in &held {
-                    if held != id && !self.objects[id].holds.contains(&held) && self.objects[id].kind != ObjectKind::Module {
+                    if held != id
+                        && !self.objects[id].holds.contains(&held)
+                        && self.objects[id].kind != ObjectKind::Module
+                    {
                         self.objects[id].holds.push(held);
                     }
                 }
@@ -973,7 +1171,13 @@ impl<'c> World<'c> {
                 self.bind_weakly(name);
             }
             for effect in &facts.outside {
-                if matches!(effect, Outside::FileWrite(_) | Outside::EnvironmentWrite(_) | Outside::Seed(_) | Outside::Configure(_)) {
+                if matches!(
+                    effect,
+                    Outside::FileWrite(_)
+                        | Outside::EnvironmentWrite(_)
+                        | Outside::Seed(_)
+                        | Outside::Configure(_)
+                ) {
                     self.outside(effect);
                 }
             }
@@ -994,7 +1198,13 @@ impl<'c> World<'c> {
     }
 
     /// Whether calling this name may change the argument at a position.
-    fn callee_changes(&self, callee: &str, position: usize, keyword: Option<&str>, depth: usize) -> bool {
+    fn callee_changes(
+        &self,
+        callee: &str,
+        position: usize,
+        keyword: Option<&str>,
+        depth: usize,
+    ) -> bool {
         if depth > 16 {
             return true;
         }
@@ -1012,7 +1222,9 @@ impl<'c> World<'c> {
         }
         let mut is_known = false;
         for &id in &binding.objects {
-            let Some((cell, function)) = self.objects[id].code else { continue };
+            let Some((cell, function)) = self.objects[id].code else {
+                continue;
+            };
             is_known = true;
             if self.code_changes(cell, function, position, keyword, depth + 1) {
                 return true;
@@ -1021,11 +1233,20 @@ impl<'c> World<'c> {
         !is_known
     }
 
-    fn code_changes(&self, cell: usize, function: FunctionId, position: usize, keyword: Option<&str>, depth: usize) -> bool {
+    fn code_changes(
+        &self,
+        cell: usize,
+        function: FunctionId,
+        position: usize,
+        keyword: Option<&str>,
+        depth: usize,
+    ) -> bool {
         let facts = &self.cells[cell].facts.functions[function];
         let (facts, position) = match &facts.class {
             Some(class) => match class.methods.get("__init__") {
-                Some(&constructor) => (&self.cells[cell].facts.functions[constructor], position + 1),
+                Some(&constructor) => {
+                    (&self.cells[cell].facts.functions[constructor], position + 1)
+                }
                 None => return false,
             },
             None => (facts, position),
@@ -1037,7 +1258,8 @@ impl<'c> World<'c> {
             passed.iter().enumerate().any(|(at, sources)| {
                 sources.iter().any(|source| match source {
                     Source::Param(_, index) => {
-                        facts.parameter_of(position, keyword) == *index && self.callee_changes(callee, at, None, depth + 1)
+                        facts.parameter_of(position, keyword) == *index
+                            && self.callee_changes(callee, at, None, depth + 1)
                     }
                     _ => false,
                 })
@@ -1046,7 +1268,11 @@ impl<'c> World<'c> {
     }
 
     fn call(&mut self, call: &Call) {
-        let arguments: Vec<Vec<ObjectId>> = call.arguments.iter().map(|(_, value)| self.resolve(value, false)).collect();
+        let arguments: Vec<Vec<ObjectId>> = call
+            .arguments
+            .iter()
+            .map(|(_, value)| self.resolve(value, false))
+            .collect();
         // A function that is handed over may run.
         let mut handed = Vec::new();
         for objects in &arguments {
@@ -1074,16 +1300,24 @@ impl<'c> World<'c> {
                     let classes = self.objects_of(name);
                     for &id in &result {
                         if self.objects[id].is_instance {
-                            self.objects[id].holds.extend(classes.iter().filter(|class| **class != id));
+                            self.objects[id]
+                                .holds
+                                .extend(classes.iter().filter(|class| **class != id));
                         }
                     }
                     result
                 }
             }
-            Callee::Method { receiver, method, .. } => {
+            Callee::Method {
+                receiver, method, ..
+            } => {
                 let objects = self.resolve(receiver, false);
                 // `A().m()` names no object that a read has looked at.
-                if receiver.sources.iter().any(|(source, _)| matches!(source, Source::Result(_))) {
+                if receiver
+                    .sources
+                    .iter()
+                    .any(|(source, _)| matches!(source, Source::Result(_)))
+                {
                     let mut code = Vec::new();
                     let mut seen = HashSet::new();
                     for &id in &objects {
@@ -1094,7 +1328,9 @@ impl<'c> World<'c> {
                     self.run_code(&code);
                 }
                 let own = objects.iter().find_map(|&id| {
-                    let (cell, function) = self.objects[id].code.filter(|_| self.objects[id].is_instance)?;
+                    let (cell, function) = self.objects[id]
+                        .code
+                        .filter(|_| self.objects[id].is_instance)?;
                     let class = self.cells[cell].facts.functions[function].class.as_ref()?;
                     Some((cell, *class.methods.get(method)?))
                 });
@@ -1115,16 +1351,25 @@ impl<'c> World<'c> {
                         result.extend(self.own_call(call, code, None, &arguments));
                     }
                 }
-                if result.is_empty() { self.library_call(call, &arguments, None) } else { result }
+                if result.is_empty() {
+                    self.library_call(call, &arguments, None)
+                } else {
+                    result
+                }
             }
         };
         self.results.insert(call.id, result);
     }
 
     fn code_of(&self, name: &str) -> Vec<(usize, FunctionId)> {
-        let Some(binding) = self.names.get(name) else { return Vec::new() };
+        let Some(binding) = self.names.get(name) else {
+            return Vec::new();
+        };
         let objects = binding.objects.iter();
-        objects.filter(|id| !self.objects[**id].is_instance).filter_map(|id| self.objects[*id].code).collect()
+        objects
+            .filter(|id| !self.objects[**id].is_instance)
+            .filter_map(|id| self.objects[*id].code)
+            .collect()
     }
 
     /// A call of code of this notebook.
@@ -1151,7 +1396,11 @@ impl<'c> World<'c> {
         }
         let facts = self.cells[cell].facts.functions[function].clone();
         if let Some(class) = &facts.class {
-            let id = self.make(if class.has_plain_attributes { ObjectKind::Namespace } else { ObjectKind::Plain });
+            let id = self.make(if class.has_plain_attributes {
+                ObjectKind::Namespace
+            } else {
+                ObjectKind::Plain
+            });
             self.objects[id].code = Some(code);
             self.objects[id].is_instance = true;
             self.objects[id].holds = arguments.iter().flatten().copied().collect();
@@ -1159,7 +1408,11 @@ impl<'c> World<'c> {
         }
         // What the function returns may be what it was given, or a global.
         let mut result = Vec::new();
-        let id = self.make(if facts.is_generator { ObjectKind::Iterator } else { ObjectKind::Plain });
+        let id = self.make(if facts.is_generator {
+            ObjectKind::Iterator
+        } else {
+            ObjectKind::Plain
+        });
         for (source, relation) in &facts.returns.sources {
             let objects: Vec<ObjectId> = match source {
                 Source::Param(owner, index) if *owner == function => match (receiver, index) {
@@ -1179,7 +1432,9 @@ impl<'c> World<'c> {
             match relation {
                 Relation::Same => result.extend(objects),
                 Relation::Part(key) => {
-                    self.objects[id].part_of.extend(objects.into_iter().map(|object| (object, key.clone())));
+                    self.objects[id]
+                        .part_of
+                        .extend(objects.into_iter().map(|object| (object, key.clone())));
                 }
                 Relation::Holds => self.objects[id].holds.extend(objects),
             }
@@ -1189,20 +1444,39 @@ impl<'c> World<'c> {
     }
 
     /// A call of code that is not in the notebook.
-    fn library_call(&mut self, call: &Call, arguments: &[Vec<ObjectId>], receiver: Option<&[ObjectId]>) -> Vec<ObjectId> {
+    fn library_call(
+        &mut self,
+        call: &Call,
+        arguments: &[Vec<ObjectId>],
+        receiver: Option<&[ObjectId]>,
+    ) -> Vec<ObjectId> {
         let full = self.full_name(&call.callee);
         let judgement = judge(full.as_deref(), &call.callee, call.is_inplace, |root| {
             self.names.get(root).map_or_else(
                 || knowledge::value("aliases", root).is_some(),
-                |binding| binding.module.as_deref().is_some_and(|module| !module.ends_with('.')),
+                |binding| {
+                    binding
+                        .module
+                        .as_deref()
+                        .is_some_and(|module| !module.ends_with('.'))
+                },
             )
         });
         let is_module_call = receiver.is_some_and(|receiver| {
-            receiver.iter().any(|id| self.objects[*id].kind == ObjectKind::Module)
+            receiver
+                .iter()
+                .any(|id| self.objects[*id].kind == ObjectKind::Module)
         }) || matches!(&call.callee, Callee::Name(_));
         if judgement.changes_receiver
             && !is_module_call
-            && let (Some(receiver), Callee::Method { receiver: value, method, .. }) = (receiver, &call.callee)
+            && let (
+                Some(receiver),
+                Callee::Method {
+                    receiver: value,
+                    method,
+                    ..
+                },
+            ) = (receiver, &call.callee)
         {
             let key = match &value.sources[..] {
                 [(_, Relation::Part(key))] => key.clone(),
@@ -1228,13 +1502,32 @@ impl<'c> World<'c> {
                 }
             }
         }
-        let looks_only = matches!(full.as_deref(), Some("print" | "type" | "isinstance" | "id" | "repr" | "str" | "display" | "hasattr" | "iter" | "callable" | "help"));
-        let makes_iterator = full.as_deref().is_some_and(|full| knowledge::has("iterator-makers", full));
+        let looks_only = matches!(
+            full.as_deref(),
+            Some(
+                "print"
+                    | "type"
+                    | "isinstance"
+                    | "id"
+                    | "repr"
+                    | "str"
+                    | "display"
+                    | "hasattr"
+                    | "iter"
+                    | "callable"
+                    | "help"
+            )
+        );
+        let makes_iterator = full
+            .as_deref()
+            .is_some_and(|full| knowledge::has("iterator-makers", full));
         for (position, objects) in arguments.iter().enumerate() {
             let keyword = call.arguments[position].0.as_deref();
             let is_changed = match &judgement.changed_arguments {
                 None => true,
-                Some(positions) => (keyword.is_none() && positions.contains(&position)) || keyword == Some("out"),
+                Some(positions) => {
+                    (keyword.is_none() && positions.contains(&position)) || keyword == Some("out")
+                }
             };
             if is_changed {
                 let mut seen = HashSet::new();
@@ -1243,19 +1536,29 @@ impl<'c> World<'c> {
                 self.consume(objects);
             }
         }
-        let kind = full.as_deref().map_or(ObjectKind::Plain, |full| self.kind_of_result(full));
+        let kind = full
+            .as_deref()
+            .map_or(ObjectKind::Plain, |full| self.kind_of_result(full));
         let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
         if judgement.is_fresh {
-            if full.as_deref().is_some_and(|full| knowledge::has("fresh-builtins", full)) {
+            if full
+                .as_deref()
+                .is_some_and(|full| knowledge::has("fresh-builtins", full))
+            {
                 return Vec::new();
             }
             let kind = match (&call.callee, receiver) {
                 (Callee::Method { method, .. }, Some(receiver))
-                    if receiver.iter().any(|id| self.objects[*id].kind == ObjectKind::Frame) && !is_reduction(method) =>
+                    if receiver
+                        .iter()
+                        .any(|id| self.objects[*id].kind == ObjectKind::Frame)
+                        && !is_reduction(method) =>
                 {
                     ObjectKind::Frame
                 }
-                (Callee::Method { method, .. }, Some([only])) if method == "copy" => self.objects[*only].kind,
+                (Callee::Method { method, .. }, Some([only])) if method == "copy" => {
+                    self.objects[*only].kind
+                }
                 _ => kind,
             };
             let id = self.make(kind);
@@ -1263,30 +1566,53 @@ impl<'c> World<'c> {
                 && method == "copy"
             {
                 // A shallow copy holds the same items.
-                self.objects[id].holds = receiver.iter().flat_map(|id| self.objects[*id].holds.clone()).collect();
+                self.objects[id].holds = receiver
+                    .iter()
+                    .flat_map(|id| self.objects[*id].holds.clone())
+                    .collect();
             }
             return vec![id];
         }
         let id = self.make(kind);
-        let is_view = full.as_deref().is_some_and(|full| knowledge::has("view-functions", full));
+        let is_view = full
+            .as_deref()
+            .is_some_and(|full| knowledge::has("view-functions", full));
         let is_class = full
             .as_deref()
             .and_then(|full| full.rsplit('.').next())
             .is_some_and(|last| last.starts_with(|first: char| first.is_uppercase()));
-        let keeps = makes_iterator || is_class || matches!(full.as_deref(), Some("list" | "dict" | "set" | "tuple" | "sorted" | "reversed" | "frozenset"));
-        let is_builtin = full.as_deref().is_some_and(|full| knowledge::has("pure-builtins", full));
+        let keeps = makes_iterator
+            || is_class
+            || matches!(
+                full.as_deref(),
+                Some("list" | "dict" | "set" | "tuple" | "sorted" | "reversed" | "frozenset")
+            );
+        let is_builtin = full
+            .as_deref()
+            .is_some_and(|full| knowledge::has("pure-builtins", full));
         if keeps {
             // A container made from another one holds its items, not the container.
             let items: Vec<ObjectId> = if makes_iterator || is_class {
                 given
             } else {
-                given.iter().flat_map(|id| self.objects[*id].holds.clone()).collect()
+                given
+                    .iter()
+                    .flat_map(|id| self.objects[*id].holds.clone())
+                    .collect()
             };
             self.objects[id].holds = items;
-        } else if is_view || !is_builtin || matches!(full.as_deref(), Some("max" | "min" | "getattr" | "memoryview")) {
+        } else if is_view
+            || !is_builtin
+            || matches!(
+                full.as_deref(),
+                Some("max" | "min" | "getattr" | "memoryview")
+            )
+        {
             self.objects[id].part_of = given.into_iter().map(|object| (object, None)).collect();
             if let Some(receiver) = receiver {
-                let receiver = receiver.iter().filter(|id| self.objects[**id].kind != ObjectKind::Module);
+                let receiver = receiver
+                    .iter()
+                    .filter(|id| self.objects[**id].kind != ObjectKind::Module);
                 let owners: Vec<(ObjectId, Option<Key>)> = receiver.map(|id| (*id, None)).collect();
                 self.objects[id].part_of.extend(owners);
             }
@@ -1297,7 +1623,9 @@ impl<'c> World<'c> {
     fn full_name(&self, callee: &Callee) -> Option<String> {
         let (root, keys): (&str, &[Key]) = match callee {
             Callee::Name(name) => (name, &[]),
-            Callee::Method { path: Some(path), .. } => (&path.root, &path.keys),
+            Callee::Method {
+                path: Some(path), ..
+            } => (&path.root, &path.keys),
             _ => return None,
         };
         let mut full = match self.names.get(root) {
@@ -1305,7 +1633,9 @@ impl<'c> World<'c> {
             None => knowledge::value("aliases", root).unwrap_or(root).to_owned(),
         };
         for key in keys {
-            let Key::Attr(attribute) = key else { return None };
+            let Key::Attr(attribute) = key else {
+                return None;
+            };
             full.push('.');
             full.push_str(attribute);
         }
@@ -1336,7 +1666,9 @@ impl<'c> World<'c> {
                         Key::Attr(name) => name.clone(),
                         _ => String::new(),
                     };
-                    if let Some((version, origin)) = self.objects[self.files].keys.get(&key).copied() {
+                    if let Some((version, origin)) =
+                        self.objects[self.files].keys.get(&key).copied()
+                    {
                         self.absorb(&name, version, origin, Manner::File);
                     }
                     if let Some((value, origin)) = self.file_taint {
@@ -1352,43 +1684,77 @@ impl<'c> World<'c> {
             Outside::FileWrite(path) => match self.file_key(path) {
                 Some(key) => {
                     let files = self.files;
-                    self.touched.push(Touched::ChangedKey { object: files, key, replaces: true });
+                    self.touched.push(Touched::ChangedKey {
+                        object: files,
+                        key,
+                        replaces: true,
+                    });
                 }
                 None => {
                     let value = short(&self.full);
                     let old = self.file_taint.map_or(0, |(old, _)| old);
-                    self.file_taint = Some((digest("file", &[&old.to_le_bytes(), &value.to_le_bytes()]), self.cell));
+                    self.file_taint = Some((
+                        digest("file", &[&old.to_le_bytes(), &value.to_le_bytes()]),
+                        self.cell,
+                    ));
                 }
             },
             Outside::EnvironmentRead(Some(variable)) => {
                 let key = Key::Attr(variable.clone());
-                let (base, origin) = (self.objects[self.environment].base, self.objects[self.environment].origin);
+                let (base, origin) = (
+                    self.objects[self.environment].base,
+                    self.objects[self.environment].origin,
+                );
                 self.absorb(variable, base, origin, Manner::Environment);
-                if let Some((version, origin)) = self.objects[self.environment].keys.get(&key).copied() {
+                if let Some((version, origin)) =
+                    self.objects[self.environment].keys.get(&key).copied()
+                {
                     self.absorb(variable, version, origin, Manner::Environment);
                 }
             }
             Outside::EnvironmentRead(None) => {
-                let (whole, origin) = (self.objects[self.environment].whole, self.objects[self.environment].origin);
+                let (whole, origin) = (
+                    self.objects[self.environment].whole,
+                    self.objects[self.environment].origin,
+                );
                 self.absorb_doubt("the environment", whole.full, origin, Manner::Environment);
             }
             Outside::EnvironmentWrite(Some(variable)) => {
                 let environment = self.environment;
-                self.touched.push(Touched::ChangedKey { object: environment, key: Key::Attr(variable.clone()), replaces: true });
+                self.touched.push(Touched::ChangedKey {
+                    object: environment,
+                    key: Key::Attr(variable.clone()),
+                    replaces: true,
+                });
             }
-            Outside::EnvironmentWrite(None) => self.touched.push(Touched::Changed(self.environment)),
+            Outside::EnvironmentWrite(None) => {
+                self.touched.push(Touched::Changed(self.environment))
+            }
             Outside::Draw(state) => {
                 let name = format!("random state of {state}");
-                if self.ambient.get(&name).is_some_and(|ambient| ambient.is_seeded) {
+                if self
+                    .ambient
+                    .get(&name)
+                    .is_some_and(|ambient| ambient.is_seeded)
+                {
                     self.read_ambient(&name, Manner::Random);
-                    self.touched.push(Touched::Ambient { name, replaces: false });
+                    self.touched.push(Touched::Ambient {
+                        name,
+                        replaces: false,
+                    });
                 }
             }
             Outside::Seed(state) => {
-                self.touched.push(Touched::Ambient { name: format!("random state of {state}"), replaces: true });
+                self.touched.push(Touched::Ambient {
+                    name: format!("random state of {state}"),
+                    replaces: true,
+                });
             }
             Outside::Configure(library) => {
-                self.touched.push(Touched::Ambient { name: format!("configuration of {library}"), replaces: false });
+                self.touched.push(Touched::Ambient {
+                    name: format!("configuration of {library}"),
+                    replaces: false,
+                });
             }
         }
     }
@@ -1407,7 +1773,11 @@ impl FunctionFacts {
     /// The parameter that takes the argument at this position, or with this keyword.
     fn parameter_of(&self, position: usize, keyword: Option<&str>) -> usize {
         match keyword {
-            Some(keyword) => self.params.iter().position(|param| param == keyword).unwrap_or(self.params.len().saturating_sub(1)),
+            Some(keyword) => self
+                .params
+                .iter()
+                .position(|param| param == keyword)
+                .unwrap_or(self.params.len().saturating_sub(1)),
             None => match self.vararg {
                 Some(vararg) if position >= vararg => vararg,
                 _ => position,
@@ -1416,7 +1786,13 @@ impl FunctionFacts {
     }
 }
 
-fn argument_at(facts: &FunctionFacts, index: usize, shift: usize, call: &Call, arguments: &[Vec<ObjectId>]) -> Vec<ObjectId> {
+fn argument_at(
+    facts: &FunctionFacts,
+    index: usize,
+    shift: usize,
+    call: &Call,
+    arguments: &[Vec<ObjectId>],
+) -> Vec<ObjectId> {
     let mut objects = Vec::new();
     for (position, (keyword, _)) in call.arguments.iter().enumerate() {
         if facts.parameter_of(position + shift, keyword.as_deref()) == index {
@@ -1429,9 +1805,12 @@ fn argument_at(facts: &FunctionFacts, index: usize, shift: usize, call: &Call, a
 /// The key under which a kind of object keeps what this step reaches, if its keys are independent of each other.
 fn normal_key(kind: ObjectKind, key: &Key) -> Option<Key> {
     match (kind, key) {
-        (ObjectKind::Dict, Key::Item(_)) | (ObjectKind::Namespace | ObjectKind::Module, Key::Attr(_)) => Some(key.clone()),
+        (ObjectKind::Dict, Key::Item(_))
+        | (ObjectKind::Namespace | ObjectKind::Module, Key::Attr(_)) => Some(key.clone()),
         (ObjectKind::Frame, Key::Item(item)) => Some(Key::Item(item.clone())),
-        (ObjectKind::Frame, Key::Attr(attribute)) if !knowledge::has("frame-attributes", attribute) => {
+        (ObjectKind::Frame, Key::Attr(attribute))
+            if !knowledge::has("frame-attributes", attribute) =>
+        {
             Some(Key::Item(format!("s:{attribute}")))
         }
         _ => None,
@@ -1442,8 +1821,30 @@ fn normal_key(kind: ObjectKind, key: &Key) -> Option<Key> {
 fn is_reduction(method: &str) -> bool {
     matches!(
         method,
-        "sum" | "mean" | "min" | "max" | "count" | "std" | "var" | "median" | "to_dict" | "to_numpy" | "tolist" | "to_list" | "nunique"
-            | "any" | "all" | "info" | "to_string" | "to_json" | "to_csv" | "to_parquet" | "groupby" | "plot" | "hist" | "memory_usage"
+        "sum"
+            | "mean"
+            | "min"
+            | "max"
+            | "count"
+            | "std"
+            | "var"
+            | "median"
+            | "to_dict"
+            | "to_numpy"
+            | "tolist"
+            | "to_list"
+            | "nunique"
+            | "any"
+            | "all"
+            | "info"
+            | "to_string"
+            | "to_json"
+            | "to_csv"
+            | "to_parquet"
+            | "groupby"
+            | "plot"
+            | "hist"
+            | "memory_usage"
     )
 }
 

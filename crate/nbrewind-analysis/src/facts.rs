@@ -74,15 +74,25 @@ pub(crate) struct Value {
 
 impl Value {
     pub(crate) fn scalar() -> Self {
-        Value { kind: Kind::Scalar, ..Value::default() }
+        Value {
+            kind: Kind::Scalar,
+            ..Value::default()
+        }
     }
 
     pub(crate) fn of(source: Source) -> Self {
-        Value { sources: vec![(source, Relation::Same)], ..Value::default() }
+        Value {
+            sources: vec![(source, Relation::Same)],
+            ..Value::default()
+        }
     }
 
     fn add(&mut self, source: Source, relation: Relation) {
-        if !self.sources.iter().any(|(known, how)| *known == source && *how == relation) {
+        if !self
+            .sources
+            .iter()
+            .any(|(known, how)| *known == source && *how == relation)
+        {
             self.sources.push((source, relation));
         }
     }
@@ -145,7 +155,11 @@ pub(crate) enum Callee {
     /// A plain name.
     Name(String),
     /// A method, or a function of a module: the dotted path if there is one, the receiver and the method's name.
-    Method { path: Option<Path>, receiver: Value, method: String },
+    Method {
+        path: Option<Path>,
+        receiver: Value,
+        method: String,
+    },
     /// Anything else.
     Other(Value),
 }
@@ -159,7 +173,6 @@ pub(crate) struct Call {
     pub arguments: Vec<(Option<String>, Value)>,
     /// `inplace=` is given and is not `False`.
     pub is_inplace: bool,
-    pub n_positional: usize,
 }
 
 /// The path of a file as far as the text shows it.
@@ -190,15 +203,32 @@ pub(crate) enum Outside {
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     /// Reads a path whose root was not surely bound before in the same statement.
-    Read { path: Path, how: How },
+    Read {
+        path: Path,
+        how: How,
+    },
     /// Goes through the items of a value, which uses up an iterator.
     Iterate(Value),
-    Bind { name: String, value: Value, is_definite: bool },
+    Bind {
+        name: String,
+        value: Value,
+        is_definite: bool,
+    },
     /// `name op= value`.
-    Augment { name: String, is_definite: bool },
-    Unbind { name: String, is_definite: bool },
+    Augment {
+        name: String,
+        is_definite: bool,
+    },
+    Unbind {
+        name: String,
+        is_definite: bool,
+    },
     /// Changes an object: at one key, or (`None`) anywhere. It may hold `held` afterwards.
-    Mutate { target: Value, key: Option<Key>, held: Value },
+    Mutate {
+        target: Value,
+        key: Option<Key>,
+        held: Value,
+    },
     Call(Call),
     /// A function made in this statement may run now.
     Invoke(FunctionId),

@@ -5,8 +5,8 @@
 //! expression statements like any other.
 
 use crate::syntax::{
-    Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, Number, Parameters, Pattern,
-    Singleton, Stmt, TypeParam, TypeParams, ast, deeper,
+    Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, Number,
+    Parameters, Pattern, Singleton, Stmt, TypeParam, TypeParams, ast, deeper,
 };
 
 /// A hash that decides "same or not".
@@ -105,7 +105,11 @@ impl Writer {
             Stmt::FunctionDef(node) => {
                 self.tag("def");
                 self.flag(node.is_async);
-                self.exprs(node.decorator_list.iter().map(|decorator| &decorator.expression));
+                self.exprs(
+                    node.decorator_list
+                        .iter()
+                        .map(|decorator| &decorator.expression),
+                );
                 self.text(node.name.as_str());
                 self.type_params(node.type_params.as_deref());
                 self.parameters(&node.parameters);
@@ -114,7 +118,11 @@ impl Writer {
             }
             Stmt::ClassDef(node) => {
                 self.tag("class");
-                self.exprs(node.decorator_list.iter().map(|decorator| &decorator.expression));
+                self.exprs(
+                    node.decorator_list
+                        .iter()
+                        .map(|decorator| &decorator.expression),
+                );
                 self.text(node.name.as_str());
                 self.type_params(node.type_params.as_deref());
                 self.flag(node.arguments.is_some());
@@ -281,10 +289,12 @@ impl Writer {
             self.expr(&keyword.value);
         }
         // `f(*a, k=1)` and `f(k=1, *a)` evaluate in different orders.
-        let order = arguments.iter_source_order().map(|argument| match argument {
-            ast::ArgOrKeyword::Arg(_) => b'a',
-            ast::ArgOrKeyword::Keyword(_) => b'k',
-        });
+        let order = arguments
+            .iter_source_order()
+            .map(|argument| match argument {
+                ast::ArgOrKeyword::Arg(_) => b'a',
+                ast::ArgOrKeyword::Keyword(_) => b'k',
+            });
         let order: Vec<u8> = order.collect();
         self.bytes.extend_from_slice(&order);
     }
@@ -295,7 +305,11 @@ impl Writer {
     }
 
     fn parameters(&mut self, parameters: &Parameters) {
-        for group in [&parameters.posonlyargs, &parameters.args, &parameters.kwonlyargs] {
+        for group in [
+            &parameters.posonlyargs,
+            &parameters.args,
+            &parameters.kwonlyargs,
+        ] {
             self.count(group.len());
             for parameter in group.iter() {
                 self.parameter(&parameter.parameter);

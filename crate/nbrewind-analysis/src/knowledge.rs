@@ -4,7 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-static TABLES: LazyLock<HashMap<&'static str, Table>> = LazyLock::new(|| parse(include_str!("../data/effects.txt")));
+static TABLES: LazyLock<HashMap<&'static str, Table>> =
+    LazyLock::new(|| parse(include_str!("../data/effects.txt")));
 
 #[derive(Default)]
 struct Table {
@@ -23,13 +24,18 @@ fn parse(text: &'static str) -> HashMap<&'static str, Table> {
         if line.starts_with('#') {
             continue;
         }
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
             section = name;
             continue;
         }
         let table = tables.entry(section).or_default();
         for word in line.split_whitespace() {
-            let (key, value) = word.split_once(['=', ':']).map_or((word, None), |(key, value)| (key, Some(value)));
+            let (key, value) = word
+                .split_once(['=', ':'])
+                .map_or((word, None), |(key, value)| (key, Some(value)));
             if let Some(prefix) = key.strip_suffix('*') {
                 table.prefixes.push(prefix);
             } else {
@@ -47,7 +53,10 @@ fn parse(text: &'static str) -> HashMap<&'static str, Table> {
 pub(crate) fn has(section: &str, name: &str) -> bool {
     TABLES.get(section).is_some_and(|table| {
         table.exact.contains(name)
-            || table.prefixes.iter().any(|prefix| name.starts_with(prefix) || prefix.strip_suffix('.') == Some(name))
+            || table
+                .prefixes
+                .iter()
+                .any(|prefix| name.starts_with(prefix) || prefix.strip_suffix('.') == Some(name))
     })
 }
 
@@ -78,9 +87,18 @@ pub(crate) fn is_builtin(name: &str) -> bool {
 /// Positions of the arguments that a known function changes; `None` when the function is not known.
 pub(crate) fn mutated_arguments(dotted: &str) -> Option<Vec<usize>> {
     if let Some(positions) = value("mutating-functions", dotted) {
-        return Some(positions.split(',').filter_map(|position| position.parse().ok()).collect());
+        return Some(
+            positions
+                .split(',')
+                .filter_map(|position| position.parse().ok())
+                .collect(),
+        );
     }
-    let is_pure = if dotted.contains('.') { has_module("pure-modules", dotted) } else { has("pure-builtins", dotted) };
+    let is_pure = if dotted.contains('.') {
+        has_module("pure-modules", dotted)
+    } else {
+        has("pure-builtins", dotted)
+    };
     is_pure.then(Vec::new)
 }
 

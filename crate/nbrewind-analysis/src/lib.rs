@@ -9,16 +9,20 @@ mod dataflow;
 mod effects;
 mod facts;
 mod fingerprint;
+mod graph;
 mod knowledge;
 mod notebook;
 mod syntax;
 mod visit;
 
 pub use effects::{
-    CellEffects, Directives, FunctionEffects, Marks, Note, ParseError, StatementEffects, StatementKind,
+    CellEffects, Directives, FunctionEffects, Marks, Note, ParseError, StatementEffects,
+    StatementKind,
 };
+pub use graph::{GraphFormat, UnknownFormat, graph};
 pub use notebook::{
-    CellInput, CellReport, CellState, DefUseEdge, NotebookEffects, RecordedCell, RecordedFacts, Staleness, analyze_notebook, stale,
+    CellInput, CellReport, CellState, DefUseEdge, NotebookEffects, RecordedCell, RecordedFacts,
+    Staleness, analyze_notebook, stale,
 };
 
 /// Facts about one cell. Never an error: broken code gives partial facts and `parse_errors`.

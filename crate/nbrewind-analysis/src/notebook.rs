@@ -117,28 +117,48 @@ pub fn analyze_notebook(cells: &[CellInput]) -> NotebookEffects {
             if let Some(from) = read.origin
                 && from != to
             {
-                let (from, to, name) = (cells[from].id.clone(), cells[to].id.clone(), read.name.clone());
+                let (from, to, name) = (
+                    cells[from].id.clone(),
+                    cells[to].id.clone(),
+                    read.name.clone(),
+                );
                 edges.insert(DefUseEdge { from, to, name });
             }
         }
     }
     let reports = cells.iter().zip(&analysed);
     NotebookEffects {
-        cells: reports.map(|(cell, analysed)| CellReport { id: cell.id.clone(), effects: analysed.effects.clone() }).collect(),
+        cells: reports
+            .map(|(cell, analysed)| CellReport {
+                id: cell.id.clone(),
+                effects: analysed.effects.clone(),
+            })
+            .collect(),
         edges: edges.into_iter().collect(),
     }
 }
 
 /// `audited` was run from top to bottom; which cells of `edited`, not run since, no longer match?
-pub fn stale(audited: &[CellInput], edited: &[CellInput], facts: Option<&RecordedFacts>) -> Staleness {
+pub fn stale(
+    audited: &[CellInput],
+    edited: &[CellInput],
+    facts: Option<&RecordedFacts>,
+) -> Staleness {
     let mut memo = Memo::default();
     let before: Vec<Rc<Cell>> = audited.iter().map(|cell| memo.cell(cell)).collect();
     let after: Vec<Rc<Cell>> = edited.iter().map(|cell| memo.cell(cell)).collect();
     let matches = match_cells(audited, &before, edited, &after);
 
-    let recorded = |id: &str| facts.and_then(|facts| facts.cells.get(id)).map(extra).unwrap_or_default();
+    let recorded = |id: &str| {
+        facts
+            .and_then(|facts| facts.cells.get(id))
+            .map(extra)
+            .unwrap_or_default()
+    };
     let extras_before: Vec<Extra> = audited.iter().map(|cell| recorded(&cell.id)).collect();
-    let is_same = |at: usize| matches[at].is_some_and(|old| fingerprint(&before[old]) == fingerprint(&after[at]));
+    let is_same = |at: usize| {
+        matches[at].is_some_and(|old| fingerprint(&before[old]) == fingerprint(&after[at]))
+    };
     let extras_after: Vec<Extra> = (0..edited.len())
         .map(|at| match matches[at] {
             Some(old) if is_same(at) => extras_before[old].clone(),
@@ -149,7 +169,10 @@ pub fn stale(audited: &[CellInput], edited: &[CellInput], facts: Option<&Recorde
     let mut doubts: Vec<Option<[u8; 32]>> = vec![None; edited.len()];
     let run_as: Vec<Rc<Cell>> = (0..edited.len())
         .map(|at| match matches[at] {
-            Some(old) if !after[at].effects.parse_errors.is_empty() && before[old].effects.parse_errors.is_empty() => {
+            Some(old)
+                if !after[at].effects.parse_errors.is_empty()
+                    && before[old].effects.parse_errors.is_empty() =>
+            {
                 doubts[at] = Some(after[at].fingerprint);
                 before[old].clone()
             }
@@ -177,7 +200,12 @@ pub fn stale(audited: &[CellInput], edited: &[CellInput], facts: Option<&Recorde
         })
         .collect();
 
-    let context = Context { audited, edited, matches: &matches, states: &states };
+    let context = Context {
+        audited,
+        edited,
+        matches: &matches,
+        states: &states,
+    };
     let mut found = Staleness::default();
     for (at, cell) in edited.iter().enumerate() {
         let state = states[at];
@@ -186,11 +214,21 @@ pub fn stale(audited: &[CellInput], edited: &[CellInput], facts: Option<&Recorde
         let (list, reason) = match state {
             CellState::Fresh => continue,
             CellState::Edited => (&mut found.stale, edited_reason(&after[at])),
-            CellState::New => (&mut found.stale, "This cell is new and was not run.".to_owned()),
+            CellState::New => (
+                &mut found.stale,
+                "This cell is new and was not run.".to_owned(),
+            ),
             CellState::Stale | CellState::Unknown => {
                 let old = matches[at].map(|old| &outcomes_before[old]);
                 let reason = context.reason(state, old, &outcomes_after[at], &after[at]);
-                (if state == CellState::Stale { &mut found.stale } else { &mut found.unknown }, reason)
+                (
+                    if state == CellState::Stale {
+                        &mut found.stale
+                    } else {
+                        &mut found.unknown
+                    },
+                    reason,
+                )
             }
         };
         if !list.contains(&cell.id) {
@@ -205,7 +243,10 @@ pub fn stale(audited: &[CellInput], edited: &[CellInput], facts: Option<&Recorde
 
 fn edited_reason(cell: &Cell) -> String {
     match cell.effects.parse_errors.first() {
-        Some(error) => format!("This cell was edited and has a syntax error in line {}.", error.line),
+        Some(error) => format!(
+            "This cell was edited and has a syntax error in line {}.",
+            error.line
+        ),
         None => "This cell was edited and not run since.".to_owned(),
     }
 }
@@ -223,7 +264,10 @@ fn extra(recorded: &RecordedCell) -> Extra {
 /// What decides "same text or not": comments count only where the code reads its own source.
 fn fingerprint(cell: &Cell) -> ([u8; 32], Option<[u8; 32]>) {
     let reads_source = !cell.effects.marks.reads_source.is_empty();
-    (cell.fingerprint, reads_source.then_some(cell.exact_fingerprint))
+    (
+        cell.fingerprint,
+        reads_source.then_some(cell.exact_fingerprint),
+    )
 }
 
 fn run(cells: &[Rc<Cell>], extras: &[Extra], doubts: &[Option<[u8; 32]>]) -> Vec<CellOutcome> {
@@ -233,7 +277,9 @@ fn run(cells: &[Rc<Cell>], extras: &[Extra], doubts: &[Option<[u8; 32]>]) -> Vec
         .iter()
         .enumerate()
         .map(|(at, cell)| {
-            let doubt = doubts.get(at).and_then(|doubt| doubt.as_ref().map(|doubt| &doubt[..]));
+            let doubt = doubts
+                .get(at)
+                .and_then(|doubt| doubt.as_ref().map(|doubt| &doubt[..]));
             world.run_cell(cell, extras.get(at).unwrap_or(&none), doubt)
         })
         .collect()
@@ -246,12 +292,20 @@ struct Memo(HashMap<(String, Vec<String>), Rc<Cell>>);
 impl Memo {
     fn cell(&mut self, input: &CellInput) -> Rc<Cell> {
         let key = (input.source.clone(), input.tags.clone());
-        self.0.entry(key).or_insert_with(|| Rc::new(cell::analyze(&input.source, &input.tags))).clone()
+        self.0
+            .entry(key)
+            .or_insert_with(|| Rc::new(cell::analyze(&input.source, &input.tags)))
+            .clone()
     }
 }
 
 /// For every edited cell the audited one it was: by id and occurrence, else by content among those left over.
-fn match_cells(audited: &[CellInput], before: &[Rc<Cell>], edited: &[CellInput], after: &[Rc<Cell>]) -> Vec<Option<usize>> {
+fn match_cells(
+    audited: &[CellInput],
+    before: &[Rc<Cell>],
+    edited: &[CellInput],
+    after: &[Rc<Cell>],
+) -> Vec<Option<usize>> {
     let mut by_id: HashMap<&str, Vec<usize>> = HashMap::new();
     for (at, cell) in audited.iter().enumerate() {
         by_id.entry(&cell.id).or_default().push(at);
@@ -266,7 +320,8 @@ fn match_cells(audited: &[CellInput], before: &[Rc<Cell>], edited: &[CellInput],
             }
             let candidates = by_id.get(cell.id.as_str()).map_or(&[][..], |found| found);
             let found = candidates.iter().copied().find(|&old| {
-                !is_taken[old] && (!only_same || fingerprint(&before[old]) == fingerprint(&after[at]))
+                !is_taken[old]
+                    && (!only_same || fingerprint(&before[old]) == fingerprint(&after[at]))
             });
             if let Some(old) = found {
                 is_taken[old] = true;
@@ -290,7 +345,10 @@ fn match_cells(audited: &[CellInput], before: &[Rc<Cell>], edited: &[CellInput],
         }
     }
     for (at, cell) in edited.iter().enumerate() {
-        if matches[at].is_some() || cell.source.trim().is_empty() || by_id.contains_key(cell.id.as_str()) {
+        if matches[at].is_some()
+            || cell.source.trim().is_empty()
+            || by_id.contains_key(cell.id.as_str())
+        {
             continue;
         }
         let mut best: Option<(f32, usize)> = None;
@@ -320,7 +378,13 @@ struct Context<'a> {
 
 impl Context<'_> {
     /// The first thing read that differs, in one sentence.
-    fn reason(&self, state: CellState, before: Option<&CellOutcome>, after: &CellOutcome, cell: &Cell) -> String {
+    fn reason(
+        &self,
+        state: CellState,
+        before: Option<&CellOutcome>,
+        after: &CellOutcome,
+        cell: &Cell,
+    ) -> String {
         let old_reads = before.map_or(&[][..], |before| &before.reads);
         let differs = |read: &ReadRecord, others: &[ReadRecord]| {
             !others.iter().any(|other| {
@@ -332,41 +396,70 @@ impl Context<'_> {
                     }
             })
         };
-        let changed: Vec<&ReadRecord> = after.reads.iter().filter(|read| differs(read, old_reads)).collect();
+        let changed: Vec<&ReadRecord> = after
+            .reads
+            .iter()
+            .filter(|read| differs(read, old_reads))
+            .collect();
         // A cell that was edited explains more than one that is stale itself.
         let best = changed
             .iter()
             .filter(|read| read.origin.is_some())
-            .max_by_key(|read| read.origin.map(|origin| (self.states[origin], std::cmp::Reverse(read.through.is_some()))));
+            .max_by_key(|read| {
+                read.origin.map(|origin| {
+                    (
+                        self.states[origin],
+                        std::cmp::Reverse(read.through.is_some()),
+                    )
+                })
+            });
         if let Some(read) = best {
             return self.sentence(read, state);
         }
         // Gone: it was there in the run and is not any more.
-        let gone = old_reads.iter().find(|read| read.origin.is_some() && differs(read, &after.reads));
+        let gone = old_reads
+            .iter()
+            .find(|read| read.origin.is_some() && differs(read, &after.reads));
         if let Some(read) = gone
             && let Some(origin) = read.origin
         {
             let name = &read.name;
-            return match self.matches.iter().position(|matched| *matched == Some(origin)) {
+            return match self
+                .matches
+                .iter()
+                .position(|matched| *matched == Some(origin))
+            {
                 Some(at) => {
-                    format!("`{name}` came from cell {}, which {}.", at + 1, self.what_happened(at))
+                    format!(
+                        "`{name}` came from cell {}, which {}.",
+                        at + 1,
+                        self.what_happened(at)
+                    )
                 }
                 None => format!(
                     "`{name}` came from a cell that was deleted{}.",
-                    self.audited.get(origin).map(|cell| first_line(&cell.source)).map_or(String::new(), |line| format!(" (`{line}`)"))
+                    self.audited
+                        .get(origin)
+                        .map(|cell| first_line(&cell.source))
+                        .map_or(String::new(), |line| format!(" (`{line}`)"))
                 ),
             };
         }
         match cell.effects.unknown.first() {
             Some(note) if state == CellState::Unknown => {
-                format!("`{}` in this cell may read anything, and something above it changed.", note.construct)
+                format!(
+                    "`{}` in this cell may read anything, and something above it changed.",
+                    note.construct
+                )
             }
             _ => "Something above this cell changed.".to_owned(),
         }
     }
 
     fn sentence(&self, read: &ReadRecord, state: CellState) -> String {
-        let Some(origin) = read.origin else { return String::new() };
+        let Some(origin) = read.origin else {
+            return String::new();
+        };
         let place = format!("cell {}", origin + 1);
         let happened = self.what_happened(origin);
         let name = &read.name;
@@ -378,7 +471,11 @@ impl Context<'_> {
             Manner::Random | Manner::Configuration => format!("The {name} is set in {place}"),
             Manner::Unknown => format!("`{name}` may be changed in {place}"),
         };
-        let may = if state == CellState::Unknown && read.manner == Manner::File { "may be" } else { "is" };
+        let may = if state == CellState::Unknown && read.manner == Manner::File {
+            "may be"
+        } else {
+            "is"
+        };
         let what = what.replace("is written", &format!("{may} written"));
         match &read.through {
             Some(function) if !function.is_empty() && function != name => {
@@ -404,6 +501,10 @@ impl Context<'_> {
 }
 
 fn first_line(source: &str) -> String {
-    let line = source.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let line = source
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
     line.chars().take(40).collect()
 }

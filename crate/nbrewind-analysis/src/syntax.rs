@@ -3,7 +3,8 @@
 
 pub(crate) use ruff_python_ast as ast;
 pub(crate) use ruff_python_ast::{
-    Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, IpyEscapeKind, Number, Parameters, Pattern, Singleton, Stmt, TypeParam, TypeParams,
+    Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement,
+    IpyEscapeKind, Number, Parameters, Pattern, Singleton, Stmt, TypeParam, TypeParams,
 };
 pub(crate) use ruff_text_size::Ranged;
 
@@ -70,7 +71,10 @@ fn nests_too_deeply(source: &str) -> bool {
     let mut indents: Vec<usize> = Vec::new();
     while at < bytes.len() {
         if line_start && frames.len() == 1 {
-            let width = bytes[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+            let width = bytes[at..]
+                .iter()
+                .take_while(|byte| matches!(byte, b' ' | b'\t'))
+                .count();
             let first = bytes.get(at + width);
             if !matches!(first, None | Some(b'\n' | b'#')) {
                 while indents.last().is_some_and(|last| *last >= width) {
@@ -136,19 +140,26 @@ fn nests_too_deeply(source: &str) -> bool {
                 }
                 line_start = true;
             }
-            b'+' | b'-' | b'*' | b'/' | b'%' | b'@' | b'&' | b'|' | b'^' | b'~' | b'.' | b'!' | b':' | b'?' => {
+            b'+' | b'-' | b'*' | b'/' | b'%' | b'@' | b'&' | b'|' | b'^' | b'~' | b'.' | b'!'
+            | b':' | b'?' => {
                 if let Some(frame) = frames.last_mut() {
                     *frame += 1;
                     depth += 1;
                 }
             }
             b'n' | b'l' | b'i' | b'a' | b'e' | b'o' if at == 0 || !is_word(bytes[at - 1]) => {
-                let end = at + bytes[at..].iter().take_while(|byte| is_word(**byte)).count();
-                if matches!(&bytes[at..end], b"not" | b"lambda" | b"if" | b"await" | b"else" | b"or" | b"and") {
-                    if let Some(frame) = frames.last_mut() {
-                        *frame += 1;
-                        depth += 1;
-                    }
+                let end = at
+                    + bytes[at..]
+                        .iter()
+                        .take_while(|byte| is_word(**byte))
+                        .count();
+                if matches!(
+                    &bytes[at..end],
+                    b"not" | b"lambda" | b"if" | b"await" | b"else" | b"or" | b"and"
+                ) && let Some(frame) = frames.last_mut()
+                {
+                    *frame += 1;
+                    depth += 1;
                 }
                 at = end;
                 if depth > MAX_DEPTH {

@@ -10,14 +10,14 @@
 use crate::binder::{self, mangle};
 use crate::effects::{Marks, Note, StatementEffects, StatementKind};
 use crate::facts::{
-    Call, Callee, ClassFacts, FilePath, FunctionFacts, FunctionId, How, Key, Kind, Op, Outside, Path, Relation, Source,
-    StatementFacts, Value,
+    Call, Callee, ClassFacts, FilePath, FunctionFacts, FunctionId, How, Key, Kind, Op, Outside,
+    Path, Relation, Source, StatementFacts, Value,
 };
 use crate::fingerprint;
 use crate::knowledge;
 use crate::syntax::{
-    Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, IpyEscapeKind, Parameters,
-    Pattern, Ranged, Stmt, TypeParam, TypeParams, ast, deeper, parse, parse_expression,
+    Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, IpyEscapeKind,
+    Parameters, Pattern, Ranged, Stmt, TypeParam, TypeParams, ast, deeper, parse, parse_expression,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -168,10 +168,20 @@ impl<'t> Visitor<'t> {
         self.current = CurrentStatement::default();
     }
 
-    fn finish(&mut self, fingerprint: fingerprint::Hash, kind: StatementKind, discarded_call: Option<String>) {
+    fn finish(
+        &mut self,
+        fingerprint: fingerprint::Hash,
+        kind: StatementKind,
+        discarded_call: Option<String>,
+    ) {
         let current = std::mem::take(&mut self.current);
         self.found.statements.push((
-            StatementFacts { fingerprint, ops: current.ops, is_expression: false, covers_cell: false },
+            StatementFacts {
+                fingerprint,
+                ops: current.ops,
+                is_expression: false,
+                covers_cell: false,
+            },
             StatementEffects {
                 kind,
                 reads: current.reads.into_iter().collect(),
@@ -188,7 +198,12 @@ impl<'t> Visitor<'t> {
     }
 
     /// A whole cell given to a cell magic, as one statement.
-    pub(crate) fn cell_magic(&mut self, fingerprint: fingerprint::Hash, kind: StatementKind, f: impl FnOnce(&mut Self)) {
+    pub(crate) fn cell_magic(
+        &mut self,
+        fingerprint: fingerprint::Hash,
+        kind: StatementKind,
+        f: impl FnOnce(&mut Self),
+    ) {
         self.begin();
         f(self);
         self.finish(fingerprint, kind, None);
@@ -221,7 +236,8 @@ impl<'t> Visitor<'t> {
     // ---- bookkeeping -------------------------------------------------------------------------------------------
 
     fn line(&self, node: &impl Ranged) -> usize {
-        self.fixed_line.unwrap_or_else(|| (self.line_of)(node.start().to_usize()))
+        self.fixed_line
+            .unwrap_or_else(|| (self.line_of)(node.start().to_usize()))
     }
 
     fn frame(&mut self) -> Option<&mut FunctionFacts> {
@@ -240,7 +256,10 @@ impl<'t> Visitor<'t> {
     }
 
     pub(crate) fn unknown(&mut self, construct: &str, line: usize) {
-        let note = Note { construct: construct.to_owned(), line };
+        let note = Note {
+            construct: construct.to_owned(),
+            line,
+        };
         self.found.unknown.insert(note.clone());
         match self.frame() {
             Some(frame) => frame.unknown.push(note),
@@ -267,7 +286,10 @@ impl<'t> Visitor<'t> {
     }
 
     fn class_name(&self) -> Option<&str> {
-        self.scopes.iter().rev().find_map(|scope| scope.class_name.as_deref())
+        self.scopes
+            .iter()
+            .rev()
+            .find_map(|scope| scope.class_name.as_deref())
     }
 
     fn mangled(&self, name: &str) -> String {
@@ -310,7 +332,7 @@ impl<'t> Visitor<'t> {
         let mut bound = BTreeSet::new();
         while self.undo.len() > mark {
             if let Some((name, old)) = self.undo.pop() {
-                if self.definite.get(&name).is_some() {
+                if self.definite.contains_key(&name) {
                     bound.insert(name.clone());
                 }
                 match old {
@@ -326,7 +348,9 @@ impl<'t> Visitor<'t> {
     fn join(&mut self, branches: Vec<Option<BTreeSet<String>>>) {
         let mut branches = branches.into_iter().flatten();
         if let Some(first) = branches.next() {
-            let common = branches.fold(first, |common, branch| common.intersection(&branch).cloned().collect());
+            let common = branches.fold(first, |common, branch| {
+                common.intersection(&branch).cloned().collect()
+            });
             for name in common {
                 self.set_definite(&name);
             }
@@ -367,7 +391,9 @@ impl<'t> Visitor<'t> {
         let mut seen = HashSet::from([id]);
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
-            let Some(facts) = self.found.functions.get(id) else { continue };
+            let Some(facts) = self.found.functions.get(id) else {
+                continue;
+            };
             let (reads, mutates) = (facts.reads.clone(), facts.mutates.clone());
             let (writes, deletes) = (facts.writes.clone(), facts.deletes.clone());
             for name in reads {
@@ -390,7 +416,11 @@ impl<'t> Visitor<'t> {
     /// The cell's own aliases of a value: `m = l` makes a change of `m` one of `l`.
     fn record_mutation(&mut self, value: &Value) {
         let mut seen: Vec<Source> = Vec::new();
-        let mut pending: Vec<Source> = value.sources.iter().map(|(source, _)| source.clone()).collect();
+        let mut pending: Vec<Source> = value
+            .sources
+            .iter()
+            .map(|(source, _)| source.clone())
+            .collect();
         while let Some(source) = pending.pop() {
             if seen.contains(&source) {
                 continue;
@@ -411,7 +441,11 @@ impl<'t> Visitor<'t> {
                         && let Some(value) = self.module_values.get(&name)
                     {
                         pending.extend(
-                            value.sources.iter().filter(|(_, how)| *how != Relation::Holds).map(|(source, _)| source.clone()),
+                            value
+                                .sources
+                                .iter()
+                                .filter(|(_, how)| *how != Relation::Holds)
+                                .map(|(source, _)| source.clone()),
                         );
                     }
                 }
@@ -436,9 +470,17 @@ impl<'t> Visitor<'t> {
     /// A value by name, without a read.
     fn value_of(&self, name: &str) -> Value {
         match self.resolve(name) {
-            Resolved::Local(index) => self.scopes[index].values.get(name).cloned().unwrap_or_default(),
+            Resolved::Local(index) => self.scopes[index]
+                .values
+                .get(name)
+                .cloned()
+                .unwrap_or_default(),
             Resolved::ClassOrGlobal(index) => {
-                let own = self.scopes[index].values.get(name).cloned().unwrap_or_default();
+                let own = self.scopes[index]
+                    .values
+                    .get(name)
+                    .cloned()
+                    .unwrap_or_default();
                 own.or(&Value::of(Source::Name(name.to_owned())))
             }
             Resolved::Global => {
@@ -452,20 +494,32 @@ impl<'t> Visitor<'t> {
     }
 
     fn is_global(&self, name: &str) -> bool {
-        matches!(self.resolve(name), Resolved::Global | Resolved::ClassOrGlobal(_))
+        matches!(
+            self.resolve(name),
+            Resolved::Global | Resolved::ClassOrGlobal(_)
+        )
     }
 
     fn read_path(&mut self, root: &str, keys: Vec<Key>, how: How, line: usize) {
         if !self.is_global(root) {
             return;
         }
-        let is_exposed = self.definite.get(root).is_none_or(|&index| index < self.statement_index);
+        let is_exposed = self
+            .definite
+            .get(root)
+            .is_none_or(|&index| index < self.statement_index);
         self.mark(root, &keys, line);
         self.record_read(root, line);
         // A name bound earlier in this statement adds nothing to it, except that functions and objects of the cells
         // above may be behind it; the dataflow pass then reads what it finds.
         if is_exposed || how == How::Call || how == How::Method {
-            self.op(Op::Read { path: Path { root: root.to_owned(), keys }, how });
+            self.op(Op::Read {
+                path: Path {
+                    root: root.to_owned(),
+                    keys,
+                },
+                how,
+            });
         }
     }
 
@@ -497,11 +551,26 @@ impl<'t> Visitor<'t> {
             construct.push('.');
             construct.push_str(attr);
         }
-        let ends: Vec<usize> =
-            full.match_indices('.').map(|(at, _)| at).chain(std::iter::once(full.len())).collect();
-        for section in ["nondeterministic", "environment", "process", "network", "reads-source"] {
-            if ends.iter().any(|&end| knowledge::has(section, &full[..end])) {
-                let note = Note { construct: construct.clone(), line };
+        let ends: Vec<usize> = full
+            .match_indices('.')
+            .map(|(at, _)| at)
+            .chain(std::iter::once(full.len()))
+            .collect();
+        for section in [
+            "nondeterministic",
+            "environment",
+            "process",
+            "network",
+            "reads-source",
+        ] {
+            if ends
+                .iter()
+                .any(|&end| knowledge::has(section, &full[..end]))
+            {
+                let note = Note {
+                    construct: construct.clone(),
+                    line,
+                };
                 match section {
                     "nondeterministic" => self.found.marks.nondeterministic.push(note),
                     "environment" => self.found.marks.environment.push(note),
@@ -512,7 +581,8 @@ impl<'t> Visitor<'t> {
             }
         }
         if ends.iter().any(|&end| {
-            knowledge::has("unknown-functions", &full[..end]) || knowledge::has("unknown-attributes", &full[..end])
+            knowledge::has("unknown-functions", &full[..end])
+                || knowledge::has("unknown-attributes", &full[..end])
         }) {
             self.unknown(&construct, line);
         }
@@ -533,7 +603,11 @@ impl<'t> Visitor<'t> {
             if !scope.bindings.globals.contains(&name) {
                 let owner = if scope.bindings.nonlocals.contains(&name) {
                     let outer = self.scopes[..depth - 1].iter();
-                    outer.enumerate().rev().find(|(_, scope)| scope.bindings.bound.contains(&name)).map(|(at, _)| at)
+                    outer
+                        .enumerate()
+                        .rev()
+                        .find(|(_, scope)| scope.bindings.bound.contains(&name))
+                        .map(|(at, _)| at)
                 } else {
                     Some(depth - 1)
                 };
@@ -579,7 +653,11 @@ impl<'t> Visitor<'t> {
             }
         }
         self.set_definite(&name);
-        self.op(Op::Bind { name, value, is_definite });
+        self.op(Op::Bind {
+            name,
+            value,
+            is_definite,
+        });
     }
 
     fn unbind(&mut self, name: &str) {
@@ -594,7 +672,11 @@ impl<'t> Visitor<'t> {
             frame.deletes.insert(name);
             return;
         }
-        if self.scopes.iter().any(|scope| scope.kind == ScopeKind::Class && !scope.bindings.globals.contains(&name)) {
+        if self
+            .scopes
+            .iter()
+            .any(|scope| scope.kind == ScopeKind::Class && !scope.bindings.globals.contains(&name))
+        {
             return;
         }
         self.found.deletes.insert(name.clone());
@@ -629,7 +711,11 @@ impl<'t> Visitor<'t> {
     /// `target.attr = value`, `target[key] = value`.
     fn store(&mut self, target: &Expr, held: Value) {
         let (object, key, slice) = match target {
-            Expr::Attribute(node) => (&*node.value, Key::Attr(self.mangled(node.attr.as_str())), None),
+            Expr::Attribute(node) => (
+                &*node.value,
+                Key::Attr(self.mangled(node.attr.as_str())),
+                None,
+            ),
             Expr::Subscript(node) => (&*node.value, constant_key(&node.slice), Some(&*node.slice)),
             _ => return,
         };
@@ -767,7 +853,11 @@ impl<'t> Visitor<'t> {
 
     /// An expression whose value is only passed on: naming a function or class does not run it.
     fn referred(&mut self, expr: &Expr) -> Value {
-        if dotted(expr).is_some() { self.chain(expr, None, How::Refer) } else { self.expr(expr) }
+        if dotted(expr).is_some() {
+            self.chain(expr, None, How::Refer)
+        } else {
+            self.expr(expr)
+        }
     }
 
     /// Environment variables behind `os.environ['X']`.
@@ -776,9 +866,15 @@ impl<'t> Visitor<'t> {
             return;
         }
         let full = self.full_name(root, keys);
-        let Some(rest) = full.strip_prefix("os.environ") else { return };
+        let Some(rest) = full.strip_prefix("os.environ") else {
+            return;
+        };
         if rest.is_empty() {
-            let n_steps = if self.full_name(root, &[]) == "os.environ" { 0 } else { 1 };
+            let n_steps = if self.full_name(root, &[]) == "os.environ" {
+                0
+            } else {
+                1
+            };
             let variable = keys.get(n_steps).and_then(item_text);
             self.outside(Outside::EnvironmentRead(variable));
         }
@@ -835,9 +931,13 @@ impl<'t> Visitor<'t> {
             }
             Stmt::AugAssign(node) => self.augment(node),
             Stmt::AnnAssign(node) => {
-                let in_function = self.scopes.last().is_some_and(|scope| scope.kind == ScopeKind::Function);
+                let in_function = self
+                    .scopes
+                    .last()
+                    .is_some_and(|scope| scope.kind == ScopeKind::Function);
                 let value = node.value.as_ref().map(|value| self.expr(value));
-                if !self.has_lazy_annotations && !(in_function && node.target.is_name_expr()) {
+                let is_evaluated = !in_function || !node.target.is_name_expr();
+                if !self.has_lazy_annotations && is_evaluated {
                     self.expr(&node.annotation);
                 }
                 match value {
@@ -867,7 +967,11 @@ impl<'t> Visitor<'t> {
                 for item in &node.items {
                     let value = self.expr(&item.context_expr);
                     // Entering and leaving run code of the manager; a file or lock changes by it.
-                    if !value.sources.iter().any(|(source, _)| matches!(source, Source::Result(_))) {
+                    if !value
+                        .sources
+                        .iter()
+                        .any(|(source, _)| matches!(source, Source::Result(_)))
+                    {
                         self.mutate(value.clone(), None, Value::default());
                     }
                     if let Some(target) = &item.optional_vars {
@@ -1005,8 +1109,16 @@ impl<'t> Visitor<'t> {
                     let value = Value::of(Source::Name(name.clone()));
                     self.op(Op::Augment { name, is_definite });
                     // `l += [a]` keeps `a`.
-                    if held.sources.iter().any(|(_, relation)| *relation == Relation::Holds) {
-                        self.op(Op::Mutate { target: value, key: None, held });
+                    if held
+                        .sources
+                        .iter()
+                        .any(|(_, relation)| *relation == Relation::Holds)
+                    {
+                        self.op(Op::Mutate {
+                            target: value,
+                            key: None,
+                            held,
+                        });
                     }
                 } else {
                     let value = self.value_of(&name);
@@ -1028,12 +1140,18 @@ impl<'t> Visitor<'t> {
         let module = node.module.as_ref().map_or("", |module| module.as_str());
         let module = format!("{}{module}", ".".repeat(node.level as usize));
         if module == "__future__" {
-            self.has_lazy_annotations |= node.names.iter().any(|alias| alias.name.as_str() == "annotations");
+            self.has_lazy_annotations |= node
+                .names
+                .iter()
+                .any(|alias| alias.name.as_str() == "annotations");
         }
         for alias in &node.names {
             if alias.name.as_str() == "*" {
                 let line = self.line(node);
-                let note = Note { construct: format!("from {module} import *"), line };
+                let note = Note {
+                    construct: format!("from {module} import *"),
+                    line,
+                };
                 self.found.unknown.insert(note.clone());
                 match self.frame() {
                     Some(frame) => frame.unknown.push(note),
@@ -1042,7 +1160,10 @@ impl<'t> Visitor<'t> {
                 continue;
             }
             let name = alias.asname.as_ref().unwrap_or(&alias.name);
-            self.bind(name.as_str(), Value::of(Source::Module(format!("{module}.{}", alias.name.as_str()))));
+            self.bind(
+                name.as_str(),
+                Value::of(Source::Module(format!("{module}.{}", alias.name.as_str()))),
+            );
         }
     }
 
@@ -1054,7 +1175,9 @@ impl<'t> Visitor<'t> {
                 IpyEscapeKind::Help | IpyEscapeKind::Help2 => StatementKind::Magic,
                 IpyEscapeKind::Magic => {
                     let name = node.value.split_whitespace().next().unwrap_or_default();
-                    let is_query = name == "env" && !node.value.contains('=') && node.value.split_whitespace().count() < 3;
+                    let is_query = name == "env"
+                        && !node.value.contains('=')
+                        && node.value.split_whitespace().count() < 3;
                     if knowledge::has("pure-line-magics", name) || is_query {
                         StatementKind::Magic
                     } else {
@@ -1065,7 +1188,9 @@ impl<'t> Visitor<'t> {
             },
             Stmt::Expr(node) => match &*node.value {
                 Expr::Call(call) => match self.path_of(&call.func) {
-                    Some((root, keys)) if knowledge::has("config-calls", &self.full_name(&root, &keys)) => {
+                    Some((root, keys))
+                        if knowledge::has("config-calls", &self.full_name(&root, &keys)) =>
+                    {
                         StatementKind::Config
                     }
                     _ => StatementKind::Other,
@@ -1082,7 +1207,11 @@ impl<'t> Visitor<'t> {
                             || full.starts_with("IPython.core.interactiveshell.InteractiveShell")
                     })
                 };
-                if node.targets.iter().all(is_option) { StatementKind::Config } else { StatementKind::Other }
+                if node.targets.iter().all(is_option) {
+                    StatementKind::Config
+                } else {
+                    StatementKind::Other
+                }
             }
             _ => StatementKind::Other,
         }
@@ -1149,7 +1278,8 @@ impl<'t> Visitor<'t> {
                 TypeParam::ParamSpec(node) => node.name.as_str().to_owned(),
             });
         }
-        self.scopes.push(Scope::new(ScopeKind::TypeParams, bindings));
+        self.scopes
+            .push(Scope::new(ScopeKind::TypeParams, bindings));
         for param in &params.type_params {
             let (bound, default) = match param {
                 TypeParam::TypeVar(node) => (node.bound.as_deref(), node.default.as_deref()),
@@ -1205,7 +1335,9 @@ impl<'t> Visitor<'t> {
         self.with_type_params(node.type_params.as_deref(), |this| {
             this.annotations(&node.parameters, node.returns.as_deref());
             let bindings = binder::of_body(&node.body, this.class_name());
-            id = this.function(Some(&node.parameters), bindings, |this| this.body(&node.body));
+            id = this.function(Some(&node.parameters), bindings, |this| {
+                this.body(&node.body)
+            });
         });
         for decorator in &node.decorator_list {
             let called = match &decorator.expression {
@@ -1238,11 +1370,24 @@ impl<'t> Visitor<'t> {
         if let Some(parameters) = parameters {
             let positional = parameters.posonlyargs.iter().chain(&parameters.args);
             let positional = positional.map(|parameter| parameter.parameter.name.as_str());
-            let vararg = parameters.vararg.iter().map(|parameter| parameter.name.as_str());
-            let keyword = parameters.kwonlyargs.iter().map(|parameter| parameter.parameter.name.as_str());
-            let kwarg = parameters.kwarg.iter().map(|parameter| parameter.name.as_str());
-            let names: Vec<String> =
-                positional.chain(vararg).chain(keyword).chain(kwarg).map(|name| self.mangled(name)).collect();
+            let vararg = parameters
+                .vararg
+                .iter()
+                .map(|parameter| parameter.name.as_str());
+            let keyword = parameters
+                .kwonlyargs
+                .iter()
+                .map(|parameter| parameter.parameter.name.as_str());
+            let kwarg = parameters
+                .kwarg
+                .iter()
+                .map(|parameter| parameter.name.as_str());
+            let names: Vec<String> = positional
+                .chain(vararg)
+                .chain(keyword)
+                .chain(kwarg)
+                .map(|name| self.mangled(name))
+                .collect();
             if parameters.vararg.is_some() {
                 facts.vararg = Some(parameters.posonlyargs.len() + parameters.args.len());
             }
@@ -1307,8 +1452,15 @@ impl<'t> Visitor<'t> {
             scope.class_name = Some(name);
             this.scopes.push(scope);
             this.body(&node.body);
-            let Some(scope) = this.scopes.pop() else { return };
-            let is_plain = |name: &str| !matches!(name, "__setattr__" | "__getattr__" | "__getattribute__" | "__setitem__");
+            let Some(scope) = this.scopes.pop() else {
+                return;
+            };
+            let is_plain = |name: &str| {
+                !matches!(
+                    name,
+                    "__setattr__" | "__getattr__" | "__getattribute__" | "__setitem__"
+                )
+            };
             let has_descriptors = node.body.iter().any(|stmt| match stmt {
                 Stmt::FunctionDef(method) => !method.decorator_list.is_empty(),
                 Stmt::Assign(assign) => assign.value.is_call_expr(),
@@ -1316,7 +1468,8 @@ impl<'t> Visitor<'t> {
             });
             let mut facts = FunctionFacts::default();
             // What class attributes hold lives as long as the class.
-            for (attribute, value) in &scope.values {
+            let attributes: BTreeMap<&String, &Value> = scope.values.iter().collect();
+            for (attribute, value) in attributes {
                 if !scope.methods.contains_key(attribute) {
                     held = std::mem::take(&mut held).or(&value.held());
                 }
@@ -1332,10 +1485,18 @@ impl<'t> Visitor<'t> {
                 facts.string_names.extend(method.string_names);
                 facts.unknown.extend(method.unknown);
                 // Position 0 is the object itself, which the caller of the class does not pass.
-                facts.mutated_params.extend(method.mutated_params.iter().filter(|&&index| index > 0).map(|index| index - 1));
+                facts.mutated_params.extend(
+                    method
+                        .mutated_params
+                        .iter()
+                        .filter(|&&index| index > 0)
+                        .map(|index| index - 1),
+                );
             }
             facts.class = Some(ClassFacts {
-                has_plain_attributes: !has_bases && !has_descriptors && scope.methods.keys().all(|name| is_plain(name)),
+                has_plain_attributes: !has_bases
+                    && !has_descriptors
+                    && scope.methods.keys().all(|name| is_plain(name)),
                 methods: scope.methods,
             });
             class = this.found.functions.len();
@@ -1363,7 +1524,10 @@ impl<'t> Visitor<'t> {
         match expr {
             Expr::BoolOp(node) => {
                 let mut values = node.values.iter();
-                let mut result = values.next().map(|first| self.expr(first)).unwrap_or_default();
+                let mut result = values
+                    .next()
+                    .map(|first| self.expr(first))
+                    .unwrap_or_default();
                 self.maybe(|this| {
                     for value in values {
                         result = std::mem::take(&mut result).or(&this.expr(value));
@@ -1381,15 +1545,30 @@ impl<'t> Visitor<'t> {
             Expr::BinOp(node) => {
                 let left = self.expr(&node.left);
                 let right = self.expr(&node.right);
-                if left.kind == Kind::Scalar && right.kind == Kind::Scalar { Value::scalar() } else { Value::default() }
+                if left.kind == Kind::Scalar && right.kind == Kind::Scalar {
+                    Value::scalar()
+                } else {
+                    Value::default()
+                }
             }
             Expr::UnaryOp(node) => {
                 let operand = self.expr(&node.operand);
-                let literal = operand.literal.is_some().then(|| fingerprint::expression(expr));
-                Value { kind: operand.kind, literal, ..Value::default() }
+                let literal = operand
+                    .literal
+                    .is_some()
+                    .then(|| fingerprint::expression(expr));
+                Value {
+                    kind: operand.kind,
+                    literal,
+                    ..Value::default()
+                }
             }
             Expr::Lambda(node) => {
-                let held = node.parameters.as_ref().map(|parameters| self.defaults(parameters)).unwrap_or_default();
+                let held = node
+                    .parameters
+                    .as_ref()
+                    .map(|parameters| self.defaults(parameters))
+                    .unwrap_or_default();
                 let bindings = binder::of_expression(&node.body, self.class_name());
                 let id = self.function(node.parameters.as_deref(), bindings, |this| {
                     let value = this.expr(&node.body);
@@ -1432,26 +1611,48 @@ impl<'t> Visitor<'t> {
             }
             Expr::Tuple(node) => {
                 let (held, is_constant) = self.elements(&node.elts);
-                let kind = if held.sources.is_empty() && is_constant { Kind::Scalar } else { Kind::Unknown };
+                let kind = if held.sources.is_empty() && is_constant {
+                    Kind::Scalar
+                } else {
+                    Kind::Unknown
+                };
                 self.display(held, kind, is_constant, expr)
             }
             Expr::ListComp(node) => {
                 let held = self.comprehension(&node.generators, &[&node.elt]);
-                Value { kind: Kind::List, ..held }
+                Value {
+                    kind: Kind::List,
+                    ..held
+                }
             }
             Expr::SetComp(node) => self.comprehension(&node.generators, &[&node.elt]),
             Expr::DictComp(node) => {
-                let parts: Vec<&Expr> = node.key.as_deref().into_iter().chain(std::iter::once(&*node.value)).collect();
+                let parts: Vec<&Expr> = node
+                    .key
+                    .as_deref()
+                    .into_iter()
+                    .chain(std::iter::once(&*node.value))
+                    .collect();
                 let held = self.comprehension(&node.generators, &parts);
-                Value { kind: Kind::Dict, ..held }
+                Value {
+                    kind: Kind::Dict,
+                    ..held
+                }
             }
             Expr::Generator(node) => {
                 let held = self.comprehension(&node.generators, &[&node.elt]);
-                Value { kind: Kind::Iterator, ..held }
+                Value {
+                    kind: Kind::Iterator,
+                    ..held
+                }
             }
             Expr::Await(node) => self.expr(&node.value),
             Expr::Yield(node) => {
-                let value = node.value.as_ref().map(|value| self.expr(value)).unwrap_or_default();
+                let value = node
+                    .value
+                    .as_ref()
+                    .map(|value| self.expr(value))
+                    .unwrap_or_default();
                 if let Some(frame) = self.frame() {
                     frame.is_generator = true;
                     frame.returns = std::mem::take(&mut frame.returns).or(&value.held());
@@ -1493,7 +1694,10 @@ impl<'t> Visitor<'t> {
             Expr::StringLiteral(node) => {
                 let text = node.value.to_str();
                 self.string_text(text);
-                Value { text: Some(text.to_owned()), ..literal(expr) }
+                Value {
+                    text: Some(text.to_owned()),
+                    ..literal(expr)
+                }
             }
             Expr::BytesLiteral(_)
             | Expr::NumberLiteral(_)
@@ -1545,10 +1749,17 @@ impl<'t> Visitor<'t> {
 
     fn display(&self, held: Value, kind: Kind, is_constant: bool, expr: &Expr) -> Value {
         let literal = is_constant.then(|| fingerprint::expression(expr));
-        Value { kind, literal, ..held }
+        Value {
+            kind,
+            literal,
+            ..held
+        }
     }
 
-    fn interpolations<'a>(&mut self, elements: impl IntoIterator<Item = &'a InterpolatedStringElement>) {
+    fn interpolations<'a>(
+        &mut self,
+        elements: impl IntoIterator<Item = &'a InterpolatedStringElement>,
+    ) {
         for element in elements {
             match element {
                 InterpolatedStringElement::Literal(literal) => self.string_text(&literal.value),
@@ -1567,7 +1778,9 @@ impl<'t> Visitor<'t> {
     }
 
     fn comprehension(&mut self, generators: &[Comprehension], parts: &[&Expr]) -> Value {
-        let Some(first) = generators.first() else { return Value::default() };
+        let Some(first) = generators.first() else {
+            return Value::default();
+        };
         let iterated = self.expr(&first.iter);
         self.iterate(&iterated);
         let mut bindings = binder::Bindings::default();
@@ -1576,7 +1789,8 @@ impl<'t> Visitor<'t> {
                 bindings.bound.insert(self.mangled(name));
             });
         }
-        self.scopes.push(Scope::new(ScopeKind::Comprehension, bindings));
+        self.scopes
+            .push(Scope::new(ScopeKind::Comprehension, bindings));
         let mut held = Value::default();
         self.maybe(|this| {
             let mut iterated = Some(iterated);
@@ -1610,8 +1824,14 @@ impl<'t> Visitor<'t> {
                     scope.values.insert(name, value.clone());
                 }
             }
-            Expr::Tuple(node) => node.elts.iter().for_each(|target| self.bind_in_comprehension(target, &value.part(None))),
-            Expr::List(node) => node.elts.iter().for_each(|target| self.bind_in_comprehension(target, &value.part(None))),
+            Expr::Tuple(node) => node
+                .elts
+                .iter()
+                .for_each(|target| self.bind_in_comprehension(target, &value.part(None))),
+            Expr::List(node) => node
+                .elts
+                .iter()
+                .for_each(|target| self.bind_in_comprehension(target, &value.part(None))),
             Expr::Starred(node) => self.bind_in_comprehension(&node.value, value),
             other => self.store(other, value.clone()),
         }
@@ -1627,19 +1847,14 @@ impl<'t> Visitor<'t> {
 
     fn call(&mut self, node: &ast::ExprCall) -> Value {
         let line = self.line(node);
-        if let Some(name) = dotted(&node.func) {
-            if let Some(root) = name.split('.').next()
-                && self.is_global(root)
-            {
-                match self.frame() {
-                    Some(frame) => {
-                        frame.calls.insert(name.clone());
-                    }
-                    None => {
-                        self.current.calls.insert(name.clone());
-                    }
-                }
-            }
+        if let Some(name) = dotted(&node.func)
+            && let Some(root) = name.split('.').next()
+            && self.is_global(root)
+        {
+            match self.frame() {
+                Some(frame) => frame.calls.insert(name),
+                None => self.current.calls.insert(name),
+            };
         }
         let callee = match &*node.func {
             Expr::Name(func) => {
@@ -1653,9 +1868,16 @@ impl<'t> Visitor<'t> {
             }
             Expr::Attribute(func) => {
                 let method = self.mangled(func.attr.as_str());
-                let receiver = self.chain(&func.value, Some(Key::Attr(method.clone())), How::Method);
-                let path = self.path_of(&node.func).map(|(root, keys)| Path { root, keys });
-                Callee::Method { path, receiver, method }
+                let receiver =
+                    self.chain(&func.value, Some(Key::Attr(method.clone())), How::Method);
+                let path = self
+                    .path_of(&node.func)
+                    .map(|(root, keys)| Path { root, keys });
+                Callee::Method {
+                    path,
+                    receiver,
+                    method,
+                }
             }
             other => Callee::Other(self.expr(other)),
         };
@@ -1664,15 +1886,22 @@ impl<'t> Visitor<'t> {
             let value = self.expr(argument);
             arguments.push((None, value));
         }
-        let n_positional = arguments.len();
         for keyword in &node.arguments.keywords {
             let value = self.expr(&keyword.value);
-            arguments.push((keyword.arg.as_ref().map(|name| name.as_str().to_owned()), value));
+            arguments.push((
+                keyword.arg.as_ref().map(|name| name.as_str().to_owned()),
+                value,
+            ));
         }
-        let is_inplace = node.arguments.find_keyword("inplace").is_some_and(|keyword| !is_false(&keyword.value));
+        let is_inplace = node
+            .arguments
+            .find_keyword("inplace")
+            .is_some_and(|keyword| !is_false(&keyword.value));
         let full = match &callee {
             Callee::Name(name) => Some(self.full_name(name, &[])),
-            Callee::Method { path: Some(path), .. } if path.keys.iter().all(|key| matches!(key, Key::Attr(_))) => {
+            Callee::Method {
+                path: Some(path), ..
+            } if path.keys.iter().all(|key| matches!(key, Key::Attr(_))) => {
                 Some(self.full_name(&path.root, &path.keys))
             }
             _ => None,
@@ -1706,11 +1935,16 @@ impl<'t> Visitor<'t> {
             }
         }
         let text = match full.as_deref() {
-            Some("pathlib.Path" | "Path" | "pathlib.PurePath" | "str") if arguments.len() == 1 => arguments[0].1.text.clone(),
+            Some("pathlib.Path" | "Path" | "pathlib.PurePath" | "str") if arguments.len() == 1 => {
+                arguments[0].1.text.clone()
+            }
             _ => None,
         };
         if self.in_function() {
-            let mut result = Value { text, ..Value::default() };
+            let mut result = Value {
+                text,
+                ..Value::default()
+            };
             if !judgement.is_fresh {
                 if let Callee::Method { receiver, .. } = &callee {
                     result = result.or(&receiver.part(None));
@@ -1723,8 +1957,16 @@ impl<'t> Visitor<'t> {
         }
         let id = self.current.n_calls;
         self.current.n_calls += 1;
-        self.op(Op::Call(Call { id, callee, arguments, is_inplace, n_positional }));
-        Value { text, ..Value::of(Source::Result(id)) }
+        self.op(Op::Call(Call {
+            id,
+            callee,
+            arguments,
+            is_inplace,
+        }));
+        Value {
+            text,
+            ..Value::of(Source::Result(id))
+        }
     }
 
     /// Calls whose meaning is part of the language. `Some`: nothing more is to be said about the call.
@@ -1744,7 +1986,9 @@ impl<'t> Visitor<'t> {
             "exec" | "eval" | "compile" => {
                 let mode_is_plain = n_arguments == 1 || name == "compile";
                 match arguments.first().and_then(|(_, value)| value.text.clone()) {
-                    Some(text) if mode_is_plain && first.is_some_and(Expr::is_string_literal_expr) => {
+                    Some(text)
+                        if mode_is_plain && first.is_some_and(Expr::is_string_literal_expr) =>
+                    {
                         if name != "compile" {
                             self.embedded(&text, line, name);
                         }
@@ -1768,36 +2012,73 @@ impl<'t> Visitor<'t> {
             "__import__" => {
                 match arguments.first().and_then(|(_, value)| value.text.clone()) {
                     Some(module) => {
-                        return Some(Value::of(Source::Module(module.split('.').next().unwrap_or_default().to_owned())));
+                        return Some(Value::of(Source::Module(
+                            module.split('.').next().unwrap_or_default().to_owned(),
+                        )));
                     }
                     None => self.unknown("__import__", line),
                 }
                 Some(Value::default())
             }
             "setattr" | "delattr" => {
-                let target = arguments.first().map(|(_, value)| value.clone()).unwrap_or_default();
-                let is_constant = node.arguments.args.get(1).is_some_and(Expr::is_string_literal_expr);
-                let key = arguments.get(1).and_then(|(_, value)| value.text.clone()).filter(|_| is_constant);
-                if key.is_none() && target.sources.iter().any(|(source, _)| matches!(source, Source::Name(_) | Source::Module(_))) {
+                let target = arguments
+                    .first()
+                    .map(|(_, value)| value.clone())
+                    .unwrap_or_default();
+                let is_constant = node
+                    .arguments
+                    .args
+                    .get(1)
+                    .is_some_and(Expr::is_string_literal_expr);
+                let key = arguments
+                    .get(1)
+                    .and_then(|(_, value)| value.text.clone())
+                    .filter(|_| is_constant);
+                if key.is_none()
+                    && target
+                        .sources
+                        .iter()
+                        .any(|(source, _)| matches!(source, Source::Name(_) | Source::Module(_)))
+                {
                     self.unknown(name, line);
                 }
                 if let (Some(attr), Some(first)) = (&key, first)
                     && let Some(path) = dotted(first)
                     && !self.in_function()
                 {
-                    self.current.attribute_stores.insert(format!("{path}.{attr}"));
+                    self.current
+                        .attribute_stores
+                        .insert(format!("{path}.{attr}"));
                 }
-                let held = arguments.get(2).map(|(_, value)| value.clone()).unwrap_or_default();
+                let held = arguments
+                    .get(2)
+                    .map(|(_, value)| value.clone())
+                    .unwrap_or_default();
                 self.mutate(target, Some(key.map_or(Key::Any, Key::Attr)), held);
                 Some(Value::scalar())
             }
             "getattr" => {
-                let is_constant = node.arguments.args.get(1).is_some_and(Expr::is_string_literal_expr);
-                let target = arguments.first().map(|(_, value)| value.clone()).unwrap_or_default();
-                if !is_constant && target.sources.iter().any(|(source, _)| matches!(source, Source::Module(_))) {
+                let is_constant = node
+                    .arguments
+                    .args
+                    .get(1)
+                    .is_some_and(Expr::is_string_literal_expr);
+                let target = arguments
+                    .first()
+                    .map(|(_, value)| value.clone())
+                    .unwrap_or_default();
+                if !is_constant
+                    && target
+                        .sources
+                        .iter()
+                        .any(|(source, _)| matches!(source, Source::Module(_)))
+                {
                     self.unknown(name, line);
                 }
-                let key = arguments.get(1).and_then(|(_, value)| value.text.clone()).filter(|_| is_constant);
+                let key = arguments
+                    .get(1)
+                    .and_then(|(_, value)| value.text.clone())
+                    .filter(|_| is_constant);
                 Some(target.part(key.map(Key::Attr)))
             }
             _ => None,
@@ -1806,7 +2087,11 @@ impl<'t> Visitor<'t> {
 
     /// Code in a constant string runs where it stands.
     fn embedded(&mut self, text: &str, line: usize, construct: &str) {
-        let text = if construct == "eval" { text.trim() } else { text };
+        let text = if construct == "eval" {
+            text.trim()
+        } else {
+            text
+        };
         let Some(parsed) = parse(text) else {
             self.unknown(construct, line);
             return;
@@ -1820,7 +2105,13 @@ impl<'t> Visitor<'t> {
     }
 
     /// Effects outside the namespace of functions that are known by their full name.
-    fn known_call(&mut self, full: &str, node: &ast::ExprCall, arguments: &[(Option<String>, Value)], line: usize) {
+    fn known_call(
+        &mut self,
+        full: &str,
+        node: &ast::ExprCall,
+        arguments: &[(Option<String>, Value)],
+        line: usize,
+    ) {
         let has_seed = |name: &str| node.arguments.find_keyword(name).is_some();
         if knowledge::has("seeds", full) {
             if let Some((module, _)) = full.rsplit_once('.') {
@@ -1831,15 +2122,24 @@ impl<'t> Visitor<'t> {
             self.outside(Outside::Draw(state.to_owned()));
         }
         let last = full.rsplit('.').next().unwrap_or(full);
-        if last == "default_rng" && node.arguments.is_empty() || full == "random.Random" && node.arguments.is_empty() {
+        if last == "default_rng" && node.arguments.is_empty()
+            || full == "random.Random" && node.arguments.is_empty()
+        {
             self.note_nondeterministic(full, line);
         }
-        if matches!(last, "train_test_split" | "shuffle" | "resample") && full.contains("sklearn") && !has_seed("random_state") {
+        if matches!(last, "train_test_split" | "shuffle" | "resample")
+            && full.contains("sklearn")
+            && !has_seed("random_state")
+        {
             self.note_nondeterministic(full, line);
             self.outside(Outside::Draw("numpy.random".to_owned()));
         }
         match full {
-            "os.getenv" | "os.environ.get" | "os.environ.setdefault" | "os.environ.pop" | "environ.get" => {
+            "os.getenv"
+            | "os.environ.get"
+            | "os.environ.setdefault"
+            | "os.environ.pop"
+            | "environ.get" => {
                 let variable = arguments.first().and_then(|(_, value)| value.text.clone());
                 self.outside(Outside::EnvironmentRead(variable.clone()));
                 if full.ends_with("setdefault") || full.ends_with("pop") {
@@ -1847,7 +2147,9 @@ impl<'t> Visitor<'t> {
                 }
             }
             "os.putenv" | "os.unsetenv" => {
-                self.outside(Outside::EnvironmentWrite(arguments.first().and_then(|(_, value)| value.text.clone())));
+                self.outside(Outside::EnvironmentWrite(
+                    arguments.first().and_then(|(_, value)| value.text.clone()),
+                ));
             }
             "os.environ.update" | "os.environ.clear" | "dotenv.load_dotenv" | "load_dotenv" => {
                 self.outside(Outside::EnvironmentWrite(None));
@@ -1867,27 +2169,60 @@ impl<'t> Visitor<'t> {
     }
 
     fn note_nondeterministic(&mut self, construct: &str, line: usize) {
-        self.found.marks.nondeterministic.push(Note { construct: construct.to_owned(), line });
+        self.found.marks.nondeterministic.push(Note {
+            construct: construct.to_owned(),
+            line,
+        });
     }
 
-    fn file_call(&mut self, full: Option<&str>, callee: &Callee, arguments: &[(Option<String>, Value)]) {
+    fn file_call(
+        &mut self,
+        full: Option<&str>,
+        callee: &Callee,
+        arguments: &[(Option<String>, Value)],
+    ) {
         let argument = |position: usize, keywords: &[&str]| -> Option<(FilePath, bool)> {
-            let keyword = arguments.iter().find(|(name, _)| name.as_deref().is_some_and(|name| keywords.contains(&name)));
+            let keyword = arguments
+                .iter()
+                .find(|(name, _)| name.as_deref().is_some_and(|name| keywords.contains(&name)));
             let value = match keyword {
                 Some((_, value)) => value,
-                None => &arguments.get(position).filter(|(name, _)| name.is_none())?.1,
+                None => {
+                    &arguments
+                        .get(position)
+                        .filter(|(name, _)| name.is_none())?
+                        .1
+                }
             };
-            Some((self.file_path(value), value.kind == Kind::Scalar || value.text.is_some()))
+            Some((
+                self.file_path(value),
+                value.kind == Kind::Scalar || value.text.is_some(),
+            ))
         };
-        let names = ["path", "file", "filename", "fname", "filepath_or_buffer", "path_or_buf", "filepath", "name", "f"];
+        let names = [
+            "path",
+            "file",
+            "filename",
+            "fname",
+            "filepath_or_buffer",
+            "path_or_buf",
+            "filepath",
+            "name",
+            "f",
+        ];
         let mode = |position: usize| {
             let mode = arguments.get(position).filter(|(name, _)| name.is_none());
-            let mode = arguments.iter().find(|(name, _)| name.as_deref() == Some("mode")).or(mode);
+            let mode = arguments
+                .iter()
+                .find(|(name, _)| name.as_deref() == Some("mode"))
+                .or(mode);
             mode.map_or(Some("r".to_owned()), |(_, value)| value.text.clone())
         };
         let opened = |path: FilePath, mode: Option<String>| match mode {
             Some(mode) if !mode.contains(['w', 'a', 'x', '+']) => vec![Outside::FileRead(path)],
-            Some(mode) if mode.starts_with(['w', 'x']) && !mode.contains('+') => vec![Outside::FileWrite(path)],
+            Some(mode) if mode.starts_with(['w', 'x']) && !mode.contains('+') => {
+                vec![Outside::FileWrite(path)]
+            }
             // Appending depends on what was there.
             _ => vec![Outside::FileRead(path.clone()), Outside::FileWrite(path)],
         };
@@ -1898,18 +2233,26 @@ impl<'t> Visitor<'t> {
                     effects = opened(path, mode(1));
                 }
             }
-            Callee::Method { receiver, method, .. } if knowledge::value("path-methods", method).is_some() => {
+            Callee::Method {
+                receiver, method, ..
+            } if knowledge::value("path-methods", method).is_some() => {
                 let path = self.file_path(receiver);
                 effects.push(match knowledge::value("path-methods", method) {
                     Some("w") => Outside::FileWrite(path),
                     _ => Outside::FileRead(path),
                 });
             }
-            Callee::Method { receiver, method, .. } if method == "open" && receiver.text.is_some() => {
+            Callee::Method {
+                receiver, method, ..
+            } if method == "open" && receiver.text.is_some() => {
                 effects = opened(self.file_path(receiver), mode(0));
             }
-            Callee::Method { receiver, method, .. }
-                if matches!(method.as_str(), "exists" | "is_file" | "unlink" | "mkdir" | "touch") && receiver.text.is_some() =>
+            Callee::Method {
+                receiver, method, ..
+            } if matches!(
+                method.as_str(),
+                "exists" | "is_file" | "unlink" | "mkdir" | "touch"
+            ) && receiver.text.is_some() =>
             {
                 let path = self.file_path(receiver);
                 effects.push(if matches!(method.as_str(), "exists" | "is_file") {
@@ -1922,9 +2265,16 @@ impl<'t> Visitor<'t> {
                 let known = full.and_then(|full| knowledge::value("file-functions", full));
                 if let Some((how, position)) = known.and_then(|known| known.split_once(':')) {
                     if let Some((path, _)) = argument(position.parse().unwrap_or(0), &names) {
-                        effects.push(if how == "w" { Outside::FileWrite(path) } else { Outside::FileRead(path) });
+                        effects.push(if how == "w" {
+                            Outside::FileWrite(path)
+                        } else {
+                            Outside::FileRead(path)
+                        });
                     }
-                    if let Some("shutil.copy" | "shutil.copyfile" | "shutil.copy2" | "shutil.move" | "os.rename" | "os.replace") = full
+                    if let Some(
+                        "shutil.copy" | "shutil.copyfile" | "shutil.copy2" | "shutil.move"
+                        | "os.rename" | "os.replace",
+                    ) = full
                         && let Some((path, _)) = argument(1, &["dst"])
                     {
                         effects.push(Outside::FileWrite(path));
@@ -1932,7 +2282,9 @@ impl<'t> Visitor<'t> {
                 } else {
                     let last = match callee {
                         Callee::Method { method, .. } => method.as_str(),
-                        Callee::Name(_) => full.and_then(|full| full.rsplit('.').next()).unwrap_or_default(),
+                        Callee::Name(_) => full
+                            .and_then(|full| full.rsplit('.').next())
+                            .unwrap_or_default(),
                         Callee::Other(_) => "",
                     };
                     if let Some(position) = knowledge::value("file-readers", last)
@@ -1961,7 +2313,11 @@ impl<'t> Visitor<'t> {
             return FilePath::Literal(text.clone());
         }
         match &value.sources[..] {
-            [(Source::Name(name), Relation::Same)] => match self.module_values.get(name).and_then(|value| value.text.clone()) {
+            [(Source::Name(name), Relation::Same)] => match self
+                .module_values
+                .get(name)
+                .and_then(|value| value.text.clone())
+            {
                 Some(text) if !self.in_function() => FilePath::Literal(text),
                 _ => FilePath::Name(name.clone()),
             },
@@ -1974,11 +2330,19 @@ impl<'t> Visitor<'t> {
         let (last, is_frame_method) = match callee {
             Callee::Method { method, path, .. } => {
                 let of_module = path.as_ref().is_some_and(|path| {
-                    self.imports.contains_key(&path.root) || knowledge::value("aliases", &path.root).is_some()
+                    self.imports.contains_key(&path.root)
+                        || knowledge::value("aliases", &path.root).is_some()
                 });
-                (method.as_str(), !of_module && matches!(method.as_str(), "query" | "eval"))
+                (
+                    method.as_str(),
+                    !of_module && matches!(method.as_str(), "query" | "eval"),
+                )
             }
-            Callee::Name(_) => (full.and_then(|full| full.rsplit('.').next()).unwrap_or_default(), false),
+            Callee::Name(_) => (
+                full.and_then(|full| full.rsplit('.').next())
+                    .unwrap_or_default(),
+                false,
+            ),
             Callee::Other(_) => return,
         };
         if !knowledge::has("string-evaluators", last) {
@@ -2015,7 +2379,12 @@ impl<'t> Visitor<'t> {
         judge(full, callee, is_inplace, |name| self.is_module(name))
     }
 
-    fn apply(&mut self, judgement: &Judgement, callee: &Callee, arguments: &[(Option<String>, Value)]) {
+    fn apply(
+        &mut self,
+        judgement: &Judgement,
+        callee: &Callee,
+        arguments: &[(Option<String>, Value)],
+    ) {
         if judgement.changes_receiver
             && let Callee::Method { receiver, .. } = callee
         {
@@ -2047,7 +2416,10 @@ impl<'t> Visitor<'t> {
             let passed: Vec<Vec<Source>> = arguments
                 .iter()
                 .map(|(_, value)| {
-                    let sources = value.sources.iter().filter(|(_, relation)| *relation != Relation::Holds);
+                    let sources = value
+                        .sources
+                        .iter()
+                        .filter(|(_, relation)| *relation != Relation::Holds);
                     sources.map(|(source, _)| source.clone()).collect()
                 })
                 .collect();
@@ -2060,7 +2432,10 @@ impl<'t> Visitor<'t> {
         for (position, (keyword, value)) in arguments.iter().enumerate() {
             let is_changed = match &judgement.changed_arguments {
                 None => true,
-                Some(positions) => keyword.is_none() && positions.contains(&position) || keyword.as_deref() == Some("out"),
+                Some(positions) => {
+                    keyword.is_none() && positions.contains(&position)
+                        || keyword.as_deref() == Some("out")
+                }
             };
             if is_changed {
                 self.record_mutation(value);
@@ -2080,7 +2455,10 @@ impl<'t> Visitor<'t> {
                 }
             }
             IpyEscapeKind::Shell | IpyEscapeKind::ShCap => {
-                self.note_process(&format!("!{}", text.split_whitespace().next().unwrap_or_default()), line);
+                self.note_process(
+                    &format!("!{}", text.split_whitespace().next().unwrap_or_default()),
+                    line,
+                );
                 self.expanded_names(text, line);
             }
             IpyEscapeKind::Magic | IpyEscapeKind::Magic2 => self.line_magic(text, line),
@@ -2090,7 +2468,10 @@ impl<'t> Visitor<'t> {
                 let callee = words.next().unwrap_or_default();
                 let rest: Vec<&str> = words.collect();
                 let call = if kind == IpyEscapeKind::Paren {
-                    format!("{callee}({})", rest.join(" ").split(',').collect::<Vec<_>>().join(","))
+                    format!(
+                        "{callee}({})",
+                        rest.join(" ").split(',').collect::<Vec<_>>().join(",")
+                    )
                 } else {
                     format!("{callee}()")
                 };
@@ -2100,7 +2481,10 @@ impl<'t> Visitor<'t> {
     }
 
     fn note_process(&mut self, construct: &str, line: usize) {
-        self.found.marks.process.push(Note { construct: construct.to_owned(), line });
+        self.found.marks.process.push(Note {
+            construct: construct.to_owned(),
+            line,
+        });
         self.outside(Outside::EnvironmentRead(None));
         self.outside(Outside::FileRead(FilePath::Unknown));
         self.outside(Outside::FileWrite(FilePath::Unknown));
@@ -2151,12 +2535,18 @@ impl<'t> Visitor<'t> {
             "env" | "set_env" => match rest.split_once(['=', ' ']) {
                 Some((variable, value)) => {
                     self.expanded_names(value, line);
-                    self.found.marks.environment.push(Note { construct: format!("%{name}"), line });
+                    self.found.marks.environment.push(Note {
+                        construct: format!("%{name}"),
+                        line,
+                    });
                     self.outside(Outside::EnvironmentWrite(Some(variable.trim().to_owned())));
                     self.unknown(&format!("%{name}"), line);
                 }
                 None => {
-                    self.found.marks.environment.push(Note { construct: "%env".to_owned(), line });
+                    self.found.marks.environment.push(Note {
+                        construct: "%env".to_owned(),
+                        line,
+                    });
                     let variable = (!rest.is_empty()).then(|| rest.to_owned());
                     self.outside(Outside::EnvironmentRead(variable));
                 }
@@ -2166,7 +2556,10 @@ impl<'t> Visitor<'t> {
                 self.expanded_names(rest, line);
             }
             "psource" | "pinfo2" | "pfile" => {
-                self.found.marks.reads_source.push(Note { construct: format!("%{name}"), line });
+                self.found.marks.reads_source.push(Note {
+                    construct: format!("%{name}"),
+                    line,
+                });
                 self.embedded_expression(rest, line);
             }
             "pinfo" | "pdoc" | "pdef" => self.embedded_expression(rest, line),
@@ -2219,7 +2612,11 @@ impl<'t> Visitor<'t> {
 
     pub(crate) fn write_file(&mut self, path: &str) {
         let literal = !path.contains(['$', '{']);
-        let path = if literal { FilePath::Literal(path.to_owned()) } else { FilePath::Unknown };
+        let path = if literal {
+            FilePath::Literal(path.to_owned())
+        } else {
+            FilePath::Unknown
+        };
         self.outside(Outside::FileWrite(path));
     }
 
@@ -2247,7 +2644,12 @@ impl FunctionFacts {
     }
 }
 
-pub(crate) fn judge(full: Option<&str>, callee: &Callee, is_inplace: bool, is_module: impl Fn(&str) -> bool) -> Judgement {
+pub(crate) fn judge(
+    full: Option<&str>,
+    callee: &Callee,
+    is_inplace: bool,
+    is_module: impl Fn(&str) -> bool,
+) -> Judgement {
     let mut judgement = Judgement {
         changes_receiver: false,
         changed_arguments: None,
@@ -2267,7 +2669,8 @@ pub(crate) fn judge(full: Option<&str>, callee: &Callee, is_inplace: bool, is_mo
                 && is_module(&path.root)
             {
                 judgement.changed_arguments = knowledge::mutated_arguments(full);
-                judgement.is_fresh = judgement.changed_arguments.is_some() && is_plain_function(full);
+                judgement.is_fresh =
+                    judgement.changed_arguments.is_some() && is_plain_function(full);
                 return judgement;
             }
             if is_inplace {
@@ -2301,7 +2704,11 @@ pub(crate) fn is_plain_function(full: &str) -> bool {
 // ---- small questions about syntax ------------------------------------------------------------------------------
 
 fn literal(expr: &Expr) -> Value {
-    Value { kind: Kind::Scalar, literal: Some(fingerprint::expression(expr)), ..Value::default() }
+    Value {
+        kind: Kind::Scalar,
+        literal: Some(fingerprint::expression(expr)),
+        ..Value::default()
+    }
 }
 
 /// `a.b.c` as text.
@@ -2357,12 +2764,16 @@ fn is_false(expr: &Expr) -> bool {
 }
 
 fn terminates(body: &[Stmt]) -> bool {
-    matches!(body.last(), Some(Stmt::Raise(_) | Stmt::Return(_) | Stmt::Continue(_) | Stmt::Break(_)))
+    matches!(
+        body.last(),
+        Some(Stmt::Raise(_) | Stmt::Return(_) | Stmt::Continue(_) | Stmt::Break(_))
+    )
 }
 
 fn is_only_imports(stmt: &Stmt) -> bool {
     let all = |body: &[Stmt]| {
-        body.iter().all(|stmt| is_only_imports(stmt) || matches!(stmt, Stmt::Pass(_)))
+        body.iter()
+            .all(|stmt| is_only_imports(stmt) || matches!(stmt, Stmt::Pass(_)))
             && body.iter().any(is_only_imports)
     };
     match stmt {
@@ -2370,15 +2781,24 @@ fn is_only_imports(stmt: &Stmt) -> bool {
         Stmt::ImportFrom(node) => node.names.iter().all(|alias| alias.name.as_str() != "*"),
         Stmt::Try(node) => {
             all(&node.body)
-                && node.handlers.iter().all(|ExceptHandler::ExceptHandler(handler)| {
-                    handler.body.iter().all(|stmt| is_only_imports(stmt) || matches!(stmt, Stmt::Pass(_)))
-                })
+                && node
+                    .handlers
+                    .iter()
+                    .all(|ExceptHandler::ExceptHandler(handler)| {
+                        handler
+                            .body
+                            .iter()
+                            .all(|stmt| is_only_imports(stmt) || matches!(stmt, Stmt::Pass(_)))
+                    })
                 && node.orelse.iter().all(is_only_imports)
                 && node.finalbody.iter().all(is_only_imports)
         }
         Stmt::If(node) => {
             all(&node.body)
-                && node.elif_else_clauses.iter().all(|clause| all(&clause.body))
+                && node
+                    .elif_else_clauses
+                    .iter()
+                    .all(|clause| all(&clause.body))
                 && !has_call(&node.test)
         }
         _ => false,
@@ -2421,8 +2841,14 @@ fn string_constants(expr: &Expr, found: &mut dyn FnMut(&str)) {
 fn target_names(target: &Expr, found: &mut dyn FnMut(&str)) {
     match target {
         Expr::Name(node) => found(node.id.as_str()),
-        Expr::Tuple(node) => node.elts.iter().for_each(|target| target_names(target, found)),
-        Expr::List(node) => node.elts.iter().for_each(|target| target_names(target, found)),
+        Expr::Tuple(node) => node
+            .elts
+            .iter()
+            .for_each(|target| target_names(target, found)),
+        Expr::List(node) => node
+            .elts
+            .iter()
+            .for_each(|target| target_names(target, found)),
         Expr::Starred(node) => target_names(&node.value, found),
         _ => {}
     }
@@ -2435,27 +2861,49 @@ fn identifiers(text: &str) -> impl Iterator<Item = String> + '_ {
 }
 
 pub(crate) fn is_history_name(name: &str) -> bool {
-    if matches!(name, "_" | "__" | "___" | "Out" | "In" | "_i" | "_ii" | "_iii" | "_ih" | "_oh" | "_dh" | "_exit_code") {
+    if matches!(
+        name,
+        "_" | "__"
+            | "___"
+            | "Out"
+            | "In"
+            | "_i"
+            | "_ii"
+            | "_iii"
+            | "_ih"
+            | "_oh"
+            | "_dh"
+            | "_exit_code"
+    ) {
         return true;
     }
     let digits = name.strip_prefix("_i").or_else(|| name.strip_prefix('_'));
-    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    digits.is_some_and(|digits| {
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// The code of `%timeit -n 10 -r3 code`.
 pub(crate) fn without_options(text: &str) -> &str {
     let mut rest = text.trim_start();
     while let Some(option) = rest.strip_prefix('-') {
-        let (word, after) = option.split_once(char::is_whitespace).unwrap_or((option, ""));
+        let (word, after) = option
+            .split_once(char::is_whitespace)
+            .unwrap_or((option, ""));
         rest = after.trim_start();
         // `-n 10` takes the next word; `-n10` does not.
-        if matches!(word, "n" | "r" | "t" | "p" | "s" | "l" | "f" | "T" | "D" | "m") && word.len() == 1 {
+        if matches!(
+            word,
+            "n" | "r" | "t" | "p" | "s" | "l" | "f" | "T" | "D" | "m"
+        ) && word.len() == 1
+        {
             let (value, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            if matches!(word, "s" | "l" | "T" | "D" | "f" | "m") || value.bytes().all(|byte| byte.is_ascii_digit()) {
+            if matches!(word, "s" | "l" | "T" | "D" | "f" | "m")
+                || value.bytes().all(|byte| byte.is_ascii_digit())
+            {
                 rest = after.trim_start();
             }
         }
     }
     rest
 }
-
