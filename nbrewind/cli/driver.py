@@ -223,14 +223,14 @@ async def run_notebook(
     distrusted: list[str] = []
     while True:
         reports: list[dict[str, Any]] = []
-        restart: str | None = None
+        restart: list[str] = []
         async with Driver(notebook, mode, store, shadow=shadow, distrusted=distrusted) as driver:
             for cell in cells:
                 if not cell.source.strip():
                     cell.node["outputs"] = []
                     continue
                 report = await driver.run_cell(cell)
-                restart = report.get("restart_without")
+                restart = report.get("restart_without") or []
                 if restart:
                     break
                 reports.append(report)
@@ -241,9 +241,9 @@ async def run_notebook(
                 await driver.ask("flush")
         if not restart:
             return reports
-        if restart in distrusted:
+        if set(restart) <= set(distrusted):
             raise NotebookError(f"cell {report['cell_id']}: {'; '.join(report['why'])}", 1)
-        distrusted.append(restart)
+        distrusted += restart
 
 
 def run(coroutine: Any) -> Any:

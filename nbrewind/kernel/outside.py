@@ -31,7 +31,9 @@ _CACHES = tuple(
     for name in (".cache", ".config", ".ipython", ".jupyter", ".local/share/jupyter", ".matplotlib", ".dask")
 )
 # Modules whose own files, sockets and processes are not the user's doing.
-_SERVICES = frozenset({"ipykernel", "zmq", "tornado", "IPython", "jupyter_client", "debugpy", "comm", "nbrewind"})
+_SERVICES = frozenset({"ipykernel", "zmq", "tornado", "jupyter_client", "debugpy", "comm", "nbrewind"})
+# Shows up between the user's code and what it asks for (`open` is IPython's own in a kernel).
+_TRANSPARENT = frozenset({"IPython"})
 _ENGINES = frozenset({"distributed", "loky"})
 _SERVICE_THREADS = ("IPythonHistory", "IOPub", "Heartbeat", "Control", "Shell channel", "Profile", "nbrewind")
 _STDLIB = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
@@ -109,6 +111,7 @@ class Watch:
         if threading.current_thread().name.startswith(_SERVICE_THREADS):
             return "service", None
         who = None
+        is_shell = False
         for frame in _frames(sys._getframe(2)):
             if frame.f_globals is self.namespace:
                 return who or "user", frame
@@ -119,10 +122,14 @@ class Watch:
                 return "service", None
             if _is_stdlib_file(frame.f_code.co_filename):
                 continue
-            if name.partition(".")[0] in _SERVICES:
+            top = name.partition(".")[0]
+            if top in _SERVICES:
                 return "service", None
+            if top in _TRANSPARENT:
+                is_shell = True
+                continue
             who = "library" if is_library_file(frame.f_code.co_filename) else "user"
-        return who or "library", None
+        return who or ("service" if is_shell else "library"), None
 
     def _is_engine(self) -> bool:
         return any(

@@ -189,17 +189,9 @@ def env_inputs(run: Run, findings: Findings, handle_names: set[str]) -> dict[str
     }
 
 
-def why_not_replayable(session: Session, run: Run, findings: Findings, status: str) -> list[str]:
-    """Reasons why this run can never stand for another one; none when it can."""
+def hidden_state(session: Session, run: Run) -> list[str]:
+    """What the run may have changed inside this process where no walk and no provider looks."""
     why: list[str] = []
-    if status != "ok":
-        why.append("it failed" if status == "failed" else "it was interrupted")
-    why += [f"it uses {text}" for text in run.unknown]
-    why += [f"it uses {entry['construct']}" for entry in run.effects["marks"].get("history", [])]
-    why += findings.problems
-    for path, digest in run.lazy_files.items():
-        if path_digest(path) != digest:
-            why.append(f"{os.path.basename(path)} changed while the cell ran")
     for item in run.effects["statements"]:
         if item.get("discarded_call") and item["kind"] not in PROCESS_KINDS:
             root = session.namespace.get(item["discarded_call"].partition(".")[0])
@@ -211,6 +203,10 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
             root = session.namespace.get(target.partition(".")[0])
             if isinstance(root, types.ModuleType):
                 why.append(f"it sets `{target}` inside a module")
+    for name in run.effects["mutates"]:
+        root = session.namespace.get(name)
+        if isinstance(root, types.ModuleType) and _sets_attributes_of(run, name):
+            why.append(f"it sets attributes of module {root.__name__}")
     started = [
         thread.name
         for thread in threading.enumerate()
@@ -224,6 +220,29 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None and pyplot.get_fignums():
         why.append("it left a figure open")
+    return why
+
+
+def _sets_attributes_of(run: Run, name: str) -> bool:
+    return any(
+        name in item["mutates"] and any(call in {"setattr", "delattr"} for call in item["calls"])
+        for item in run.effects["statements"]
+    )
+
+
+def why_not_replayable(session: Session, run: Run, findings: Findings, status: str) -> list[str]:
+    """Reasons why this run can never stand for another one; none when it can."""
+    why: list[str] = []
+    if status != "ok":
+        why.append("it failed" if status == "failed" else "it was interrupted")
+    why += [f"it uses {text}" for text in run.unknown]
+    why += [f"it uses {entry['construct']}" for entry in run.effects["marks"].get("history", [])]
+    why += findings.problems
+    if run.lazy_files and os.path.realpath(os.getcwd()) != session.ambient.places.root:
+        why.append("it reads lazy data after a change of the working directory")
+    for path, digest in run.lazy_files.items():
+        if path_digest(path) != digest:
+            why.append(f"{os.path.basename(path)} changed while the cell ran")
     return why
 
 
@@ -250,6 +269,7 @@ def record_run(
     handle_names = {name for version in state.bound.values() if version.is_handle for name in version.names}
 
     why_not = why_not_replayable(session, run, findings, status)
+    hidden = hidden_state(session, run)
     is_rooted = session.ambient.places.root in run.source or any(
         "rooted" in run.before_versions[name].facts[name].marks for name in run.present
     )
@@ -257,7 +277,12 @@ def record_run(
         marks = [mark for mark in state.facts(name).marks if mark.startswith("module: ")]
         before = run.before_versions[name].facts[name]
         if marks and before.fp != state.facts(name).fp:
-            why_not.append(f"it changed the state of {', '.join(marks)}")
+            hidden.append(f"it changed the state of {', '.join(marks)}")
+    why_not += hidden
+    if hidden:
+        # Later runs start from a process that only runs like this one can make.
+        inputs = [run.effects["fingerprint"], *(str(run.before[name]["fp"]) for name in sorted(run.present))]
+        session.hidden.append(hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest())
 
     # Whatever is bound and has no manifest yet (made by something that no run explains) is stored along.
     new: dict[str, CoVariable] = {version.manifest_id: version for version in changed}
@@ -280,7 +305,7 @@ def record_run(
     process = process_statements(run) if status == "ok" else []
     session.process.extend(process)
     ambient_after = session.ambient.fingerprints()
-    ambient_after["configuration"] = configuration_fp(session.process)
+    session.add_symbolic(ambient_after)
     ambient_inputs, ambient_effects = ambient_record(session, run, ambient_after, why_not)
     session.symbolic_ambient.update(ambient_after)
 

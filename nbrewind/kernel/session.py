@@ -37,9 +37,9 @@ MODES = ("off", "audit", "repeat")
 class CannotReplay(Exception):  # noqa: N818 - shown to the user by this name
     """A replayed value is needed and cannot be had; the run that made it has to execute."""
 
-    def __init__(self, text: str, run_id: str) -> None:
+    def __init__(self, text: str, *run_ids: str) -> None:
         super().__init__(text)
-        self.run_id = run_id
+        self.run_ids = list(run_ids)
 
 
 @dataclass
@@ -91,6 +91,9 @@ class Session:
         # Imports, magics and configuration calls so far, and those of replayed cells that this process has not run.
         self.process: list[dict[str, Any]] = []
         self.process_pending: list[dict[str, Any]] = []
+        # Runs that changed the process where nothing looks, in order.
+        self.hidden: list[str] = []
+        self.shown: list[str] = []
         self.scratch: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
         self.distrusted: set[str] = set()
         self.reports: list[dict[str, Any]] = []
@@ -156,6 +159,11 @@ class Session:
                     if found is not None and not self.shadow:
                         return self._replayed(found, run, started)
                     run.shadow = found
+                if run.effects["marks"].get("history") and self.shown:
+                    raise CannotReplay(
+                        "this cell reads `_`, `Out` or `In`, which replayed cells do not fill; they must execute",
+                        *self.shown,
+                    )
                 run.why = why
                 repeat.prepare(self, run)
                 self._start(run, started)
@@ -223,7 +231,12 @@ class Session:
         for name, fp in self.ambient.fingerprints().items():
             if name not in self.ambient_pending:
                 self.symbolic_ambient[name] = fp
-        self.symbolic_ambient["configuration"] = record.configuration_fp(self.process)
+        self.add_symbolic(self.symbolic_ambient)
+
+    def add_symbolic(self, ambient: dict[str, str | None]) -> None:
+        """State that is known by what was executed, not by looking."""
+        ambient["configuration"] = record.configuration_fp(self.process)
+        ambient["libraries"] = "+".join(self.hidden) or None
 
     def _start(self, run: Run, started: float) -> None:
         assert self.history is not None
@@ -285,6 +298,8 @@ class Session:
         except Exception as error:  # noqa: BLE001 - a replay that failed half-way must not be built upon
             raise CannotReplay(f"its record cannot be replayed: {type(error).__name__}: {error}", found["run_id"]) from error
         self._note_replay(found, run)
+        if any(output["kind"] == "execute_result" for output in found["outputs"]):
+            self.shown.append(found["run_id"])
         shell = self.shell
         count = shell.execution_count
         if self.tap is not None:
@@ -333,7 +348,7 @@ class Session:
                 "status": "failed",
                 "seconds": time.perf_counter() - started,
                 "why": [str(error)],
-                "restart_without": error.run_id,
+                "restart_without": error.run_ids,
                 "tasks": {"hit": 0, "run": 0, "pruned": 0, "why": {}},
             }
         )

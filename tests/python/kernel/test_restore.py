@@ -1,0 +1,101 @@
+"""Restore: every name has its content, shares what it shared, and what cannot come back says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.python.books import Book, restore
+
+
+def test_names_alias_views_and_functions_come_back(tmp_path: Path) -> None:
+    book = Book(
+        tmp_path,
+        {
+            "a": "import numpy as np\nimport pandas as pd\nl = [1]\nd = {'x': l}\nm = l",
+            "b": "a = np.arange(6.0)\nv = a[2:5]\nr = np.arange(3)\nr.flags.writeable = False",
+            "c": "k = 2\ndef f(x):\n    return x * k",
+            "d": "df = pd.DataFrame({'x': [1.5, 2.5], 's': ['a', None], 'c': pd.Categorical(['u', 'v'])})\nw = df['x'].to_numpy()",
+            "e": "class P:\n    n = 1\n    def go(self):\n        return f(self.n)\np = P()\nq = [p, p]",
+            "f": "import functools\n@functools.lru_cache\ndef fib(n):\n    return n if n < 2 else fib(n - 1) + fib(n - 2)",
+            "g": "late = 1",
+        },
+    )
+    book.audit()
+    how, shown = restore(
+        book,
+        "f",
+        """
+print(d['x'] is l is m, v.base is a, np.shares_memory(a, v), a.dtype, r.flags.writeable)
+a[3] = 99
+k = 10
+print(v[1], f(2), p.go(), q[0] is q[1] is p, isinstance(p, P), 'late' in dir())
+df.iloc[0, 0] = 9
+print(w[0], df.dtypes.astype(str).tolist(), fib(5), f.__globals__ is globals())
+""",
+    )
+    assert set(how.values()) == {"loaded"}, how
+    assert shown.splitlines() == [
+        "True True True float64 False",
+        "99.0 20 10 True True False",
+        "9.0 ['float64', 'str', 'category'] 5 True",
+    ]
+
+
+def test_what_cannot_be_pickled_is_rebuilt_by_its_statements_alone(tmp_path: Path) -> None:
+    book = Book(
+        tmp_path,
+        {
+            "a": "print('slow')\ndata = [10, 20, 30, 40]",
+            "b": "g = (i for i in data)\nother = print('not again')",
+            "c": "first = next(g)",
+        },
+    )
+    book.audit()
+    how, shown = restore(book, "c", "print(next(g), first)")
+    assert how["g"] == "rebuilt"
+    assert shown == "20 10\n"
+
+
+def test_what_cannot_be_rebuilt_is_a_stub_that_names_itself(tmp_path: Path) -> None:
+    book = Book(tmp_path, {"a": "x = 1\nopen('t.txt', 'w').close()\nf = open('t.txt')"})
+    book.audit()
+    (tmp_path / "t.txt").unlink()
+    how, shown = restore(book, "a", "print(x)\ntry:\n    f.read()\nexcept RuntimeError as error:\n    print(error)")
+    assert how == {"x": "loaded", "f": "stub"}
+    assert shown.startswith("1\n`f` was not restored: ")
+
+
+def test_random_state_and_working_directory_come_back(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    book = Book(
+        tmp_path,
+        {
+            "a": "import os, random\nimport numpy as np\nrandom.seed(3)\nnp.random.seed(4)\nos.chdir('sub')\nos.environ['MY_VALUE'] = 'one'",
+            "b": "first = random.random(), np.random.rand()",
+        },
+    )
+    shown = book.run("audit")
+    assert shown["b"] == []
+    _, probe = restore(book, "a", "print((random.random(), np.random.rand()), os.path.basename(os.getcwd()), os.environ['MY_VALUE'])")
+    _, truth = restore(book, "b", "print(first)")
+    assert probe.split(") ")[0] + ")" == truth.strip()
+    assert probe.strip().endswith("sub one")
+
+
+def test_restore_changes_nothing_when_the_run_is_unknown(tmp_path: Path) -> None:
+    from nbrewind.cli.driver import Refused
+
+    book = Book(tmp_path, {"a": "x = 1", "b": "y = 2"})
+    book.audit()
+    book.edit(c="z = 3")
+    with pytest.raises(Refused, match="cell c is not in the store"):
+        restore(book, "c", "print(1)")
+
+
+def test_restore_can_be_undone(tmp_path: Path) -> None:
+    book = Book(tmp_path, {"a": "x = [1]", "b": "x.append(2)\ny = x", "c": "%nbrewind goto a", "d": "print(x, 'y' in dir())", "e": "%nbrewind undo", "f": "print(x, y is x)"})
+    shown = book.audit()
+    assert shown["d"] == [("stdout", "[1] False\n")]
+    assert shown["f"] == [("stdout", "[1, 2] True\n")]
