@@ -1,1 +1,68 @@
-//! placeholder
+//! The browser's face of the analysis: decode, call, encode. Nothing is decided here.
+
+use nbrewind_analysis as analysis;
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+
+/// Makes a panic readable in the browser's console instead of `unreachable`.
+#[wasm_bindgen(start)]
+pub fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// The version of the analysis, the same as the Python package's.
+#[wasm_bindgen]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
+/// Effects of one cell.
+#[wasm_bindgen]
+pub fn analyze_cell(source: &str) -> Result<JsValue, JsError> {
+    encode(&analysis::analyze_cell(source))
+}
+
+/// Effects of all cells `[{id, source, tags?}]`, and the edges between them.
+#[wasm_bindgen]
+pub fn analyze_notebook(cells: JsValue) -> Result<JsValue, JsError> {
+    encode(&analysis::analyze_notebook(&decode_cells(cells)?))
+}
+
+/// Which cells of `edited` no longer match the run of `audited`, and why. `facts` may be left out.
+#[wasm_bindgen]
+pub fn stale(audited: JsValue, edited: JsValue, facts: JsValue) -> Result<JsValue, JsError> {
+    let facts = if facts.is_undefined() || facts.is_null() {
+        None
+    } else {
+        Some(serde_wasm_bindgen::from_value::<analysis::RecordedFacts>(facts).map_err(into_error)?)
+    };
+    encode(&analysis::stale(
+        &decode_cells(audited)?,
+        &decode_cells(edited)?,
+        facts.as_ref(),
+    ))
+}
+
+/// The dataflow graph as `mermaid`, `dot`, `json` or `svg`.
+#[wasm_bindgen]
+pub fn graph(cells: JsValue, format: &str) -> Result<String, JsError> {
+    let format = format
+        .parse()
+        .map_err(|error: analysis::UnknownFormat| into_error(error))?;
+    Ok(analysis::graph(&decode_cells(cells)?, format))
+}
+
+fn decode_cells(cells: JsValue) -> Result<Vec<analysis::CellInput>, JsError> {
+    serde_wasm_bindgen::from_value(cells).map_err(into_error)
+}
+
+fn encode(value: &impl Serialize) -> Result<JsValue, JsError> {
+    // Plain objects, not Maps: what TypeScript reads is what JSON would give.
+    value
+        .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
+        .map_err(into_error)
+}
+
+fn into_error(error: impl std::fmt::Display) -> JsError {
+    JsError::new(&error.to_string())
+}

@@ -1,0 +1,176 @@
+// Runs the table in tests/cases through the WebAssembly build in pkg/. No packages needed: node tests/wasm/cases.mjs
+
+import { readFileSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+const wasm = await import(join(root, 'pkg', 'nbrewind_wasm.js'));
+wasm.initSync({ module: readFileSync(join(root, 'pkg', 'nbrewind_wasm_bg.wasm')) });
+
+function unescape(text) {
+  if (!text.startsWith('<<') || !text.endsWith('>>')) {
+    return text;
+  }
+  return text
+    .slice(2, -2)
+    .replaceAll('\\n', '\n')
+    .replaceAll('\\r', '\r')
+    .replaceAll('\\t', '\t')
+    .replaceAll('\\u{feff}', '\u{feff}');
+}
+
+const ids = text =>
+  new Set(
+    text
+      .split(',')
+      .map(id => id.trim())
+      .filter(id => id && id !== 'nothing')
+  );
+
+function parse(text) {
+  const cases = [];
+  let current;
+  for (const line of text.split('\n')) {
+    if (line.startsWith('## ')) {
+      current = { title: line.slice(3), cells: [], edits: [], may: new Set(), reasons: [] };
+      cases.push(current);
+      continue;
+    }
+    if (!current || !line.startsWith('    ')) {
+      continue;
+    }
+    const content = line.slice(4);
+    let found;
+    if ((found = /^\s*\| ?(.*)$/.exec(content))) {
+      const last = current.edits.at(-1);
+      const target = last && 'source' in last ? last : current.cells.at(-1);
+      target.source += '\n' + found[1];
+    } else if ((found = /^cell ([^:]+):(.*)$/.exec(content))) {
+      current.cells.push({ id: found[1], source: unescape(found[2].trim()) });
+    } else if ((found = /^edit ([^:]+):(.*)$/.exec(content))) {
+      current.edits.push({ what: 'edit', id: found[1], source: unescape(found[2].trim()) });
+    } else if ((found = /^delete (.+)$/.exec(content))) {
+      current.edits.push({ what: 'delete', id: found[1].trim() });
+    } else if ((found = /^move (.+) before (.+)$/.exec(content))) {
+      current.edits.push({ what: 'move', id: found[1], before: found[2].trim() });
+    } else if ((found = /^rename (.+) to (.+)$/.exec(content))) {
+      current.edits.push({ what: 'rename', id: found[1], to: found[2].trim() });
+    } else if ((found = /^insert (\S+) (?:before ([^:]+)|at end):(.*)$/.exec(content))) {
+      current.edits.push({ what: 'insert', id: found[1], before: found[2], source: unescape(found[3].trim()) });
+    } else if ((found = /^stale =(.*)$/.exec(content))) {
+      current.stale = ids(found[1]);
+    } else if ((found = /^unknown =(.*)$/.exec(content))) {
+      current.unknown = ids(found[1]);
+    } else if ((found = /^may =(.*)$/.exec(content))) {
+      current.may = ids(found[1]);
+    } else if ((found = /^reason ([^:]+):(.*)$/.exec(content))) {
+      current.reasons.push([found[1], found[2].trim()]);
+    } else if (content.trim()) {
+      throw new Error(`${current.title}: what does this line mean? ${content}`);
+    }
+  }
+  return cases;
+}
+
+function edited({ cells, edits }) {
+  const after = cells.map(cell => ({ ...cell }));
+  const at = id => after.findIndex(cell => cell.id === id);
+  for (const edit of edits) {
+    if (edit.what === 'edit') {
+      after[at(edit.id)].source = edit.source;
+    } else if (edit.what === 'delete') {
+      after.splice(at(edit.id), 1);
+    } else if (edit.what === 'move') {
+      const [cell] = after.splice(at(edit.id), 1);
+      after.splice(at(edit.before), 0, cell);
+    } else if (edit.what === 'rename') {
+      after[at(edit.id)].id = edit.to;
+    } else {
+      after.splice(edit.before ? at(edit.before) : after.length, 0, { id: edit.id, source: edit.source });
+    }
+  }
+  return after;
+}
+
+/** The only place that calls the analysis. */
+function check(aCase) {
+  const found = wasm.stale(aCase.cells, edited(aCase));
+  const inState = (...states) =>
+    new Set(Object.keys(found.states).filter(id => states.includes(found.states[id])));
+  const flagged = inState('stale', 'unknown');
+  const complaints = [];
+  for (const id of aCase.stale) {
+    if (!flagged.has(id)) {
+      complaints.push(`missed: ${id}`);
+    }
+  }
+  for (const id of flagged) {
+    if (!aCase.stale.has(id) && !aCase.may.has(id)) {
+      complaints.push(`false: ${id} (${found.reasons[id]})`);
+    }
+    if (!found.reasons[id]) {
+      complaints.push(`no reason for ${id}`);
+    }
+  }
+  if (aCase.unknown && [...aCase.unknown].sort().join() !== [...inState('unknown')].sort().join()) {
+    complaints.push(`unknown: ${[...inState('unknown')].join()} instead of ${[...aCase.unknown].join()}`);
+  }
+  for (const [id, text] of aCase.reasons) {
+    if (!(found.reasons[id] ?? '').includes(text)) {
+      complaints.push(`reason of ${id}: ${found.reasons[id]}`);
+    }
+  }
+  return complaints;
+}
+
+let nPassed = 0;
+let nFailed = 0;
+const folder = join(root, 'tests', 'cases');
+for (const file of readdirSync(folder).sort()) {
+  if (!file.endsWith('.md') || file === 'README.md') {
+    continue;
+  }
+  for (const aCase of parse(readFileSync(join(folder, file), 'utf8'))) {
+    let complaints;
+    try {
+      complaints = check(aCase);
+    } catch (error) {
+      complaints = [String(error)];
+    }
+    if (complaints.length === 0) {
+      nPassed += 1;
+    } else {
+      nFailed += 1;
+      console.log(`FAILED ${aCase.title}: ${complaints.join('; ')}`);
+    }
+  }
+}
+
+// The rest of the face, and source that nests so deeply that a browser's stack would not hold it.
+for (const [title, holds] of [
+  ['the version is a version', () => /^\d+\.\d+\.\d+/.test(wasm.version())],
+  ['a cell has effects', () => wasm.analyze_cell('y = x').reads.join() === 'x'],
+  ['a notebook has edges', () => wasm.analyze_notebook([{ id: 'a', source: 'x = 1' }, { id: 'b', source: 'x' }]).edges.length === 1],
+  ['a graph is drawn', () => wasm.graph([{ id: 'a', source: 'x = 1' }], 'svg').startsWith('<svg')],
+  ['deep brackets are refused', () => wasm.analyze_cell('('.repeat(100000)).unknown.length === 1],
+  ['deep operators are refused', () => wasm.analyze_cell('x = ' + '-'.repeat(100000) + '1').unknown.length === 1],
+  ['allowed nesting fits the stack', () => wasm.analyze_cell('x = ' + '('.repeat(150) + '1' + ')'.repeat(150)).writes.join() === 'x'],
+  ['long chains fit the stack', () => wasm.analyze_cell('x = 1' + ' + 1'.repeat(380)).writes.join() === 'x']
+]) {
+  let isFine = false;
+  try {
+    isFine = holds();
+  } catch (error) {
+    console.log(error);
+  }
+  if (isFine) {
+    nPassed += 1;
+  } else {
+    nFailed += 1;
+    console.log(`FAILED ${title}`);
+  }
+}
+
+console.log(`${nPassed} passed, ${nFailed} failed`);
+process.exitCode = nFailed === 0 ? 0 : 1;
