@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from nbrewind import _native
 from nbrewind.fingerprint import file_digest, is_library_file
 
 _HOME = os.path.expanduser("~")
@@ -225,12 +226,27 @@ class Watch:
         """Begin to collect."""
         global _active
         _install()
+        _native.watch_start()
         _active = self
+
+    def _native_events(self, events: list[tuple[str, str, tuple[int, ...] | None]]) -> None:
+        """What native code opened; there is no telling which thread or function it was for."""
+        for kind, name, signature in events:
+            path = os.path.abspath(name)
+            if kind == "list":
+                self.listing(path, "library")
+            elif not self._counts(path, "library"):
+                continue
+            elif kind in {"read", "update"} and path not in self._reads and path not in self._written:
+                self._reads[path] = signature
+            if kind in {"write", "update"}:
+                self._written.add(path)
 
     def stop(self) -> Findings:
         """End, hash what was read, and tell."""
         global _active
         _active = None
+        self._native_events(_native.watch_stop())
         found = Findings(problems=self._problems, env=self._env)
         for path, then in sorted(self._reads.items(), key=lambda item: item[0]):
             found.reads[path] = self._digest(path, then)

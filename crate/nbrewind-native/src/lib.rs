@@ -7,6 +7,7 @@ mod files;
 mod plan;
 mod store;
 mod walk;
+mod watch;
 
 use pyo3::prelude::*;
 
@@ -19,6 +20,8 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(analysis::analyze_cell, m)?)?;
     m.add_function(wrap_pyfunction!(plan::choose, m)?)?;
     m.add_function(wrap_pyfunction!(plan::slice, m)?)?;
+    m.add_function(wrap_pyfunction!(watch::watch_start, m)?)?;
+    m.add_function(wrap_pyfunction!(watch::watch_stop, m)?)?;
     store::register(m)?;
     m.add_function(wrap_pyfunction!(files::file_digest, m)?)?;
     Ok(())

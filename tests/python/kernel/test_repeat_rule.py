@@ -64,6 +64,7 @@ CASES = [
     Case("a module of the user's own is edited", {"a": "import helpers", "b": "print(helpers.f(2))"}, {}, "a b", files={"helpers.py": "def f(x):\n    return x + 1\n"}, file_edit={"helpers.py": "def f(x):\n    return x + 2\n"}),
     Case("a comment in a module changes nothing", {"a": "import helpers", "b": "print(helpers.f(2))"}, {}, "", files={"helpers.py": "def f(x):\n    return x + 1\n"}, file_edit={"helpers.py": "# why\ndef f(x):\n    return x + 1\n"}),
     Case("a frame from a file", {"a": "import pandas as pd\ndf = pd.read_csv('in.csv')", "b": "print(df.a.sum())"}, {}, "a b", files={"in.csv": "a\n1\n2\n"}, file_edit={"in.csv": "a\n1\n3\n"}),
+    Case("a table that native code reads", {"a": "import pyarrow as pa\nimport pyarrow.parquet as pq\npq.write_table(pa.table({'x': [1]}), 'out.parquet')", "b": "import pyarrow.dataset as ds\nn = ds.dataset('in.csv', format='csv').to_table().num_rows", "c": "print(n)"}, {}, "b c", files={"in.csv": "a\n1\n2\n"}, file_edit={"in.csv": "a\n1\n\n\n"}),
     Case("another program is never replayed", {"a": "import subprocess\nsubprocess.run(['true'])", "b": "print(1)"}, {}, "a"),
     Case("the order of dict and set", {"a": "d = {'b': 1, 'a': 2}\ns = {'x', 'y'}", "b": "print(list(d), sorted(s))"}, {"a": "d = {'a': 2, 'b': 1}\ns = {'y', 'x'}"}, "a b"),
     Case("a closure over a loop variable", {"a": "fs = [lambda i=i: i * k for i in range(3)]", "b": "k = 2", "c": "print([f() for f in fs])"}, {"b": "k = 3"}, "b c"),
