@@ -106,11 +106,13 @@ fn nests_too_deeply(source: &str) -> bool {
                     .take_while(u8::is_ascii_alphabetic)
                     .take(3)
                     .any(|byte| matches!(byte, b'f' | b'F' | b't' | b'T'));
-                // The inside of an f-string is code; scanning it as code only overestimates.
-                if !is_formatted {
-                    at = end_of_string(bytes, at, quote);
-                    continue;
+                let end = end_of_string(bytes, at, quote);
+                // The inside of an f-string is code, which nests without brackets of its own around it.
+                if is_formatted && frames.len() + nesting(&bytes[at..end]) > MAX_BRACKETS {
+                    return true;
                 }
+                at = end;
+                continue;
             }
             b'(' | b'[' | b'{' => {
                 frames.push(0);
@@ -175,6 +177,21 @@ fn nests_too_deeply(source: &str) -> bool {
         at += 1;
     }
     false
+}
+
+/// How deep brackets nest in a piece of text.
+fn nesting(bytes: &[u8]) -> usize {
+    let mut deepest = 0;
+    let mut open = 0usize;
+    for byte in bytes {
+        match byte {
+            b'(' | b'[' | b'{' => open += 1,
+            b')' | b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    deepest
 }
 
 fn is_word(byte: u8) -> bool {

@@ -297,6 +297,16 @@ impl<'t> Visitor<'t> {
     }
 
     fn resolve(&self, name: &str) -> Resolved {
+        // Functions inside a class have this one for `super()`.
+        if name == "__class__"
+            && self.in_function()
+            && let Some(class) = self
+                .scopes
+                .iter()
+                .position(|scope| scope.kind == ScopeKind::Class)
+        {
+            return Resolved::Local(class);
+        }
         let mut is_innermost = true;
         for (index, scope) in self.scopes.iter().enumerate().rev() {
             let is_visible = scope.kind != ScopeKind::Class || is_innermost;

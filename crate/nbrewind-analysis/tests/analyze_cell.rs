@@ -62,6 +62,7 @@ fn scopes_follow_python() {
     check_reads("from __future__ import annotations\nx: T = 1", "");
     check_reads("def f[T](x: T) -> U: ...", "U");
     check_reads("class C:\n    def m(self):\n        return __p", "");
+    check_reads("class C:\n    def m(self): return __class__\nC", "");
     check_writes("[y := x for x in xs]", "y");
     check_writes(
         "match v:\n    case (p, *q): pass\n    case {'k': r, **s}: pass",
@@ -370,6 +371,9 @@ fn deep_nesting_is_refused_and_not_a_crash() {
             &source[..20]
         );
     }
+    // Brackets and quotes inside strings are no nesting.
+    let texts = "print(f\"{x}('\", '(', f'{a[\"b\"]}', \"\"\"((\"\"\")\n".repeat(1_000);
+    assert!(analyze_cell(&texts).parse_errors.is_empty());
     let wide = format!("x = [{}]", "-1, 'a b', f(x.y), ".repeat(5_000));
     assert!(analyze_cell(&wide).parse_errors.is_empty());
 }
