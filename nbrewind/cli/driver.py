@@ -190,7 +190,8 @@ class Driver:
         self.kernel.cell_metadata = {"cellId": cell.id, "nbrewind": {"tags": list(cell.tags)}}
         failed = False
         try:
-            await self.client.async_execute_cell(cell.node, cell.position - 1, store_history=True)
+            index = next(i for i, node in enumerate(self.notebook.node.cells) if node is cell.node)
+            await self.client.async_execute_cell(cell.node, index, store_history=True)
         except CellExecutionError:
             failed = True
         except DeadKernelError as error:

@@ -346,6 +346,12 @@ def _handle_fact(obj: Any, ctx: Context) -> Fact:
     return Fact("handle", (name,), mutable=True, handle=name)
 
 
+@register("sklearn.utils._bunch:Bunch")
+def _bunch_fact(obj: Any, ctx: Context) -> Fact:
+    # Its own pickling keeps the items and drops a table of deprecation warnings.
+    return Fact("bunch", (tuple(obj.items()),), mutable=True)
+
+
 def _slots_of(obj: Any) -> tuple[tuple[str, Any], ...]:
     found = []
     for base in type(obj).__mro__:

@@ -215,19 +215,20 @@ class Ambient:
     def __init__(self) -> None:
         self.places = Places()
         self.providers = {provider.name: provider for provider in providers(self.places)}
-        self._initial = {name: walk(p.get()).fp for name, p in self.providers.items() if p.is_generator}
+        # Generators as they are before the first cell; starting a kernel draws from them, too.
+        self._initial: dict[str, str | None] | None = None
         self._used: set[str] = set()
 
     def fingerprints(self) -> dict[str, str | None]:
         """Every provider's state now; None: its module is not loaded, or it cannot be compared."""
+        if self._initial is None:
+            self._initial = {name: walk(p.get()).fp for name, p in self.providers.items() if p.is_generator}
         found: dict[str, str | None] = {}
         for name, provider in self.providers.items():
             state = provider.get()
             fp = None if state is None else walk(state).fp
             if provider.is_generator and fp is not None:
-                if self._initial.get(name) is None:
-                    self._initial.setdefault(name, None)
-                elif fp == self._initial[name] and name not in self._used:
+                if fp == self._initial[name] and name not in self._used:
                     fp = INITIAL
                 else:
                     self._used.add(name)

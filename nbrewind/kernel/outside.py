@@ -119,7 +119,7 @@ class Watch:
             name = frame.f_globals.get("__name__", "")
             if who is not None or name == __name__:
                 continue
-            if name in _IMPORTERS:
+            if name in _IMPORTERS or name.startswith("importlib."):
                 return "service", None
             if _is_stdlib_file(frame.f_code.co_filename):
                 continue

@@ -18,6 +18,9 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(walk::walk, m)?)?;
     m.add_function(wrap_pyfunction!(walk::walk_namespace, m)?)?;
     m.add_function(wrap_pyfunction!(analysis::analyze_cell, m)?)?;
+    m.add_function(wrap_pyfunction!(analysis::analyze_notebook, m)?)?;
+    m.add_function(wrap_pyfunction!(analysis::stale, m)?)?;
+    m.add_function(wrap_pyfunction!(analysis::graph, m)?)?;
     m.add_function(wrap_pyfunction!(plan::choose, m)?)?;
     m.add_function(wrap_pyfunction!(plan::slice, m)?)?;
     m.add_function(wrap_pyfunction!(watch::watch_start, m)?)?;
