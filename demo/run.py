@@ -120,32 +120,66 @@ class Step:
 
 
 def run(command: list[str], cwd: Path, env: dict[str, str] | None = None) -> Step:
-    started = time.monotonic()
-    process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A group of its own, so that a step that hangs is ended together with its kernel.
-        start_new_session=True,
-    )
+    # Files and not pipes: a kernel that outlives the command must not keep us waiting for its end.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            # A group of its own, so that a step that hangs is ended together with its children.
+            start_new_session=True,
+        )
+        try:
+            process.wait(timeout=STEP_LIMIT)
+        except subprocess.TimeoutExpired:
+            raise Stop(f"{' '.join(command)} took more than {STEP_LIMIT:.0f} s") from None
+        finally:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        seconds = time.monotonic() - started
+        out.seek(0)
+        err.seek(0)
+        text, errors = out.read(), err.read()
     try:
-        out, errors = process.communicate(timeout=STEP_LIMIT)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise Stop(f"{' '.join(command)} took more than {STEP_LIMIT:.0f} s") from None
-    seconds = time.monotonic() - started
-    try:
-        result = json.loads(out) if out.strip() else {}
+        result = json.loads(text) if text.strip() else {}
     except json.JSONDecodeError:
         result = {}
-        errors += f"\n(standard output is not JSON: {out[:300]!r})"
+        errors += f"\n(standard output is not JSON: {text[:300]!r})"
     return Step(seconds, process.returncode, result if isinstance(result, dict) else {}, errors)
+
+
+@contextlib.contextmanager
+def running_kernel(connection_file: str) -> Iterator[Callable[[str], str]]:
+    """Evaluate text in the kernel that a restore left for its user, which is ended afterwards."""
+    from jupyter_client import BlockingKernelClient
+
+    client = BlockingKernelClient(connection_file=connection_file)
+    client.load_connection_file()
+    client.start_channels()
+
+    def evaluate(expression: str) -> str:
+        reply = client.execute(
+            "", silent=True, user_expressions={"value": expression}, reply=True, timeout=300
+        )
+        value = reply["content"]["user_expressions"]["value"]
+        return (
+            value["data"]["text/plain"]
+            if value["status"] == "ok"
+            else f"{value['ename']}: {value['evalue']}"
+        )
+
+    try:
+        client.wait_for_ready(timeout=60)
+        yield evaluate
+    finally:
+        client.shutdown()
+        client.stop_channels()
 
 
 def nbrewind(arguments: list[str], cwd: Path, env: dict[str, str] | None = None) -> Step:
@@ -591,6 +625,26 @@ def restore(demo: Demo, home: Path, cwd: Path, env: dict[str, str]) -> None:
         )
     # The dataset is what the recipe of the client must not make again.
     report.expect(not (home / "data").exists(), job, "the recipe of the client makes no data")
+    connection_file = step.result.get("connection_file")
+    report.expect(bool(connection_file), job, "the restore names its running kernel")
+    if connection_file:
+        (told,) = [o for o in outputs_of(demo.unchanged)["c3"] if o["output_type"] == "stream"]
+        n_days = told["text"].split(" of ")[1].split()[0]
+        with running_kernel(connection_file) as evaluate:
+            # Not from what the restore says of itself: from the objects, on the colleague's cluster.
+            found = evaluate("f'{len(stats_ref):,}'").strip("'")
+            report.expect(found == n_days, job, f"stats_ref has {n_days} days", found)
+            found = evaluate(
+                "risk_score({('anomaly', 'mean'): 2.0, ('precipitation', 'sum'): 10.0})"
+            )
+            report.expect(found == "3.0", job, "risk_score is the function of c2", found)
+            found = evaluate("type(raw_df).__name__, list(daily_stats.columns)[-1][0]")
+            report.expect(
+                found == "('DataFrame', 'risk_score')",
+                job,
+                "raw_df and daily_stats are what they were",
+                found,
+            )
     report.add(Line(job, step.seconds))
 
 
@@ -681,6 +735,8 @@ def main() -> int:
         run_plain(arguments.plain)
         return 0
 
+    # So that a cluster is taken down as well when somebody ends us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = Report()
     with contextlib.ExitStack() as stack:
         work = arguments.work
