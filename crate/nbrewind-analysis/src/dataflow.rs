@@ -132,6 +132,8 @@ struct Object {
     /// Cell and function, for functions, classes and instances of classes of the notebook.
     code: Option<(usize, FunctionId)>,
     is_instance: bool,
+    /// Something besides the name it was made for may refer to it.
+    is_shared: bool,
     origin: Option<usize>,
     manner: Manner,
 }
@@ -718,6 +720,7 @@ impl<'c> World<'c> {
             part_of: Vec::new(),
             code: None,
             is_instance: false,
+            is_shared: false,
             origin: None,
             manner: Manner::Bound,
         });
@@ -900,10 +903,18 @@ impl<'c> World<'c> {
                 old: None,
             });
         } else {
-            let old_version = old.as_ref().map(|old| old.version);
+            let mut old_version = old.as_ref().map(|old| old.version);
             if let Some(old) = old {
                 for id in old.objects {
-                    if !objects.contains(&id) {
+                    if objects.contains(&id) {
+                        continue;
+                    }
+                    // What only this name refers to lives on in the name's version: loops of many cells that use one
+                    // variable would otherwise pile up objects.
+                    if self.is_private(id) {
+                        old_version =
+                            old_version.map(|old| old.derive("", Some(self.objects[id].whole)));
+                    } else {
                         objects.push(id);
                     }
                 }
@@ -919,6 +930,22 @@ impl<'c> World<'c> {
                 old,
             });
         }
+    }
+
+    fn is_private(&self, id: ObjectId) -> bool {
+        let object = &self.objects[id];
+        !object.is_shared
+            && object.code.is_none()
+            && object.holds.is_empty()
+            && object.part_of.is_empty()
+            && object.kind != ObjectKind::Module
+            // Its version is only known at the end of the statement that touches it.
+            && object.origin.is_some()
+            && !self.touched.iter().any(|touched| match touched {
+                Touched::Made(other) | Touched::Changed(other) => *other == id,
+                Touched::ChangedKey { object, .. } => *object == id,
+                _ => false,
+            })
     }
 
     /// A version that does not come from the statement's key still carries the doubt about its text.
@@ -971,6 +998,11 @@ impl<'c> World<'c> {
                 }
                 Source::Param(..) => continue,
             };
+            if !matches!(source, Source::Result(_)) || *relation != Relation::Same {
+                for &id in &of_source {
+                    self.objects[id].is_shared = true;
+                }
+            }
             match relation {
                 Relation::Same => objects.extend(of_source),
                 Relation::Part(key) => {

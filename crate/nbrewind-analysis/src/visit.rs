@@ -935,8 +935,20 @@ impl<'t> Visitor<'t> {
                     return;
                 }
                 let value = self.referred(&node.value);
+                let mut value = value;
                 for target in &node.targets {
                     self.bind_target(target, value.clone());
+                    // `a = b = []` makes one list, not two.
+                    if let Expr::Name(name) = target
+                        && value.kind != Kind::Scalar
+                    {
+                        value = Value {
+                            kind: value.kind,
+                            literal: value.literal,
+                            text: value.text,
+                            ..self.value_of(&self.mangled(name.id.as_str()))
+                        };
+                    }
                 }
             }
             Stmt::AugAssign(node) => self.augment(node),
