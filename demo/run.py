@@ -150,7 +150,7 @@ def run(command: list[str], cwd: Path, env: dict[str, str] | None = None) -> Ste
         result = json.loads(text) if text.strip() else {}
     except json.JSONDecodeError:
         result = {}
-        errors += f"\n(standard output is not JSON: {text[:300]!r})"
+        errors += f"\n(standard output is not JSON alone: {text[:150]!r} ...)"
     return Step(seconds, process.returncode, result if isinstance(result, dict) else {}, errors)
 
 
@@ -370,6 +370,7 @@ class Demo:
         # The first run from scratch, of the notebook without edits.
         self.unchanged: Path | None = None
         self.files: list[str] = []
+        self.package = self.work / "package"
         self.n_code_cells = len(outputs_of(self.original))
 
     def scratch(self, label: str, edits: list[Edit]) -> Scratch:
@@ -399,6 +400,13 @@ class Demo:
         show_cells(step)
         self.audit_seconds = step.seconds
         self._close("audit", self.home, step, out, truth)
+        # What the colleague of job C is given, and what each edit starts from.
+        shutil.copytree(self.home / ".nbrewind", self.package)
+
+    def reset(self) -> None:
+        """The store as the audit left it: an edit is then made to what was audited, and finds only that."""
+        shutil.rmtree(self.home / ".nbrewind")
+        shutil.copytree(self.package, self.home / ".nbrewind")
 
     def repeat(
         self,
@@ -550,13 +558,11 @@ def climate(work: Path, report: Report, *, small: bool, shadow: bool) -> None:
     truth_b = demo.scratch("B", formula)
 
     demo.audit(truth)
-    # What the colleague of job C is given: the store as the audit left it, without what A and B add.
-    package = demo.work / "package"
-    shutil.copytree(demo.home / ".nbrewind", package)
-
     demo.repeat("unchanged", [], truth, set(), check_tasks=no_tasks(report))
+    demo.reset()
     demo.stale("A", threshold, {"c3"})
     demo.repeat("A", threshold, truth_a, {"c3"}, check_tasks=no_early_tasks(report, must_run=True))
+    demo.reset()
     reasons = demo.stale("B", formula, {"c2", "c3"})
     report.expect(
         "daily_stats" in str(reasons.get("c3", "")),
@@ -568,13 +574,12 @@ def climate(work: Path, report: Report, *, small: bool, shadow: bool) -> None:
         "B", formula, truth_b, {"c2", "c3"}, check_tasks=no_early_tasks(report, must_run=True)
     )
     if shadow:
+        demo.reset()
         demo.shadow()
-    elsewhere(demo, package, (threshold, truth_a), (formula, truth_b))
+    elsewhere(demo, (threshold, truth_a), (formula, truth_b))
 
 
-def elsewhere(
-    demo: Demo, package: Path, a: tuple[list[Edit], Scratch], b: tuple[list[Edit], Scratch]
-) -> None:
+def elsewhere(demo: Demo, a: tuple[list[Edit], Scratch], b: tuple[list[Edit], Scratch]) -> None:
     """Job C: another root, HOME, working directory and cluster; what the audit knew is out of reach."""
     report = demo.report
     # Nothing may be read where the audit was: that folder gets another name.
@@ -591,7 +596,7 @@ def elsewhere(
         for job, (edits, truth), cells in (("C-A", a, {"c3"}), ("C-B", b, {"c2", "c3"})):
             # Each job starts from the package, so that B finds nothing that A has left.
             shutil.rmtree(home)
-            shutil.copytree(package, home / ".nbrewind")
+            shutil.copytree(demo.package, home / ".nbrewind")
             if job == "C-A":
                 restore(demo, home, cwd, env)
             check = no_early_tasks(report, must_run=True)
@@ -609,6 +614,9 @@ def restore(demo: Demo, home: Path, cwd: Path, env: dict[str, str]) -> None:
         step.code == 0,
         job,
         f"nbrewind restore ended with {step.code}: {step.errors.strip()[-600:]}",
+    )
+    report.expect(
+        bool(step.result), job, "nbrewind restore --json prints JSON", step.errors.strip()[-400:]
     )
     names = step.result.get("names", {})
     if isinstance(names, list):
@@ -663,12 +671,15 @@ def classify(work: Path, report: Report, *, small: bool, shadow: bool) -> None:
     demo.repeat("unchanged", [], truth, set())
     demo.repeat("comment", comment, truth, set())
     after_svc = {"fit-svc", "figure"}
+    demo.reset()
     demo.stale("constant", constant, after_svc)
     demo.repeat("constant", constant, truth_constant, after_svc)
     after_augment = {"augment", "split", "fit-linear", "fit-forest", "fit-svc", "figure"}
+    demo.reset()
     demo.stale("helper", helper, after_augment)
     demo.repeat("helper", helper, truth_helper, after_augment)
     if shadow:
+        demo.reset()
         demo.shadow()
 
 
