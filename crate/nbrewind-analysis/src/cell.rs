@@ -9,7 +9,7 @@ use crate::fingerprint::{Hash, hash_parts, to_hex};
 use crate::knowledge;
 use crate::syntax::{Ranged, Stmt, parse};
 use crate::visit::{Found, Visitor};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A cell's summary and what the dataflow pass needs of it.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +79,8 @@ impl Prepared {
 }
 
 /// Facts about one cell; never an error.
-pub(crate) fn analyze(source: &str, tags: &[String]) -> Cell {
+/// `imports`: what other cells import under names that this one uses.
+pub(crate) fn analyze(source: &str, tags: &[String], imports: &BTreeMap<String, String>) -> Cell {
     let folded = source.replace("\r\n", "\n");
     let exact_fingerprint = hash_parts("exact", &[folded.as_bytes()]);
     let mut line_starts = vec![0];
@@ -90,7 +91,7 @@ pub(crate) fn analyze(source: &str, tags: &[String]) -> Cell {
     let body_start = magic.as_ref().map_or(0, |magic| magic.body_start);
     let prepared = Prepared::new(source, body_start);
     let line_of = |offset: usize| line_at(prepared.original(offset));
-    let mut visitor = Visitor::new(&line_of);
+    let mut visitor = Visitor::new(&line_of, imports);
     let mut effects = CellEffects {
         directives: directives(source, tags),
         ..CellEffects::default()
@@ -211,6 +212,7 @@ pub(crate) fn analyze(source: &str, tags: &[String]) -> Cell {
         facts: Facts {
             statements,
             functions: facts.functions,
+            imports: facts.imports,
         },
         fingerprint,
         exact_fingerprint,
@@ -220,6 +222,7 @@ pub(crate) fn analyze(source: &str, tags: &[String]) -> Cell {
 struct Summarized {
     statements: Vec<(StatementFacts, StatementEffects)>,
     functions: Vec<crate::facts::FunctionFacts>,
+    imports: BTreeMap<String, String>,
 }
 
 fn summarize(found: Found, effects: &mut CellEffects) -> Summarized {
@@ -295,6 +298,7 @@ fn summarize(found: Found, effects: &mut CellEffects) -> Summarized {
     Summarized {
         statements: found.statements,
         functions: found.functions,
+        imports: found.imports,
     }
 }
 

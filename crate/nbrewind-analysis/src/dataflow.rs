@@ -623,6 +623,13 @@ impl<'c> World<'c> {
             let (whole, origin, manner, own_code) =
                 (object.whole, object.origin, object.manner, object.code);
             pending.extend(object.holds.iter().copied());
+            // A part may be one of the objects that its owner holds.
+            pending.extend(
+                object
+                    .part_of
+                    .iter()
+                    .flat_map(|(owner, _)| self.objects[*owner].holds.iter().copied()),
+            );
             let owners: Vec<(Version, Option<usize>, Manner)> = object
                 .part_of
                 .iter()
@@ -773,6 +780,12 @@ impl<'c> World<'c> {
         }
         for (owner, key) in self.objects[id].part_of.clone() {
             self.change(owner, key.as_ref(), false, seen);
+            // The part may be one of the objects that the owner holds.
+            for held in self.objects[owner].holds.clone() {
+                if self.objects[held].code.is_none() {
+                    self.change(held, None, false, seen);
+                }
+            }
         }
         if kind == ObjectKind::Iterator {
             for held in self.objects[id].holds.clone() {
@@ -1041,6 +1054,9 @@ impl<'c> World<'c> {
                     if matches!(how, How::Call | How::Method) {
                         self.run_code(&code);
                     }
+                    if *how == How::Call {
+                        self.change_state(&path.root);
+                    }
                 }
                 Op::Iterate(value) => {
                     let objects = self.resolve_existing(value);
@@ -1187,6 +1203,21 @@ impl<'c> World<'c> {
         }
     }
 
+    /// Calling a function with a state, or an object, may change it.
+    fn change_state(&mut self, name: &str) {
+        for id in self.objects_of(name) {
+            let Some((cell, function)) = self.objects[id].code else {
+                continue;
+            };
+            if self.objects[id].is_instance
+                || self.cells[cell].facts.functions[function].is_stateful
+            {
+                let mut seen = HashSet::new();
+                self.change(id, None, false, &mut seen);
+            }
+        }
+    }
+
     /// What running these functions does to globals.
     fn run_code(&mut self, code: &[(usize, FunctionId)]) {
         let mut done = HashSet::new();
@@ -1212,6 +1243,9 @@ impl<'c> World<'c> {
                 ) {
                     self.outside(effect);
                 }
+            }
+            for callee in &facts.calls {
+                self.change_state(callee);
             }
             for (callee, passed) in &facts.passed_on {
                 for (position, sources) in passed.iter().enumerate() {
@@ -1274,22 +1308,21 @@ impl<'c> World<'c> {
         depth: usize,
     ) -> bool {
         let facts = &self.cells[cell].facts.functions[function];
-        let (facts, position) = match &facts.class {
+        let (function, position) = match &facts.class {
             Some(class) => match class.methods.get("__init__") {
-                Some(&constructor) => {
-                    (&self.cells[cell].facts.functions[constructor], position + 1)
-                }
+                Some(&constructor) => (constructor, position + 1),
                 None => return false,
             },
-            None => (facts, position),
+            None => (function, position),
         };
+        let facts = &self.cells[cell].facts.functions[function];
         if facts.changes_argument(position, keyword) {
             return true;
         }
         facts.passed_on.iter().any(|(callee, passed)| {
             passed.iter().enumerate().any(|(at, sources)| {
                 sources.iter().any(|source| match source {
-                    Source::Param(_, index) => {
+                    Source::Param(owner, index) if *owner == function => {
                         facts.parameter_of(position, keyword) == *index
                             && self.callee_changes(callee, at, None, depth + 1)
                     }
@@ -1708,6 +1741,12 @@ impl<'c> World<'c> {
                     }
                 }
                 None => {
+                    if let FilePath::Name(name) = path {
+                        self.read_symbolic_file(name);
+                    }
+                    if let Some((value, origin)) = self.file_taint {
+                        self.absorb_doubt("a file", value, Some(origin), Manner::File);
+                    }
                     let whole = self.objects[self.files].whole.full;
                     let origin = self.objects[self.files].origin;
                     self.absorb_doubt("a file", whole, origin, Manner::File);
@@ -1723,6 +1762,16 @@ impl<'c> World<'c> {
                     });
                 }
                 None => {
+                    if let FilePath::Name(name) = path
+                        && let Some(key) = self.symbolic_file(name)
+                    {
+                        let files = self.files;
+                        self.touched.push(Touched::ChangedKey {
+                            object: files,
+                            key,
+                            replaces: true,
+                        });
+                    }
                     let value = short(&self.full);
                     let old = self.file_taint.map_or(0, |(old, _)| old);
                     self.file_taint = Some((
@@ -1788,6 +1837,20 @@ impl<'c> World<'c> {
                     replaces: false,
                 });
             }
+        }
+    }
+
+    /// A file whose path is only known as the value of a name.
+    fn symbolic_file(&self, name: &str) -> Option<Key> {
+        let binding = self.names.get(name)?;
+        Some(Key::Attr(format!("{name} = {:x}", binding.version.certain)))
+    }
+
+    fn read_symbolic_file(&mut self, name: &str) {
+        if let Some(key) = self.symbolic_file(name)
+            && let Some((version, origin)) = self.objects[self.files].keys.get(&key).copied()
+        {
+            self.absorb(name, version, origin, Manner::File);
         }
     }
 

@@ -259,6 +259,8 @@ pub(crate) struct FunctionFacts {
     pub string_names: BTreeSet<String>,
     pub unknown: Vec<Note>,
     pub is_generator: bool,
+    /// Running it may change the function itself: its defaults or what its closure holds.
+    pub is_stateful: bool,
     pub class: Option<ClassFacts>,
 }
 
@@ -286,4 +288,6 @@ pub(crate) struct StatementFacts {
 pub(crate) struct Facts {
     pub statements: Vec<StatementFacts>,
     pub functions: Vec<FunctionFacts>,
+    /// Names that are imported modules, or things of modules, when the cell has run.
+    pub imports: BTreeMap<String, String>,
 }

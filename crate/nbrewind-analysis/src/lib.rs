@@ -25,7 +25,9 @@ pub use notebook::{
     Staleness, analyze_notebook, stale,
 };
 
+use std::collections::BTreeMap;
+
 /// Facts about one cell. Never an error: broken code gives partial facts and `parse_errors`.
 pub fn analyze_cell(source: &str) -> CellEffects {
-    cell::analyze(source, &[]).effects
+    cell::analyze(source, &[], &BTreeMap::new()).effects
 }

@@ -109,7 +109,7 @@ pub struct RecordedCell {
 /// Effects of every cell, and the edges of a run from top to bottom.
 pub fn analyze_notebook(cells: &[CellInput]) -> NotebookEffects {
     let mut memo = Memo::default();
-    let analysed: Vec<Rc<Cell>> = cells.iter().map(|cell| memo.cell(cell)).collect();
+    let analysed = memo.notebook(cells);
     let outcomes = run(&analysed, &[], &[]);
     let mut edges = BTreeSet::new();
     for (to, outcome) in outcomes.iter().enumerate() {
@@ -145,8 +145,8 @@ pub fn stale(
     facts: Option<&RecordedFacts>,
 ) -> Staleness {
     let mut memo = Memo::default();
-    let before: Vec<Rc<Cell>> = audited.iter().map(|cell| memo.cell(cell)).collect();
-    let after: Vec<Rc<Cell>> = edited.iter().map(|cell| memo.cell(cell)).collect();
+    let before = memo.notebook(audited);
+    let after = memo.notebook(edited);
     let matches = match_cells(audited, &before, edited, &after);
 
     let recorded = |id: &str| {
@@ -285,17 +285,62 @@ fn run(cells: &[Rc<Cell>], extras: &[Extra], doubts: &[Option<[u8; 32]>]) -> Vec
         .collect()
 }
 
-/// Cells of one text are analysed once.
+/// Cells of one text, tags and imports are analysed once.
 #[derive(Default)]
-struct Memo(HashMap<(String, Vec<String>), Rc<Cell>>);
+struct Memo(HashMap<(String, Vec<String>, BTreeMap<String, String>), Rc<Cell>>);
 
 impl Memo {
-    fn cell(&mut self, input: &CellInput) -> Rc<Cell> {
-        let key = (input.source.clone(), input.tags.clone());
-        self.0
-            .entry(key)
-            .or_insert_with(|| Rc::new(cell::analyze(&input.source, &input.tags)))
-            .clone()
+    fn cell(&mut self, input: &CellInput, imports: BTreeMap<String, String>) -> Rc<Cell> {
+        let key = (input.source.clone(), input.tags.clone(), imports);
+        if let Some(known) = self.0.get(&key) {
+            return known.clone();
+        }
+        let cell = Rc::new(cell::analyze(&key.0, &key.1, &key.2));
+        self.0.insert(key, cell.clone());
+        cell
+    }
+
+    /// Every cell, knowing what the others import: `seed(1)` is a seed when a cell has `from random import seed`.
+    fn notebook(&mut self, inputs: &[CellInput]) -> Vec<Rc<Cell>> {
+        let alone: Vec<Rc<Cell>> = inputs
+            .iter()
+            .map(|input| self.cell(input, BTreeMap::new()))
+            .collect();
+        // Functions look names up when they run, so an import below counts when there is none above.
+        let mut anywhere: BTreeMap<&str, &str> = BTreeMap::new();
+        for cell in alone.iter().rev() {
+            anywhere.extend(
+                cell.facts
+                    .imports
+                    .iter()
+                    .map(|(name, module)| (name.as_str(), module.as_str())),
+            );
+        }
+        let mut above: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+        let mut found = Vec::with_capacity(inputs.len());
+        for (input, cell) in inputs.iter().zip(&alone) {
+            let mut imports = BTreeMap::new();
+            for name in &cell.effects.loads {
+                let module = match above.get(name.as_str()) {
+                    Some(known) => *known,
+                    None => anywhere.get(name.as_str()).copied(),
+                };
+                if let Some(module) = module
+                    && !cell.facts.imports.contains_key(name)
+                {
+                    imports.insert(name.clone(), module.to_owned());
+                }
+            }
+            found.push(if imports.is_empty() {
+                cell.clone()
+            } else {
+                self.cell(input, imports)
+            });
+            for name in &cell.effects.writes {
+                above.insert(name, cell.facts.imports.get(name).map(String::as_str));
+            }
+        }
+        found
     }
 }
 

@@ -88,6 +88,7 @@ pub(crate) struct Found {
     pub named_functions: BTreeMap<String, FunctionId>,
     pub functions: Vec<FunctionFacts>,
     pub statements: Vec<(StatementFacts, StatementEffects)>,
+    pub imports: BTreeMap<String, String>,
 }
 
 /// How a callee changes what it is given.
@@ -123,7 +124,11 @@ pub(crate) struct Visitor<'t> {
 }
 
 impl<'t> Visitor<'t> {
-    pub(crate) fn new(line_of: &'t dyn Fn(usize) -> usize) -> Self {
+    /// `imports`: what other cells import under the names that this one uses.
+    pub(crate) fn new(
+        line_of: &'t dyn Fn(usize) -> usize,
+        imports: &BTreeMap<String, String>,
+    ) -> Self {
         Visitor {
             line_of,
             fixed_line: None,
@@ -135,7 +140,7 @@ impl<'t> Visitor<'t> {
             definite: HashMap::new(),
             undo: Vec::new(),
             n_conditions: 0,
-            imports: HashMap::new(),
+            imports: imports.clone().into_iter().collect(),
             module_values: HashMap::new(),
             has_lazy_annotations: false,
             history: Vec::new(),
@@ -210,6 +215,12 @@ impl<'t> Visitor<'t> {
     }
 
     pub(crate) fn into_found(mut self) -> Found {
+        let writes = &self.found.writes;
+        let imports = self
+            .imports
+            .drain()
+            .filter(|(name, _)| writes.contains(name));
+        self.found.imports = imports.collect();
         let writes = &self.found.writes;
         let mut history: Vec<Note> = self
             .history
@@ -766,6 +777,7 @@ impl<'t> Visitor<'t> {
             let full = self.full_name(&root, &keys);
             if full == "os.environ" {
                 self.outside(Outside::EnvironmentWrite(item_text(&key)));
+                return;
             }
             if full.ends_with(".rcParams") || full.contains(".options") {
                 let library = full.split('.').next().unwrap_or_default().to_owned();
@@ -844,6 +856,7 @@ impl<'t> Visitor<'t> {
                 let line = self.line(at);
                 if !name.is_empty() {
                     self.environment_path(&name, &keys, how);
+                    self.note_closure_change(&name, how);
                     self.read_path(&name, keys, how, line);
                     self.value_of(&name)
                 } else {
@@ -867,6 +880,24 @@ impl<'t> Visitor<'t> {
             self.chain(expr, None, How::Refer)
         } else {
             self.expr(expr)
+        }
+    }
+
+    /// A function that changes what its closure holds has a state of its own.
+    fn note_closure_change(&mut self, name: &str, how: How) {
+        if !matches!(how, How::Store | How::Method) {
+            return;
+        }
+        let own = self
+            .scopes
+            .iter()
+            .rposition(|scope| scope.kind == ScopeKind::Function);
+        if let (Resolved::Local(at), Some(own)) = (self.resolve(name), own)
+            && at < own
+            && self.scopes[at].kind == ScopeKind::Function
+            && let Some(frame) = self.frame()
+        {
+            frame.is_stateful = true;
         }
     }
 
@@ -1326,6 +1357,20 @@ impl<'t> Visitor<'t> {
         held
     }
 
+    /// A default that the body changes is changed for the next call too.
+    fn note_mutable_defaults(&mut self, id: FunctionId, parameters: &Parameters) {
+        let facts = &mut self.found.functions[id];
+        let changes_default = parameters.iter_non_variadic_params().any(|parameter| {
+            let name = parameter.parameter.name.as_str();
+            let is_scalar = parameter.default.as_deref().is_none_or(|default| {
+                default.is_literal_expr() || matches!(default, Expr::UnaryOp(_) | Expr::Tuple(_))
+            });
+            let index = facts.params.iter().position(|param| param == name);
+            !is_scalar && index.is_some_and(|index| facts.mutated_params.contains(&index))
+        });
+        facts.is_stateful |= changes_default;
+    }
+
     fn annotations(&mut self, parameters: &Parameters, returns: Option<&Expr>) {
         if self.has_lazy_annotations {
             return;
@@ -1360,6 +1405,7 @@ impl<'t> Visitor<'t> {
             id = this.function(Some(&node.parameters), bindings, |this| {
                 this.body(&node.body)
             });
+            this.note_mutable_defaults(id, &node.parameters);
         });
         for decorator in &node.decorator_list {
             let called = match &decorator.expression {
@@ -1423,6 +1469,10 @@ impl<'t> Visitor<'t> {
         let mut scope = Scope::new(ScopeKind::Function, bindings);
         scope.values = values;
         self.scopes.push(scope);
+        self.found.functions[id].is_stateful = self
+            .scopes
+            .last()
+            .is_some_and(|scope| !scope.bindings.nonlocals.is_empty());
         self.frames.push(id);
         let conditions = std::mem::take(&mut self.n_conditions);
         body(self);
