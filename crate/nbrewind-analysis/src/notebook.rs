@@ -202,7 +202,6 @@ pub fn stale(
 
     let context = Context {
         audited,
-        edited,
         matches: &matches,
         states: &states,
     };
@@ -287,7 +286,10 @@ fn run(cells: &[Rc<Cell>], extras: &[Extra], doubts: &[Option<[u8; 32]>]) -> Vec
 
 /// Cells of one text, tags and imports are analysed once.
 #[derive(Default)]
-struct Memo(HashMap<(String, Vec<String>, BTreeMap<String, String>), Rc<Cell>>);
+struct Memo(HashMap<MemoKey, Rc<Cell>>);
+
+/// Source, tags and imports from other cells.
+type MemoKey = (String, Vec<String>, BTreeMap<String, String>);
 
 impl Memo {
     fn cell(&mut self, input: &CellInput, imports: BTreeMap<String, String>) -> Rc<Cell> {
@@ -416,7 +418,6 @@ fn match_cells(
 
 struct Context<'a> {
     audited: &'a [CellInput],
-    edited: &'a [CellInput],
     matches: &'a [Option<usize>],
     states: &'a [CellState],
 }
@@ -537,10 +538,7 @@ impl Context<'_> {
             Some(CellState::Stale) => "is stale",
             Some(CellState::Unknown) => "may be stale",
             _ if self.matches.get(at).is_some_and(|old| *old != Some(at)) => "moved",
-            _ => {
-                let _ = self.edited;
-                "is now the last to set it"
-            }
+            _ => "is now the last to set it",
         }
     }
 }
