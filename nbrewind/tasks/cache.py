@@ -1,0 +1,397 @@
+"""The task cache: plans graphs against the store, and reports what was loaded, executed and left out.
+
+One `TaskCache` belongs to one session and store. Engines (see `nbrewind.tasks.engines`) hand it every graph before it
+runs. It never raises into user code: a graph that cannot be planned runs unchanged, and the report says why.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbrewind import _native
+from nbrewind.tasks import worker
+from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts, components, explain
+from nbrewind.tasks.graph import Key, Node, UnknownGraphError, build
+from nbrewind.tasks.plan import Plan, decide, emit
+
+logger = logging.getLogger("nbrewind.tasks")
+
+_NO_DRAWS: frozenset[str] = frozenset()
+_MAX_CANDIDATES = 40
+
+
+@dataclass(slots=True)
+class TaskReport:
+    """What happened to the tasks of one cell run."""
+
+    n_hit: int = 0
+    n_run: int = 0
+    n_pruned: int = 0
+    # Reason -> number of tasks that were executed for it.
+    why: dict[str, int] = field(default_factory=dict)
+    # One entry per executed task: task, fingerprint, seconds (None: not measured), why.
+    executed: list[dict[str, Any]] = field(default_factory=list)
+    # What could not be stored, or could not be planned at all, with the reason.
+    not_captured: list[str] = field(default_factory=list)
+    # Fingerprints of what was requested and of what was loaded.
+    fingerprints: set[str] = field(default_factory=set)
+    # Names of replayed tasks whose functions are nondeterministic.
+    replayed_nondeterministic: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Submission:
+    """One planned graph: what the engine must run, and what to check afterwards."""
+
+    plan: Plan
+    dsk: dict[Key, Any]
+    # Has everything that was requested finished, and well? None: not yet.
+    outcome: Callable[[], bool | None] = lambda: True
+    flush: Callable[[], None] = lambda: None
+    fingerprinter: Any = None
+
+
+class _Records:
+    """Records of tasks, read once per run."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.by_fp: dict[str, list[dict[str, Any]]] = {}
+        self.by_name: dict[str, list[dict[str, Any]]] | None = None
+
+    def refresh(self) -> None:
+        self.store.refresh()
+        self.by_fp.clear()
+        self.by_name = None
+
+    def of(self, fp: str) -> list[dict[str, Any]]:
+        """Records of one fingerprint, oldest first."""
+        found = self.by_fp.get(fp)
+        if found is None:
+            found = self.by_fp[fp] = [_parsed(record) for record in self.store.records(worker.KIND, fp)]
+        return found
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Records of tasks with this name, oldest first."""
+        if self.by_name is None:
+            self.by_name = {}
+            for record in self.store.records(worker.KIND):
+                payload = _parsed(record)
+                self.by_name.setdefault(payload.get("name", ""), []).append(payload)
+        return self.by_name.get(name, [])
+
+
+def _parsed(record: dict[str, Any]) -> dict[str, Any]:
+    payload: dict[str, Any] = json.loads(record["payload"])
+    payload["time_ns"] = record["time_ns"]
+    return payload
+
+
+class TaskCache:
+    """See the module. `replay=False` executes everything and stores; `replay=True` also loads what is known."""
+
+    def __init__(
+        self,
+        store_path: str,
+        *,
+        replay: bool,
+        salt: str = "",
+        log: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.path = os.path.realpath(store_path)
+        self.replay = replay
+        self.salt = salt
+        self.log = log
+        self.store = worker.open_store(self.path)
+        self.inode = os.stat(self.path).st_ino
+        self._records = _Records(self.store)
+        # Keys of futures -> (task fingerprint, draws it stands on).
+        self._known: dict[Key, tuple[str | None, frozenset[str]]] = {}
+        self._occurrences: dict[str, dict[Any, int]] = {}
+        self._chosen: dict[str, dict[str, Any] | None] = {}
+        self._damaged: set[str] = set()
+        self._lock = threading.RLock()
+        self._pending: list[tuple[Submission, float]] = []
+        self._report = TaskReport()
+        self._is_refreshed = False
+
+    # -- one cell run
+
+    def begin_run(self) -> None:
+        """A cell starts: read what other writers have added, start a new report."""
+        from nbrewind.tasks import engines
+
+        with self._lock:
+            self._report = TaskReport()
+            self._occurrences = {}
+            self._is_refreshed = False
+        engines.begin_run()
+
+    def end_run(self) -> TaskReport:
+        """The cell has ended: make records durable, and say what happened."""
+        with self._lock:
+            report = self._report
+            pending, self._pending = self._pending, []
+        error = worker.flush()
+        if error is not None:
+            report.not_captured.append(error)
+        flushed = set()
+        for submission, _ in pending:
+            if submission.flush not in flushed:
+                flushed.add(submission.flush)
+                submission.flush()
+        with self._lock:
+            self._refresh()
+            for submission, started in pending:
+                self._account(submission, started, report)
+        if self.log is not None:
+            for entry in report.executed:
+                self.log(entry)
+        return report
+
+    def _account(self, submission: Submission, started: float, report: TaskReport) -> None:
+        plan = submission.plan
+        outcome = submission.outcome()
+        for node in plan.nodes("execute"):
+            fact, decision = plan.facts[node.idx], plan.decisions[node.idx]
+            records = [one for one in (self._records.of(fact.fp) if fact.fp else []) if one["time_ns"] >= started]
+            last = records[-1] if records else None
+            report.executed.append(
+                {
+                    "task": fact.name,
+                    "fingerprint": fact.fp,
+                    "seconds": last["seconds"] if last else None,
+                    "why": decision.why,
+                }
+            )
+            if decision.keep is None:
+                continue
+            if last is not None and last["status"] == "not captured":
+                report.not_captured.append(f"{fact.name}: {last['reason']}")
+            elif last is not None and last["status"] == "writer":
+                report.not_captured.append(f"{fact.name}: {last['reason']}, so it always runs")
+            elif last is None and decision.keep == "always" and outcome:
+                report.not_captured.append(f"{fact.name}: no record of its result arrived")
+
+    # -- planning
+
+    def submit(self, dsk: Any, keys: Iterable[Key], *, live: Callable[[Key], bool] | None = None) -> Submission | None:
+        """Plan one graph. None: run it unchanged (the report says why)."""
+        keys = list(keys)
+        with self._lock:
+            try:
+                if not self._is_refreshed:
+                    self._refresh()
+                return self._submit(dsk, keys, live)
+            except (UnknownGraphError, _native.StoreError, OSError) as error:
+                self.note(f"a graph ran without the cache: {error}")
+            except RecursionError:
+                self.note("a graph ran without the cache: it is nested too deep")
+            except Exception as error:  # noqa: BLE001 - planning meets foreign objects, and must never fail a cell
+                logger.debug("planning failed", exc_info=True)
+                self.note(f"a graph ran without the cache: {type(error).__name__}: {error}")
+            for key in keys:
+                # Whatever was known under this key need not be what runs now.
+                self._known.pop(key, None)
+            return None
+
+    def note(self, problem: str) -> None:
+        """Report something once per run."""
+        if problem not in self._report.not_captured:
+            self._report.not_captured.append(problem)
+
+    def _refresh(self) -> None:
+        worker.flush()
+        self._records.refresh()
+        self._chosen.clear()
+        self._is_refreshed = True
+
+    def _submit(self, dsk: Any, keys: list[Key], live: Callable[[Key], bool] | None) -> Submission:
+        graph = build(dsk, keys)
+        fingerprinter = Fingerprinter(
+            graph, salt=self.salt, known=self._known_of, live=live, occurrences=self._occurrences
+        )
+        facts = fingerprinter.run()
+        decisions = decide(graph, facts, self._look_up, self._is_writer, replay=self.replay)
+        plan = Plan(graph, facts, decisions)
+        emit(plan, self.path)
+        self._count(plan)
+        for key, node in graph.outputs.items():
+            fact = facts[node.idx]
+            may_hold = not any(decisions[one.idx].why.startswith(("writer", "follows a writer")) for one in (node.resolved(),))
+            self._known[key] = (fact.fp if may_hold else None, fact.draws)
+        submission = Submission(plan, plan.dsk, fingerprinter=fingerprinter)
+        self._pending.append((submission, time.time_ns()))
+        return submission
+
+    def _known_of(self, key: Key) -> tuple[str | None, frozenset[str]]:
+        return self._known.get(key, (None, _NO_DRAWS))
+
+    def _count(self, plan: Plan) -> None:
+        report = self._report
+        for node in plan.graph.nodes:
+            if node.kind != "task":
+                continue
+            decision, fact = plan.decisions[node.idx], plan.facts[node.idx]
+            if decision.action == "load":
+                report.n_hit += 1
+                report.fingerprints.add(fact.fp or "")
+                if fact.marks:
+                    report.replayed_nondeterministic.append(fact.name)
+            elif decision.action == "execute":
+                report.n_run += 1
+                if decision.why == "no record":
+                    decision.why = self._why_no_record(plan, node)
+                report.why[decision.why] = report.why.get(decision.why, 0) + 1
+            else:
+                report.n_pruned += 1
+        report.fingerprints.update(
+            fp for node in plan.graph.outputs.values() if (fp := plan.facts[node.idx].fp) is not None
+        )
+
+    def _why_no_record(self, plan: Plan, node: Node) -> str:
+        fact = plan.facts[node.idx]
+        candidates = [one for one in self._records.named(fact.name) if one.get("components") is not None]
+        if not candidates:
+            return "no record"
+        now = {label: found[:16] for label, found in components(fact, node, plan.facts).items()}
+
+        def n_different(record: dict[str, Any]) -> int:
+            before = record["components"]
+            return sum(1 for label in {*now, *before} if now.get(label) != before.get(label))
+
+        # Of the other partitions' records, the one that is most like this task.
+        best = min(reversed(candidates[-_MAX_CANDIDATES:]), key=n_different)
+        if n_different(best) == 0:
+            return "no record"
+        return f"differs from an earlier record of this task in: {explain(now, best['components'])}"
+
+    # -- records
+
+    def _look_up(self, fact: TaskFacts) -> tuple[dict[str, Any] | None, str]:
+        assert fact.fp is not None
+        record = self._choose(fact.fp)
+        if record is None:
+            return None, self._why_not_chosen(fact.fp)
+        newest_draw = 0
+        for draw in fact.draws:
+            if draw == fact.fp:
+                continue
+            drawn = self._drawn_at(draw)
+            if drawn is None:
+                return None, "stands on a draw that was not stored"
+            newest_draw = max(newest_draw, drawn)
+        if record["time_ns"] < newest_draw:
+            return None, "stands on an older draw"
+        return record["value"], ""
+
+    def _why_not_chosen(self, fp: str) -> str:
+        found = [one for one in self._records.of(fp) if one["status"] == "ok"]
+        if fp in self._damaged:
+            return "its stored result is damaged"
+        if not found:
+            return "no record"
+        changed = next((path for path in map(self._changed_input, found) if path), None)
+        return f"an input changed: {os.path.basename(changed)}" if changed else "its stored result is gone"
+
+    def _is_writer(self, fp: str) -> str | None:
+        """What a record says it changed outside."""
+        for record in reversed(self._records.of(fp)):
+            if record["status"] == "writer":
+                reason: str = record["reason"]
+                return reason
+        return None
+
+    def _choose(self, fp: str) -> dict[str, Any] | None:
+        """The newest record whose inputs are as they were and whose bytes are here."""
+        if fp not in self._chosen:
+            self._chosen[fp] = None
+            for record in reversed(self._records.of(fp)):
+                if record["status"] == "ok" and self._changed_input(record) is None and self._is_here(record):
+                    self._chosen[fp] = record
+                    break
+        return None if fp in self._damaged else self._chosen[fp]
+
+    def _is_here(self, record: dict[str, Any]) -> bool:
+        value = record["value"]
+        chunks = [*value["head"], *(chunk for group, _ in value["buffers"] for chunk in group)]
+        return all(self.store.has(chunk) for chunk in chunks)
+
+    def _changed_input(self, record: dict[str, Any]) -> str | None:
+        """A file or folder that the task read and that is not the same now."""
+        for kind, path, relative, found in record["files"]:
+            for name in (path, relative):
+                if name is not None and (worker.listing(name) if kind == "listing" else worker.content(name)) != found:
+                    return str(name)
+        return None
+
+    def _drawn_at(self, fp: str) -> int | None:
+        """When the value of a suspect task that would be loaded now was drawn first."""
+        chosen = self._choose(fp)
+        if chosen is None:
+            return None
+        drawn: int = chosen["time_ns"]
+        for record in reversed(self._records.of(fp)):
+            if record["status"] != "ok" or record["time_ns"] > chosen["time_ns"]:
+                continue
+            if record["value"] != chosen["value"]:
+                break
+            drawn = record["time_ns"]
+        return drawn
+
+    def mark_damaged(self, fp: str) -> None:
+        """Loading failed: this session does not try again."""
+        self._damaged.add(fp)
+
+    # -- futures
+
+    def fingerprint_of_future(self, key: Key) -> str | None:
+        """The task fingerprint of a future or persisted key that this session made."""
+        return self._known_of(key)[0]
+
+    def load_future(self, fp: str, client: Any = None, key: Key | None = None) -> Any:
+        """A stored result as a future of `client` (or the current one), or as a value when there is no client.
+
+        Raises `LoadError` when it is not stored.
+        """
+        from nbrewind.tasks.engines import dask as engine
+
+        with self._lock:
+            record = self._choose(fp)
+            if record is None:
+                self._refresh()
+                record = self._choose(fp)
+        if record is None:
+            raise worker.LoadError(f"no stored result of the task {fp[:12]}")
+        stored = worker.Stored(self.path, fp, record["name"], record["value"])
+        future = engine.load_on_cluster(self, stored, client, key)
+        if future is None:
+            return worker.load(stored)
+        with self._lock:
+            self._known[future.key] = (fp, frozenset(record.get("draws", ())))
+        return future
+
+    def changed_in_place(self, submission: Submission) -> None:
+        """After a run in this process: tasks whose functions changed what they refer to are writers from now on."""
+        found = submission.fingerprinter.changed_functions()
+        if not found:
+            return
+        plan = submission.plan
+        for node in plan.nodes("execute"):
+            fact = plan.facts[node.idx]
+            if fact.fp is None or not any(id(literal) in found for literal in fact.literals):
+                continue
+            reason = "changes an object that its function refers to"
+            payload = {"fingerprint": fact.fp, "name": fact.name, "status": "writer", "reason": reason, "seconds": 0.0}
+            self.store.append(worker.KIND, fact.fp, json.dumps(payload), [])
+            self.note(f"{fact.name}: {reason}, so it always runs")
+        self.store.commit()
+
+

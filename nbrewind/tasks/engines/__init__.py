@@ -1,0 +1,99 @@
+"""Engines whose graphs go through the task cache. Each is hooked when its modules are imported, not before."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+# Module -> what to call with it once it is imported: (engine module, hook, unhook).
+_HOOKS = {
+    "dask.base": ("nbrewind.tasks.engines.dask", "hook_base", "unhook_base"),
+    "distributed.client": ("nbrewind.tasks.engines.dask", "hook_client", "unhook_client"),
+}
+_hooked: set[str] = set()
+
+
+def _call(engine: str, function: str, module: ModuleType) -> None:
+    getattr(importlib.import_module(engine), function)(module)
+
+
+def _hook(name: str) -> None:
+    module = sys.modules.get(name)
+    if name in _hooked or module is None:
+        return
+    _hooked.add(name)
+    engine, hook, _ = _HOOKS[name]
+    _call(engine, hook, module)
+
+
+class _Loader(importlib.abc.Loader):
+    """Runs the real loader, then the hook."""
+
+    def __init__(self, loader: Any, then: Callable[[], None]) -> None:
+        self.loader = loader
+        self.then = then
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        found: ModuleType | None = self.loader.create_module(spec)
+        return found
+
+    def exec_module(self, module: ModuleType) -> None:
+        spec = module.__spec__
+        if spec is not None:
+            spec.loader = self.loader
+            module.__loader__ = self.loader
+        self.loader.exec_module(module)
+        self.then()
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Waits for the modules of the engines."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name not in _HOOKS or name in _hooked:
+            return None
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(name, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = _Loader(spec.loader, lambda: _hook(name))
+                return spec
+        return None
+
+
+_finder = _Finder()
+
+
+def install() -> None:
+    """Hook the engines that are imported, and wait for the others."""
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+    for name in _HOOKS:
+        _hook(name)
+
+
+def uninstall() -> None:
+    """Undo `install`."""
+    if _finder in sys.meta_path:
+        sys.meta_path.remove(_finder)
+    for name in sorted(_hooked):
+        engine, _, unhook = _HOOKS[name]
+        module = sys.modules.get(name)
+        if module is not None:
+            _call(engine, unhook, module)
+    _hooked.clear()
+
+
+def begin_run() -> None:
+    """A cell starts: what engines remember about clusters may be out of date."""
+    engine = sys.modules.get("nbrewind.tasks.engines.dask")
+    if engine is not None:
+        engine.begin_run()

@@ -1,0 +1,276 @@
+"""Dask through the task cache: local schedulers, and `distributed.Client`.
+
+* Local: `dask.base.get_scheduler`, when `compute` or `persist` asks, gives a scheduler that plans before it runs.
+* Distributed: every call of a client ends in `Client._graph_to_futures`, which is given the planned graph.
+
+Left alone, with a reason in the report: asynchronous clients, clients used inside tasks, and clusters whose workers or
+scheduler cannot import `nbrewind` or do not see the store's folder. Actors are left alone silently: they are state.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import uuid
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from types import ModuleType
+from typing import Any
+
+from nbrewind.tasks import current_cache, worker
+from nbrewind.tasks.cache import Submission, TaskCache
+from nbrewind.tasks.graph import Key
+
+_local = threading.local()
+
+# --- Local schedulers ----------------------------------------------------------------------------------------------
+
+_ASKERS = frozenset({"compute", "persist", "compute_as_if_collection"})
+_original_get_scheduler: Any = None
+
+
+def hook_base(base: ModuleType) -> None:
+    """Let `compute` and `persist` get schedulers that plan."""
+    global _original_get_scheduler
+    original = _original_get_scheduler = base.get_scheduler
+
+    @functools.wraps(original)
+    def get_scheduler(*args: Any, **kwargs: Any) -> Any:
+        schedule = original(*args, **kwargs)
+        asker = sys._getframe(1).f_code
+        # Others compare schedulers by identity.
+        if schedule is None or asker.co_name not in _ASKERS or asker.co_filename != base.__file__:
+            return schedule
+        if hasattr(getattr(schedule, "__self__", schedule), "persist"):
+            # A client: its own funnel plans.
+            return schedule
+        return _planning(schedule)
+
+    base.get_scheduler = get_scheduler  # type: ignore[attr-defined]
+
+
+def unhook_base(base: ModuleType) -> None:
+    """Undo `hook_base`."""
+    if _original_get_scheduler is not None:
+        base.get_scheduler = _original_get_scheduler  # type: ignore[attr-defined]
+
+
+def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(schedule)
+    def get(dsk: Any, keys: Any, **kwargs: Any) -> Any:
+        cache = current_cache()
+        if cache is None or getattr(_local, "is_planning", False):
+            return schedule(dsk, keys, **kwargs)
+        from dask.core import flatten
+
+        wanted = list(flatten([keys])) if isinstance(keys, list) else [keys]
+        for _ in range(4):
+            submission = _submit(cache, dsk, wanted)
+            if submission is None:
+                return schedule(dsk, keys, **kwargs)
+            outcome: list[bool] = []
+            submission.outcome = lambda outcome=outcome: outcome[0] if outcome else None  # type: ignore[misc]
+            try:
+                result = schedule(submission.dsk, keys, **kwargs)
+            except worker.LoadError as error:
+                # What cannot be loaded is executed: plan again without it.
+                for node in submission.plan.nodes("load"):
+                    fact = submission.plan.facts[node.idx]
+                    if fact.fp is not None and fact.fp[:12] in str(error):
+                        cache.mark_damaged(fact.fp)
+                cache.note(str(error))
+                continue
+            outcome.append(True)
+            if schedule.__module__ != "dask.multiprocessing":
+                cache.changed_in_place(submission)
+            return result
+        return schedule(dsk, keys, **kwargs)
+
+    return get
+
+
+def _submit(cache: TaskCache, dsk: Any, keys: list[Key], live: Callable[[Key], bool] | None = None) -> Submission | None:
+    # Building a graph may compute something small on the way, which is not planned.
+    _local.is_planning = True
+    try:
+        return cache.submit(dsk, keys, live=live)
+    finally:
+        _local.is_planning = False
+
+
+# --- Clients -------------------------------------------------------------------------------------------------------
+
+_original_graph_to_futures: Any = None
+
+
+class _ClientState:
+    """What is known about one client's cluster."""
+
+    def __init__(self) -> None:
+        self.is_probed = False
+        # Why its graphs run unchanged; None: they are planned.
+        self.off: str | None = None
+
+
+_states: weakref.WeakKeyDictionary[Any, _ClientState] = weakref.WeakKeyDictionary()
+
+
+def begin_run() -> None:
+    """Workers come and go: look at each cluster again when it is used next."""
+    for state in list(_states.values()):
+        state.is_probed = False
+
+
+def hook_client(module: ModuleType) -> None:
+    """Send the graphs of every client through the cache."""
+    global _original_graph_to_futures
+    original = _original_graph_to_futures = module.Client._graph_to_futures
+
+    @functools.wraps(original)
+    def graph_to_futures(client: Any, expr: Any, keys: Any, *args: Any, **kwargs: Any) -> Any:
+        cache = current_cache()
+        if cache is None or getattr(_local, "is_direct", False) or kwargs.get("actors"):
+            return original(client, expr, keys, *args, **kwargs)
+        reason = _why_not(client, cache)
+        if reason is not None:
+            cache.note(f"a graph ran without the cache: {reason}")
+            return original(client, expr, keys, *args, **kwargs)
+        keys = list(keys)
+        with client._refcount_lock:
+            held = dict(client.futures)
+        submission = _submit(cache, expr, keys, lambda key: key in held)
+        if submission is None:
+            return original(client, expr, keys, *args, **kwargs)
+        planned, kwargs = _expression(expr, submission, kwargs)
+        futures = original(client, planned, keys, *args, **kwargs)
+        submission.outcome = functools.partial(_outcome, weakref.WeakValueDictionary(futures))
+        submission.flush = _flusher(client)
+        return futures
+
+    module.Client._graph_to_futures = graph_to_futures  # type: ignore[attr-defined]
+
+
+def unhook_client(module: ModuleType) -> None:
+    """Undo `hook_client`."""
+    if _original_graph_to_futures is not None:
+        module.Client._graph_to_futures = _original_graph_to_futures  # type: ignore[attr-defined]
+
+
+def _outcome(futures: Any) -> bool | None:
+    states = {future.status for future in list(futures.values())}
+    if states <= {"finished"}:
+        # Futures that were let go early may never have run.
+        return bool(states)
+    return None
+
+
+_flushers: weakref.WeakKeyDictionary[Any, Callable[[], None]] = weakref.WeakKeyDictionary()
+
+
+def _flusher(client: Any) -> Callable[[], None]:
+    found = _flushers.get(client)
+    if found is None:
+        reference = weakref.ref(client)
+
+        def flush() -> None:
+            target = reference()
+            if target is not None and target.status == "running":
+                with suppress(OSError, TimeoutError, RuntimeError, ValueError):
+                    target.run(worker.flush, on_error="ignore")
+
+        found = _flushers[client] = flush
+    return found
+
+
+def _expression(expr: Any, submission: Submission, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The planned graph as an expression, with the annotations and priorities of the original one."""
+    from dask._expr import HLGExpr, LLGExpr
+    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+    dsk, renamed = submission.dsk, submission.plan.renamed
+    priority = kwargs.get("internal_priority")
+    if priority:
+        mapped = {renamed.get(key, key): value for key, value in priority.items()}
+        kwargs = {**kwargs, "internal_priority": mapped if dsk.keys() <= mapped.keys() else None}
+    annotations: dict[str, Any] = {}
+    for kind, by_key in (expr.__dask_annotations__() if hasattr(expr, "__dask_annotations__") else {}).items():
+        mapped = {name: value for key, value in by_key.items() if (name := renamed.get(key, key)) in dsk}
+        if mapped:
+            annotations[kind] = mapped.get
+    if annotations:
+        layers = {"planned": MaterializedLayer(dsk, annotations=annotations)}
+        graph = HighLevelGraph(layers, {"planned": set()})
+        return HLGExpr(graph, None, list(submission.plan.graph.outputs), _determ_token=uuid.uuid4().hex), kwargs
+    return LLGExpr(dsk, _determ_token=uuid.uuid4().hex), kwargs
+
+
+def _why_not(client: Any, cache: TaskCache) -> str | None:
+    """Why this client's graphs cannot be planned, or None. Asks its cluster once per cell run."""
+    from distributed.worker import thread_state
+
+    if client.asynchronous:
+        return "the client is asynchronous"
+    if getattr(thread_state, "key", None) is not None:
+        return "the client is used inside a task"
+    state = _states.get(client)
+    if state is None:
+        state = _states[client] = _ClientState()
+    if not state.is_probed:
+        state.is_probed = True
+        state.off = _probe(client, cache)
+    return state.off
+
+
+def _probe(client: Any, cache: TaskCache) -> str | None:
+    found: dict[str, Any] = {}
+    try:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            client.wait_for_workers(1, timeout=30)
+        found["the scheduler"] = client.run_on_scheduler(_is_importable)
+        found.update(client.run(worker.probe, cache.path, cache.inode, on_error="return"))
+    except Exception as error:  # noqa: BLE001 - whatever the far side raises means that it cannot take part
+        return f"the cluster did not answer as needed ({type(error).__name__}: {error})"
+    if len(found) < 2:
+        return "the cluster has no workers"
+    for place, answer in found.items():
+        if isinstance(answer, BaseException):
+            return f"{place} cannot import nbrewind ({type(answer).__name__}: {answer})"
+        if answer["python"] != list(sys.version_info[:2]):
+            return f"{place} runs another Python ({answer['python']})"
+        if answer["error"] is not None:
+            return f"{place} cannot use the store: {answer['error']}"
+    return None
+
+
+def _is_importable() -> dict[str, Any]:
+    from nbrewind.tasks import worker
+
+    return {"python": list(worker.sys.version_info[:2]), "error": None}
+
+
+def load_on_cluster(cache: TaskCache, stored: worker.Stored, client: Any = None, key: Key | None = None) -> Any:
+    """A future of a stored result, or None when there is no client."""
+    module = sys.modules.get("distributed.client")
+    if module is None:
+        return None
+    if client is None:
+        try:
+            client = module.default_client()
+        except ValueError:
+            return None
+    name = key if key is not None else f"load-{stored.name}-{stored.fp}"
+    _local.is_direct = True
+    try:
+        if _why_not(client, cache) is not None:
+            # Workers cannot read the store: bring the value to them.
+            value = worker.load(stored)
+            return client.submit(_identity, value, key=name)
+        return client.submit(worker.load, stored, key=name)
+    finally:
+        _local.is_direct = False
+
+
+def _identity(value: Any) -> Any:
+    return value

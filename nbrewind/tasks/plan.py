@@ -1,0 +1,323 @@
+"""The plan: from the requested outputs down, load what is stored, execute the rest, leave out everything above a hit.
+
+`decide` says for every node what happens to it; `emit` writes the Dask graph that does so. Requested keys stay as they
+are. Tasks that run keep their keys unless what they depend on has changed its name, so that the scheduler never sees
+two meanings of one key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbrewind.tasks import worker
+from nbrewind.tasks.fingerprint import TaskFacts, components, digest, file_signatures
+from nbrewind.tasks.graph import Graph, Key, Node, references
+
+
+@dataclass(slots=True)
+class Decision:
+    """What happens to one node. `action`: load, execute, leave (it is there already), or none (not needed)."""
+
+    action: str = "none"
+    why: str = ""
+    value: dict[str, Any] | None = None
+    # always, cheap, or None: is the result stored?
+    keep: str | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """Decisions by node index, and the graph that carries them out."""
+
+    graph: Graph
+    facts: list[TaskFacts]
+    decisions: list[Decision]
+    dsk: dict[Key, Any] = field(default_factory=dict)
+    # Node keys -> keys in `dsk`, where they differ.
+    renamed: dict[Key, Key] = field(default_factory=dict)
+
+    def nodes(self, action: str) -> list[Node]:
+        """The tasks (not aliases, literals or fused shells) to which this happens."""
+        return [node for node in self.graph.nodes if node.kind == "task" and self.decisions[node.idx].action == action]
+
+
+# Facts of one node -> (stored value, None) or (None, why it has to run).
+LookUp = Callable[[TaskFacts], "tuple[dict[str, Any] | None, str]"]
+# Fingerprint -> what a record says it writes, or None.
+IsWriter = Callable[[str], "str | None"]
+
+
+def decide(graph: Graph, facts: list[TaskFacts], look_up: LookUp, is_writer: IsWriter, *, replay: bool) -> list[Decision]:
+    """What happens to every node."""
+    decisions = [Decision() for _ in graph.nodes]
+    follows_writer = _follow_writers(graph, facts, is_writer)
+    outputs = {node.resolved().idx for node in graph.outputs.values()}
+    pending = list(graph.outputs.values())
+    while pending:
+        node = pending.pop()
+        decision = decisions[node.idx]
+        if decision.action != "none":
+            continue
+        if node.kind == "external" or (replay and facts[node.idx].is_live):
+            decision.action = "leave"
+            continue
+        if node.target is not None:
+            decision.action = "execute"
+            pending.append(node.target)
+            continue
+        decision.action = "execute"
+        if node.kind == "data":
+            continue
+        fact = facts[node.idx]
+        if follows_writer[node.idx]:
+            decision.why = follows_writer[node.idx] or ""
+        elif fact.fp is None:
+            decision.why = f"opaque: {fact.opaque[0]}" if fact.opaque else "opaque"
+        elif fact.is_interior:
+            decision.why = "inside a shuffle"
+        elif replay:
+            decision.value, decision.why = look_up(fact)
+            if decision.value is not None:
+                decision.action = "load"
+                continue
+        else:
+            decision.why = "audit executes everything"
+        pending.extend(node.refs.values())
+    for node in graph.nodes:
+        decision = decisions[node.idx]
+        fact = facts[node.idx]
+        if decision.action == "execute" and node.kind == "task" and fact.fp is not None and not fact.is_interior:
+            if follows_writer[node.idx] is None and not _is_coroutine(node.spec):
+                decision.keep = _keep(node, facts, outputs)
+    return decisions
+
+
+def _follow_writers(graph: Graph, facts: list[TaskFacts], is_writer: IsWriter) -> list[str | None]:
+    """Per node: why it must run because it, or something before it, changes the outside."""
+    found: list[str | None] = []
+    for node in graph.nodes:
+        fact = facts[node.idx]
+        why: str | None = None
+        if node.kind == "task":
+            written = fact.writer or (is_writer(fact.fp) if fact.fp is not None and fact.is_user else None)
+            why = f"writer: {written}" if written else None
+        sources = [node.target] if node.target is not None else list(node.refs.values())
+        if why is None:
+            why = next((f"follows a {found[source.idx]}" for source in sources if (found[source.idx] or "").startswith("writer")), None)
+        if why is None:
+            why = next((found[source.idx] for source in sources if found[source.idx]), None)
+        if node.target is not None and why is not None:
+            why = found[node.target.idx]
+        found.append(why)
+    return found
+
+
+def _is_coroutine(spec: Any) -> bool:
+    return bool(spec.is_coro)
+
+
+def _keep(node: Node, facts: list[TaskFacts], outputs: set[int]) -> str | None:
+    """Is this result stored? Always: what was asked for, what user code computes and what it is given, draws, and
+    what comes out of a shuffle. When that is cheaper than computing: what a task gets that combines several inputs."""
+    fact = facts[node.idx]
+    if node.idx in outputs or fact.is_user or fact.is_suspect or fact.is_shuffle_output:
+        return "always"
+    users = _users(node)
+    if any(facts[user.idx].is_user for user in users):
+        return "always"
+    return "cheap" if any(_combines(user) for user in users) else None
+
+
+def _users(node: Node) -> list[Node]:
+    """The tasks that get this node's value, through aliases and fused shells."""
+    found: list[Node] = []
+    pending = list(node.dependents)
+    while pending:
+        user = pending.pop()
+        if user.target is not None:
+            # A fused task also lists what it is given from outside; only what it stands for passes on.
+            if user.target.resolved() is node.resolved():
+                pending.extend(user.dependents)
+        else:
+            found.append(user)
+    return found
+
+
+def _combines(node: Node) -> bool:
+    if len(node.refs) >= 3:
+        return True
+    values = (*node.spec.args, *node.spec.kwargs.values())
+    return any(not _is_plain(value) and len(references(value)) >= 2 for value in values)
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | type(None)) or not hasattr(value, "dependencies")
+
+
+# --- The graph that carries a plan out -----------------------------------------------------------------------------
+
+
+class _Emitter:
+    def __init__(self, plan: Plan, store: str) -> None:
+        from dask import _task_spec
+
+        self.t = _task_spec
+        self.plan = plan
+        self.store = store
+        self.cwd = os.getcwd()
+        self.out: dict[Key, Any] = {}
+        self.names: dict[int, Key] = {}
+        self.known_files: dict[str, tuple[str, Any] | None] = {}
+
+    def run(self) -> dict[Key, Any]:
+        for node in self.plan.graph.nodes:
+            # Topological order: what a node depends on has its name already.
+            if node.owner is None and self.plan.decisions[node.idx].action in {"execute", "load"}:
+                self.emit(node)
+        return self.out
+
+    def name_of(self, node: Node) -> Key:
+        return self.names.get(node.idx, node.key)
+
+    def call(self, key: Key, node: Node, refs: dict[Key, Key]) -> Any:
+        """The task wrapped so that its result is stored; `refs`: names in the task -> names in the graph."""
+        plan = self.plan
+        fact = plan.facts[node.idx]
+        decision = plan.decisions[node.idx]
+        files = self.signatures(fact.files)
+        if files is None:
+            decision.keep = None
+            return None
+        call = worker.Call(
+            self.store,
+            fact.fp or "",
+            fact.name,
+            node.spec,
+            list(refs),
+            keep=decision.keep or "always",
+            files=files,
+            components={label: found[:16] for label, found in components(fact, node, plan.facts).items()},
+            marks=fact.marks,
+            draws=sorted(fact.draws - {fact.fp or ""}),
+            cwd=self.cwd,
+        )
+        return self.t.Task(key, worker.run, call, *(self.t.TaskRef(name) for name in refs.values()))
+
+    def signatures(self, files: dict[str, str]) -> dict[str, Any] | None:
+        for path, found in files.items():
+            if path not in self.known_files:
+                now = file_signatures({path: found})
+                self.known_files[path] = None if now is None else (found, now[path])
+        known = {path: self.known_files[path] for path in files}
+        if any(one is None or one[0] != files[path] for path, one in known.items()):
+            return None
+        return {path: one[1] for path, one in known.items() if one is not None}
+
+    def load(self, key: Key, node: Node) -> Any:
+        fact = self.plan.facts[node.idx]
+        value = self.plan.decisions[node.idx].value
+        assert value is not None and fact.fp is not None
+        return self.t.Task(key, worker.load, worker.Stored(self.store, fact.fp, fact.name, value))
+
+    def emit(self, node: Node) -> None:
+        plan = self.plan
+        decision = plan.decisions[node.idx]
+        is_output = node.key in plan.graph.outputs
+        fact = plan.facts[node.idx]
+        if decision.action == "load":
+            self.put_load(node, node, is_output)
+            return
+        if node.kind == "data":
+            self.out[node.key] = node.spec
+            return
+        if node.kind == "alias":
+            assert node.target is not None
+            target = self.name_of(node.target)
+            key = self.rename(node, {target}, is_output)
+            self.out[key] = self.t.Alias(key, target)
+            return
+        if node.kind == "fused":
+            source = node.resolved()
+            if plan.decisions[source.idx].action == "load" and source.owner is not None:
+                self.put_load(node, source, is_output)
+                return
+            inner, bound = self.inside(node)
+            outer = {name: self.name_of(source) for name, source in bound.items()}
+            key = self.rename(node, set(outer.values()), is_output)
+            self.out[key] = self.fused(key, node, inner, outer)
+            return
+        refs = {name: self.name_of(source) for name, source in node.refs.items()}
+        key = self.rename(node, set(refs.values()), is_output or fact.is_interior or fact.is_shuffle_output)
+        spec = self.call(key, node, refs) if decision.keep else None
+        if spec is None:
+            subs = {name: new for name, new in refs.items() if name != new}
+            spec = node.spec.substitute(subs, key=key) if subs or key != node.key else node.spec
+        self.out[key] = spec
+
+    def put_load(self, node: Node, source: Node, is_output: bool) -> None:
+        fact = self.plan.facts[source.idx]
+        key = node.key if is_output else f"load-{fact.name}-{fact.fp}"
+        self.names[node.idx] = key
+        self.out[key] = self.load(key, source)
+
+    def rename(self, node: Node, refs: set[Key], is_fixed: bool) -> Key:
+        """The key of a node: its own, unless the plan changed what it depends on."""
+        if is_fixed or refs == set(node.spec.dependencies):
+            return node.key
+        tail = digest(tuple(sorted(map(repr, (node.key, *refs)))))[:32]
+        fact = self.plan.facts[node.idx]
+        name = f"{fact.name}-{tail}"
+        key = (name, *node.key[1:]) if isinstance(node.key, tuple) and len(node.key) > 1 else name
+        self.names[node.idx] = key
+        return key
+
+    def inside(self, node: Node) -> tuple[dict[Key, Any], dict[Key, Node]]:
+        """What is left inside a fused task, and the names that are bound from outside."""
+        inner: dict[Key, Any] = {}
+        bound: dict[Key, Node] = {}
+        for name, part in node.inner.items():
+            decision = self.plan.decisions[part.idx]
+            if decision.action == "load":
+                inner[name] = self.load(name, part)
+                continue
+            if decision.action != "execute":
+                continue
+            spec: Any = None
+            if part.kind == "fused":
+                source = part.resolved()
+                if self.plan.decisions[source.idx].action == "load" and source.owner is part:
+                    inner[name] = self.load(name, source)
+                    continue
+                deeper, needs = self.inside(part)
+                by_node = {id(source): ref for ref, source in part.refs.items()}
+                names = {ref: by_node[id(source)] for ref, source in needs.items()}
+                spec = self.fused(name, part, deeper, names)
+                used = {ref: part.refs[ref] for ref in names.values()}
+            else:
+                used = part.refs
+                if decision.keep:
+                    spec = self.call(name, part, {ref: ref for ref in used})
+                if spec is None:
+                    spec = part.spec
+            inner[name] = spec
+            bound.update({ref: source for ref, source in used.items() if source.owner is not node})
+        if node.target is not None and node.outkey not in inner and node.target.owner is not node:
+            bound[node.outkey] = node.target
+        return inner, bound
+
+    def fused(self, key: Key, node: Node, inner: dict[Key, Any], outer: dict[Key, Key]) -> Any:
+        t = self.t
+        names = tuple(outer)
+        return t.Task(key, t._execute_subgraph, inner, node.outkey, names, *(t.TaskRef(outer[name]) for name in names))
+
+
+def emit(plan: Plan, store: str) -> None:
+    """Fill in `plan.dsk` and `plan.renamed`."""
+    emitter = _Emitter(plan, store)
+    plan.dsk = emitter.run()
+    plan.renamed = {node.key: emitter.names[node.idx] for node in plan.graph.nodes if node.idx in emitter.names}
+
+

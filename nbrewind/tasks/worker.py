@@ -1,0 +1,479 @@
+"""What runs where a task runs: execute and store, or load.
+
+Imports only the standard library, `nbrewind._native` and cloudpickle: a worker must not pay for more.
+
+`run` executes one task while recording what it touches, then stores the value. Whatever goes wrong with storing never
+reaches the task: it is noted in the store as a record with status `not captured` where that is possible. `load` gives
+a stored value back. Records become durable in the background, or when `flush` is called.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib.util
+import json
+import logging
+import os
+import pickle
+import sys
+import sysconfig
+import threading
+import time
+from typing import Any
+
+import cloudpickle
+
+from nbrewind import _native
+
+logger = logging.getLogger("nbrewind.tasks")
+
+KIND = "task"
+# Results whose storing is a choice are stored when computing took longer than writing this many bytes a second would.
+BYTES_PER_SECOND = 200e6
+_COMMIT_EVERY = 0.1
+
+
+class LoadError(Exception):
+    """A stored result could not be read; the task has to run."""
+
+
+class Call:
+    """One task with what is needed to record it. Hides the task from the scheduler's graph walk."""
+
+    __slots__ = ("components", "cwd", "draws", "files", "fp", "keep", "marks", "name", "names", "spec", "store")
+
+    def __init__(
+        self,
+        store: str,
+        fp: str,
+        name: str,
+        spec: Any,
+        names: list[Any],
+        *,
+        keep: str,
+        files: dict[str, Any],
+        components: dict[str, str],
+        marks: list[str],
+        draws: list[str],
+        cwd: str,
+    ) -> None:
+        self.store = store
+        self.fp = fp
+        self.name = name
+        self.spec = spec
+        # The keys that `spec` refers to, in the order of the values that `run` gets.
+        self.names = names
+        # "always", or "cheap": only when it is cheaper to load than to run.
+        self.keep = keep
+        # Signatures of the files that literals name, as they were when they were hashed.
+        self.files = files
+        self.components = components
+        self.marks = marks
+        # Suspect tasks whose draws the result stands on.
+        self.draws = draws
+        # Where the client is: relative paths mean the same only there.
+        self.cwd = cwd
+
+
+class Stored:
+    """Where a stored value is."""
+
+    __slots__ = ("fp", "name", "store", "value")
+
+    def __init__(self, store: str, fp: str, name: str, value: dict[str, Any]) -> None:
+        self.store = store
+        self.fp = fp
+        self.name = name
+        self.value = value
+
+
+# --- Stores of this process ----------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_stores: dict[tuple[int, str], Any] = {}
+_dirty: dict[tuple[int, str], Any] = {}
+_wake = threading.Event()
+_committers: set[int] = set()
+
+
+def open_store(path: str) -> Any:
+    """This process's writer to the store in `path`."""
+    key = (os.getpid(), path)
+    with _lock:
+        store = _stores.get(key)
+        if store is None:
+            store = _stores[key] = _native.Store(path)
+        return store
+
+
+def _mark_dirty(path: str, store: Any) -> None:
+    pid = os.getpid()
+    with _lock:
+        _dirty[(pid, path)] = store
+        is_new = pid not in _committers
+        _committers.add(pid)
+    if is_new:
+        threading.Thread(target=_commit_forever, name="nbrewind-commit", daemon=True).start()
+        if "multiprocessing.process" in sys.modules and sys.modules["multiprocessing.process"].parent_process() is not None:
+            # Pool processes leave without running atexit.
+            from multiprocessing import util
+
+            util.Finalize(None, flush, exitpriority=100)
+        atexit.register(flush)
+    _wake.set()
+
+
+def _commit_forever() -> None:
+    while True:
+        _wake.wait()
+        time.sleep(_COMMIT_EVERY)
+        _wake.clear()
+        flush()
+
+
+def flush() -> str | None:
+    """Make everything that this process has stored durable. Returns what went wrong, if anything."""
+    with _lock:
+        pending = {key: store for key, store in _dirty.items() if key[0] == os.getpid()}
+        for key in list(_dirty):
+            del _dirty[key]
+    for store in pending.values():
+        try:
+            store.commit()
+        except _native.StoreError as error:
+            logger.warning("task results could not be stored: %s", error)
+            return str(error)
+    return None
+
+
+def probe(path: str, inode: int | None) -> dict[str, Any]:
+    """Can this process use the store in `path`, and is it the same folder as the caller's?"""
+    found: dict[str, Any] = {"python": list(sys.version_info[:2]), "error": None}
+    try:
+        if inode is not None and os.stat(path).st_ino != inode:
+            found["error"] = f"{path} is another folder there"
+        else:
+            open_store(path)
+    except (OSError, _native.StoreError) as error:
+        found["error"] = str(error)
+    return found
+
+
+# --- What a task touches -------------------------------------------------------------------------------------------
+
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_PROCESS_EVENTS = frozenset(
+    {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "pty.spawn"}
+)
+_CHANGE_EVENTS = frozenset(
+    {
+        "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
+        "os.utime", "os.setxattr", "os.removexattr",
+    }
+)  # fmt: skip
+_LISTING_EVENTS = frozenset({"os.listdir", "os.scandir"})
+_EVENTS = _PROCESS_EVENTS | _CHANGE_EVENTS | _LISTING_EVENTS | {
+    "open", "socket.connect", "socket.sendto", "sqlite3.connect", "_thread.start_new_thread", "os.putenv", "os.unsetenv",
+}  # fmt: skip
+_LIBRARY_ROOTS = tuple(
+    sorted({os.path.realpath(path) + os.sep for path in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix) if path})
+)
+_SYSTEM_ROOTS = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/run/")
+# Threads that belong to the engine, not to a task.
+_ENGINE_THREADS = ("MainThread", "Dask-", "IO loop", "Profile", "AsyncProcess", "TCP-Executor", "Offload", "nbrewind", "IPython")
+
+_local = threading.local()
+_recorders: set[Recorder] = set()
+_hooked = False
+_has_strays = False
+
+
+class Recorder:
+    """Files that a task read, and whether it changed something outside."""
+
+    def __init__(self, store: str) -> None:
+        self.store = os.path.realpath(store) + os.sep
+        # (absolute path, as it was given) -> signature when it was opened, or digest of the names in the folder.
+        self.read: dict[tuple[str, str], Any] = {}
+        self.listed: dict[tuple[str, str], str | None] = {}
+        # Path -> did it exist before.
+        self.written: dict[str, bool] = {}
+        self.changes: list[str] = []
+
+    def __enter__(self) -> Recorder:
+        _install_hook()
+        self.outer = getattr(_local, "recorder", None)
+        _local.recorder = self
+        _recorders.add(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _local.recorder = self.outer
+        _recorders.discard(self)
+
+    def opened(self, path: str, is_write: bool) -> None:
+        given, path = path, os.path.abspath(path)
+        if is_write:
+            if not self.is_noise(path):
+                self.written.setdefault(path, os.path.lexists(path))
+        elif path not in self.written and not self.is_noise(path):
+            if os.sep + "__pycache__" + os.sep in path:
+                with contextlib.suppress(ValueError, NotImplementedError):
+                    given = path = importlib.util.source_from_cache(path)
+            self.read.setdefault((path, given), signature(path))
+
+    def is_noise(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        return (
+            real.startswith(_LIBRARY_ROOTS)
+            or real.startswith(_SYSTEM_ROOTS)
+            or real.startswith(self.store)
+            or "site-packages" in real
+            or f"{os.sep}.cache{os.sep}" in real
+        )
+
+    def changed(self, event: str, args: tuple[Any, ...]) -> None:
+        paths = [os.path.abspath(os.fsdecode(arg)) for arg in args[:2] if isinstance(arg, str | bytes | os.PathLike)]
+        if event == "os.rename" and len(paths) == 2 and self.written.get(paths[0]) is False:
+            # Written aside, then put in place.
+            self.written.setdefault(paths[1], os.path.lexists(paths[1]))
+        elif event == "os.mkdir" and paths:
+            self.written.setdefault(paths[0], os.path.lexists(paths[0]))
+        elif not (paths and all(self.written.get(path) is False for path in paths)):
+            self.changes.append(f"{event} {paths[0] if paths else ''}".strip())
+
+    def why_writer(self) -> str | None:
+        """What it changed outside, or None. Files that it made and removed again are its own affair."""
+        if self.changes:
+            return self.changes[0]
+        for path, existed in self.written.items():
+            if existed or os.path.lexists(path):
+                return f"writes {path}"
+        return None
+
+
+def _install_hook() -> None:
+    global _hooked
+    if not _hooked:
+        _hooked = True
+        sys.addaudithook(_hook)
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if event not in _EVENTS or not _recorders:
+        return
+    recorder = getattr(_local, "recorder", None)
+    if recorder is not None:
+        recorders = [recorder]
+    elif _has_strays and not threading.current_thread().name.startswith(_ENGINE_THREADS):
+        # A thread that some task started: nobody knows for which one it works.
+        recorders = list(_recorders)
+    else:
+        return
+    if getattr(_local, "busy", False):
+        return
+    _local.busy = True
+    try:
+        for one in recorders:
+            _note(one, event, args)
+    except Exception:  # noqa: BLE001 - a hook that raises would break the user's call
+        for one in recorders:
+            one.changes.append(f"{event} that could not be followed")
+    finally:
+        _local.busy = False
+
+
+def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
+    global _has_strays
+    if event == "open":
+        path, _, flags = args
+        if isinstance(path, str | bytes | os.PathLike) and not _is_bookkeeping(4):
+            recorder.opened(os.fsdecode(path), bool(isinstance(flags, int) and flags & _WRITE_FLAGS))
+    elif event in _LISTING_EVENTS:
+        path = args[0] if args and args[0] is not None else "."
+        if isinstance(path, int):
+            recorder.changes.append(f"{event} of a descriptor")
+        elif not _is_bookkeeping(4):
+            given = os.fsdecode(path)
+            full = os.path.abspath(given)
+            if not recorder.is_noise(full):
+                recorder.listed.setdefault((full, given), listing(full))
+    elif event in _PROCESS_EVENTS:
+        recorder.changes.append("starts a process")
+    elif event in _CHANGE_EVENTS:
+        recorder.changed(event, args)
+    elif event == "_thread.start_new_thread":
+        _has_strays = True
+    elif event == "sqlite3.connect":
+        if args and args[0] != ":memory:":
+            recorder.changes.append("opens a database")
+    elif event.startswith("socket."):
+        recorder.changes.append("opens a connection")
+    else:
+        recorder.changes.append(event)
+
+
+def _is_bookkeeping(depth: int) -> bool:
+    """True when Python itself looks: for a module to import, or for a source line to show in a warning."""
+    frame = sys._getframe(depth - 1)
+    for _ in range(4):
+        if frame is None:
+            return False
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib") and frame.f_code.co_name in {"_fill_cache", "_path_stat", "find_spec"}:
+            return True
+        if name.endswith(("linecache.py", "warnings.py")):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def signature(path: str) -> Any:
+    """What tells that a file or folder was not touched: sizes, times and inodes; None when it is not there."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    if not os.path.isdir(path):
+        return [found.st_size, found.st_mtime_ns, found.st_ino]
+    entries = []
+    for root, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            full = os.path.join(root, name)
+            with contextlib.suppress(OSError):
+                one = os.stat(full)
+                entries.append([os.path.relpath(full, path), one.st_size, one.st_mtime_ns, one.st_ino])
+    return entries
+
+
+def listing(path: str) -> str | None:
+    """Digest of the names in a folder; None when it is not there."""
+    try:
+        names = sorted(os.listdir(path))
+    except OSError:
+        return None
+    found: str = _native.walk(tuple(names), lambda obj: None, None)["fp"]
+    return found
+
+
+def content(path: str) -> str | None:
+    """Digest of a file; None when it is not there."""
+    try:
+        return _native.file_digest(path) if os.path.isfile(path) else None
+    except OSError:
+        return None
+
+
+# --- Run and load --------------------------------------------------------------------------------------------------
+
+
+def run(call: Call, *values: Any) -> Any:
+    """Execute the task and store its result."""
+    arguments = dict(zip(call.names, values, strict=True))
+    with Recorder(call.store) as recorder:
+        started = time.perf_counter()
+        value = call.spec(arguments)
+        seconds = time.perf_counter() - started
+    # Exceptions of the task pass through: errors are not stored.
+    del arguments, values
+    was_busy = getattr(_local, "busy", False)
+    _local.busy = True
+    try:
+        _keep(call, value, seconds, recorder)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign __reduce__ raises, the task has succeeded
+        logger.warning("the result of %s was not stored: %s: %s", call.name, type(error).__name__, error)
+        _note_failure(call, seconds, f"{type(error).__name__}: {error}"[:300])
+    finally:
+        _local.busy = was_busy
+    return value
+
+
+def _keep(call: Call, value: Any, seconds: float, recorder: Recorder) -> None:
+    record: dict[str, Any] = {"fingerprint": call.fp, "name": call.name, "seconds": seconds, "components": call.components}
+    store = open_store(call.store)
+    writes = recorder.why_writer()
+    if writes is not None:
+        _append(call, store, {**record, "status": "writer", "reason": writes}, [])
+        return
+    for path, before in call.files.items():
+        if signature(path) != before:
+            raise RuntimeError(f"{path} changed after the task was planned")
+    files = _discovered(call, recorder)
+    buffers: list[pickle.PickleBuffer] = []
+    head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    views = [buffer.raw() for buffer in buffers]
+    n_bytes = len(head) + sum(view.nbytes for view in views)
+    if call.keep == "cheap" and n_bytes / BYTES_PER_SECOND > seconds:
+        return
+    named = {"head": store.put(head), "buffers": [[store.put(view), view.readonly] for view in views]}
+    needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
+    record |= {"status": "ok", "value": named, "bytes": n_bytes, "files": files, "marks": call.marks, "draws": call.draws}
+    _append(call, store, record, needs)
+
+
+def _discovered(call: Call, recorder: Recorder) -> list[list[Any]]:
+    """Inputs that only running showed: [kind, absolute path or None, relative path or None, digest].
+
+    A file below the working folder must be the same under both names: nobody can tell which of them the code would
+    ask for in another place. One that was asked for by a relative name has only that.
+    """
+    found: list[list[Any]] = []
+    cwd = os.getcwd()
+    known = {os.path.abspath(path) for path in call.files}
+    known_folders = tuple(path + os.sep for path in known)
+
+    def add(kind: str, path: str, given: str, fact: str | None) -> None:
+        relative = os.path.relpath(path, cwd) if path.startswith(cwd.rstrip(os.sep) + os.sep) else None
+        if not os.path.isabs(given):
+            if cwd != call.cwd:
+                raise RuntimeError(f"{given} is a relative path, and the task ran in another folder")
+            found.append([kind, None, given, fact])
+        else:
+            found.append([kind, path, relative, fact])
+
+    for (path, given), before in recorder.read.items():
+        if path in known or path.startswith(known_folders) or path in recorder.written or os.path.isdir(path):
+            continue
+        if signature(path) != before:
+            raise RuntimeError(f"{path} changed while the task read it")
+        add("file", path, given, content(path))
+    for (path, given), names in recorder.listed.items():
+        if path not in known and not path.startswith(known_folders):
+            add("listing", path, given, names)
+    return found
+
+
+def _append(call: Call, store: Any, record: dict[str, Any], needs: list[str]) -> None:
+    store.append(KIND, call.fp, json.dumps(record), needs)
+    _mark_dirty(call.store, store)
+
+
+def _note_failure(call: Call, seconds: float, reason: str) -> None:
+    with contextlib.suppress(Exception):
+        record = {"fingerprint": call.fp, "name": call.name, "seconds": seconds, "status": "not captured", "reason": reason}
+        _append(call, open_store(call.store), record, [])
+
+
+def load(stored: Stored) -> Any:
+    """The value of a stored result."""
+    try:
+        store = open_store(stored.store)
+        head = _get(store, stored.value["head"])
+        buffers: list[Any] = []
+        for chunks, is_readonly in stored.value["buffers"]:
+            data = _get(store, chunks)
+            buffers.append(memoryview(data).toreadonly() if is_readonly else data)
+        return pickle.loads(head, buffers=buffers)
+    except Exception as error:
+        raise LoadError(f"the stored result of {stored.name} ({stored.fp[:12]}) cannot be read: {error}") from error
+
+
+def _get(store: Any, chunks: list[str]) -> Any:
+    try:
+        return store.get(chunks)
+    except _native.MissingError:
+        store.refresh()
+        return store.get(chunks)
+
