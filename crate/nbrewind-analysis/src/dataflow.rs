@@ -852,11 +852,12 @@ impl<'c> World<'c> {
             }
             // A module of the notebook's own folder may have been written by a cell.
             let top = dotted.split('.').next().unwrap_or_default();
-            self.outside(&Outside::FileRead(FilePath::Literal(format!("{top}.py"))));
-            let file = self.objects[self.files]
-                .keys
-                .get(&Key::Attr(format!("{top}.py")))
-                .copied();
+            let file_name = format!("{top}.py");
+            let key = Key::Attr(file_name.clone());
+            let file = self.objects[self.files].keys.get(&key).copied();
+            if let Some((version, origin)) = file {
+                self.absorb(&file_name, version, origin, Manner::File);
+            }
             let version = match file {
                 Some((version, _)) => version.derive(&dotted, None),
                 None => Version::constant("module", &dotted),

@@ -219,7 +219,7 @@ pub fn stale(
             ),
             CellState::Stale | CellState::Unknown => {
                 let old = matches[at].map(|old| &outcomes_before[old]);
-                let reason = context.reason(state, old, &outcomes_after[at], &after[at]);
+                let reason = context.reason(at, state, old, &outcomes_after[at], &after[at]);
                 (
                     if state == CellState::Stale {
                         &mut found.stale
@@ -426,6 +426,7 @@ impl Context<'_> {
     /// The first thing read that differs, in one sentence.
     fn reason(
         &self,
+        at: usize,
         state: CellState,
         before: Option<&CellOutcome>,
         after: &CellOutcome,
@@ -450,7 +451,7 @@ impl Context<'_> {
         // A cell that was edited explains more than one that is stale itself.
         let best = changed
             .iter()
-            .filter(|read| read.origin.is_some())
+            .filter(|read| read.origin.is_some_and(|origin| origin != at))
             .max_by_key(|read| {
                 read.origin.map(|origin| {
                     (
