@@ -23,7 +23,7 @@ def analyze(cells: Sequence[Cell]) -> dict[str, Any]:
 def stale_audited(
     audited: Sequence[Cell], edited: Sequence[Cell], facts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """``audited`` ran from top to bottom; which cells of ``edited``, not run since, no longer match, and why."""
+    """``audited`` ran from top to bottom: which cells of ``edited``, not run since, are stale, and why."""
     recorded = () if facts is None else (json.dumps(facts),)
     found: dict[str, Any] = json.loads(_native.stale(_encode(audited), _encode(edited), *recorded))
     return found
@@ -36,4 +36,9 @@ def graph(cells: Sequence[Cell], fmt: str) -> str:
 
 
 def _encode(cells: Sequence[Cell]) -> str:
-    return json.dumps([{"id": cell["id"], "source": cell["source"], "tags": list(cell.get("tags", ()))} for cell in cells])
+    return json.dumps(
+        [
+            {"id": cell["id"], "source": cell["source"], "tags": list(cell.get("tags", ()))}
+            for cell in cells
+        ]
+    )
