@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import time
 import uuid
@@ -117,7 +118,10 @@ class Driver:
         self.client = _Client(self.notebook.node, km=self.manager, timeout=None, resources={"metadata": {"path": str(folder)}})
         self.client.comm_id = uuid.uuid4().hex
         self.client.on_comm = self._heard
-        await self.manager.start_kernel(cwd=str(folder), independent=bool(self.options.get("independent")))
+        # A kernel that stays must not hold our output open; what a kernel prints outside cells is for its log.
+        stays = bool(self.options.get("independent"))
+        streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, **({"stderr": subprocess.DEVNULL} if stays else {})}
+        await self.manager.start_kernel(cwd=str(folder), independent=stays, **streams)
         self.kernel = self.client.kc = self.manager.client()
         self.kernel.start_channels()
         try:

@@ -27,6 +27,8 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # Builtins through which code can reach names that no bytecode shows.
 _DYNAMIC = frozenset({"exec", "eval", "globals", "__import__", "compile"})
 _CLOCKS = frozenset({"time", "random", "uuid", "secrets"})
+# Parts of names that speak of setting a generator's state.
+_SEEDING = ("seed", "state", "generator")
 # Attributes through which a function learns the working directory.
 _PLACES = frozenset({"getcwd", "cwd", "abspath", "resolve", "absolute", "realpath", "__file__"})
 
@@ -117,6 +119,8 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
     marks = _module_marks(func.__module__, late_bound or ctx.follow_globals)
     if names.attributes & _PLACES:
         marks.append("reads: cwd")
+    if any(part in name.lower() for name in (*names.attributes, *names.global_names) for part in _SEEDING):
+        marks.append("seeds")
     opaque = None
     followed: list[Any] = []
     for name in names.global_names:
@@ -344,12 +348,6 @@ def _handle_fact(obj: Any, ctx: Context) -> Fact:
     # A compute engine is not content: another address changes nothing (rule 9).
     name = f"{type(obj).__module__}.{type(obj).__qualname__}"
     return Fact("handle", (name,), mutable=True, handle=name)
-
-
-@register("sklearn.utils._bunch:Bunch")
-def _bunch_fact(obj: Any, ctx: Context) -> Fact:
-    # Its own pickling keeps the items and drops a table of deprecation warnings.
-    return Fact("bunch", (tuple(obj.items()),), mutable=True)
 
 
 def _slots_of(obj: Any) -> tuple[tuple[str, Any], ...]:

@@ -5,8 +5,8 @@ Each provider can snapshot, restore and fingerprint one kind of state. Two sorts
 * generators of random numbers are an input of the runs that drew from them (their state changed meanwhile);
 * settings (options, contexts, the working directory, the environment) are an input of every run.
 
-A generator that nobody has used yet has the fingerprint `initial`: its entropy is an outside input, which replay
-gives back as recorded.
+A generator that nobody has seeded has the fingerprint `initial`, however often it was drawn from: its entropy is an
+outside input, and what was drawn is given back as recorded.
 """
 
 from __future__ import annotations
@@ -137,6 +137,22 @@ class Places:
         self.env = dict(os.environ)
         self.path = list(sys.path)
 
+    def adopt(self, before: tuple[dict[str, str], list[str]], named: set[str], *, path: bool) -> None:
+        """Take what starting an engine changed since `before` as part of how the session began.
+
+        Variables that the cell's own code names, and the module path if the code speaks of it, stay changes.
+        """
+        env, entries = before
+        now = dict(os.environ)
+        for name in set(env) | set(now):
+            if env.get(name) != now.get(name) and name not in named:
+                if name in now:
+                    self.env[name] = now[name]
+                else:
+                    self.env.pop(name, None)
+        if path:
+            self.path += [entry for entry in sys.path if entry not in entries]
+
     def cwd_get(self) -> Any:
         """The working directory relative to where the session began."""
         try:
@@ -234,6 +250,15 @@ class Ambient:
                     self._used.add(name)
             found[name] = fp
         return found
+
+    def settle(self, before: dict[str, str | None]) -> None:
+        """Generators that nobody has seeded are as good as new after any number of draws: their entropy is an outside
+        input. Called when what ran since `before` was taken seeded nothing.
+        """
+        for name, provider in self.providers.items():
+            if provider.is_generator and before.get(name) in {None, INITIAL} and self._initial is not None:
+                self._initial[name] = walk(provider.get()).fp
+                self._used.discard(name)
 
     def snapshot(self, name: str) -> Any:
         """The state itself."""

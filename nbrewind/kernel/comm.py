@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbrewind._native import StoreError
-from nbrewind.kernel import restore
+from nbrewind.kernel import repeat, restore
 from nbrewind.kernel.session import Session
 
 TARGET = "nbrewind"
@@ -42,6 +42,8 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
     if do == "restore":
         run = restore.find_run(session, request.get("cell"), request.get("run"), request.get("number"))
         return {"report": restore.restore(session, run)}
+    if do == "plan":
+        return {"plan": repeat.plan(session, request["cells"])}
     if do == "flush":
         if session.history is not None and session.history.is_writable:
             session.history.store.commit()

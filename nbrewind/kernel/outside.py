@@ -36,10 +36,13 @@ _SERVICES = frozenset({"ipykernel", "zmq", "tornado", "jupyter_client", "debugpy
 # Shows up between the user's code and what it asks for (`open` is IPython's own in a kernel).
 _TRANSPARENT = frozenset({"IPython"})
 _ENGINES = frozenset({"distributed", "loky"})
+# Where Dask's workers and schedulers keep what they spill.
+_ENGINE_FOLDERS = ("/dask-scratch-space", "/dask-worker-space")
 _SERVICE_THREADS = ("IPythonHistory", "IOPub", "Heartbeat", "Control", "Shell channel", "Profile", "nbrewind")
 _STDLIB = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
 _MAKERS = frozenset({"makedirs", "mkdir", "removedirs", "rmtree", "copytree", "_ensure_file_exists"})
 _IMPORTERS = frozenset({"importlib._bootstrap", "importlib._bootstrap_external", "linecache", "inspect", "tokenize"})
+_IMPORT_PACKAGES = frozenset({"importlib", "importlib_metadata", "importlib_resources", "pkg_resources", "zipp"})
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -119,7 +122,7 @@ class Watch:
             name = frame.f_globals.get("__name__", "")
             if who is not None or name == __name__:
                 continue
-            if name in _IMPORTERS or name.startswith("importlib."):
+            if name in _IMPORTERS or name.partition(".")[0] in _IMPORT_PACKAGES:
                 return "service", None
             if _is_stdlib_file(frame.f_code.co_filename):
                 continue
@@ -137,8 +140,11 @@ class Watch:
             frame.f_globals.get("__name__", "").partition(".")[0] in _ENGINES for frame in _frames(sys._getframe(2))
         )
 
+    def _is_ignored(self, path: str) -> bool:
+        return path.startswith(self.ignore) or any(part in path for part in _ENGINE_FOLDERS)
+
     def _counts(self, path: str, who: str) -> bool:
-        if who == "service" or path.startswith(self.ignore):
+        if who == "service" or self._is_ignored(path):
             return False
         return not _is_foreign(path) or (who == "user" and not is_library_file(path))
 
@@ -154,7 +160,7 @@ class Watch:
     def write(self, path: str, who: str, keeps_content: bool) -> None:
         """A file is about to be written."""
         path = os.path.abspath(path)
-        if who == "service" or path.startswith(self.ignore) or path.startswith(_CACHES + ("/proc/", "/dev/", "/sys/")):
+        if who == "service" or self._is_ignored(path) or path.startswith((*_CACHES, "/proc/", "/dev/", "/sys/")):
             return
         with self._lock:
             if keeps_content:
@@ -167,7 +173,7 @@ class Watch:
     def delete(self, path: str, who: str) -> None:
         """A file or folder is about to go."""
         path = os.path.abspath(path)
-        if who == "service" or path.startswith(self.ignore):
+        if who == "service" or self._is_ignored(path):
             return
         with self._lock:
             if path in self._written:
@@ -179,6 +185,7 @@ class Watch:
             self._deleted.add(path)
 
     def listing(self, path: str, who: str) -> None:
+
         """A folder is about to be listed."""
         path = os.path.abspath(path)
         if not self._counts(path + os.sep, who):
@@ -235,11 +242,16 @@ class Watch:
             path = os.path.abspath(name)
             if kind == "list":
                 self.listing(path, "library")
-            elif not self._counts(path, "library"):
                 continue
-            elif kind in {"read", "update"} and path not in self._reads and path not in self._written:
+            if not self._counts(path, "library"):
+                continue
+            if kind in {"read", "update"} and path not in self._reads and path not in self._written:
                 self._reads[path] = signature
             if kind in {"write", "update"}:
+                # Python's questions and native opens come in separate lists; what the file was before this open tells
+                # whether a question was asked before it or was about the run's own file.
+                if path in self._reads and self._reads[path] != signature:
+                    del self._reads[path]
                 self._written.add(path)
 
     def stop(self) -> Findings:

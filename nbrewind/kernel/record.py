@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import sys
 import threading
 import types
@@ -246,6 +247,18 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
     return why
 
 
+_SEEDING = re.compile("seed|state|generator", re.IGNORECASE)
+
+
+def may_seed(run: Run) -> bool:
+    """True when the cell, or a function it can reach, speaks of seeds or states of generators."""
+    return (
+        bool(run.unknown)
+        or _SEEDING.search(run.source) is not None
+        or any("seeds" in run.before_versions[name].facts[name].marks for name in run.present)
+    )
+
+
 def record_run(
     session: Session,
     run: Run,
@@ -300,7 +313,12 @@ def record_run(
             version.recipe = recipe_for(session, run, version)
             session.history.put_manifest(version)
 
+    if any(version.is_handle for version in changed):
+        named = set(run.effects["string_names"])
+        session.ambient.places.adopt(run.places, named, path="sys" not in run.effects["loads"])
     inputs_names = (run.present | set(touched)) & set(run.before)
+    if not may_seed(run):
+        session.ambient.settle(run.before_ambient)
     session.read_ambient()
     process = process_statements(run) if status == "ok" else []
     session.process.extend(process)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nbrewind import _native
 from nbrewind.fingerprint import path_digest
 from nbrewind.kernel import outside, packages, pickling, recipes, record
-from nbrewind.kernel.namespace import CoVariable, NamespaceState
+from nbrewind.kernel.namespace import CoVariable, NameFacts, NamespaceState
 
 if TYPE_CHECKING:
     from nbrewind.kernel.session import Run, Session
@@ -134,12 +134,13 @@ def keep_aside(session: Session, path: str) -> None:
 # --- Replay -------------------------------------------------------------------------------------------------------
 
 
-def replay(session: Session, found: dict[str, Any]) -> None:
+def replay(session: Session, found: dict[str, Any], *, dry: bool = False) -> None:
     """Give the recorded run's effects without executing it. Values stay in the store until they are needed."""
     assert session.history is not None
     state = session.state
     versions = [session.history.manifest(manifest_id) for manifest_id in found["effects"]["writes"]]
-    write_files(session, found["effects"]["files"])
+    if not dry:
+        write_files(session, found["effects"]["files"])
     for name in found["effects"]["deletes"]:
         state.forget(name)
     for version in versions:
@@ -155,6 +156,39 @@ def replay(session: Session, found: dict[str, Any]) -> None:
             session.ambient_pending[name] = item
     session.process.extend(found["effects"]["process"])
     session.process_pending.extend(found["effects"]["process"])
+
+
+def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `repeat` would do with these cells, without doing it. For a kernel that is thrown away afterwards.
+
+    What a cell that executes will leave behind is not known: cells that read it are `perhaps`, because a run that ends
+    in the same content leaves them fresh.
+    """
+    assert session.history is not None
+    found_plan: list[dict[str, Any]] = []
+    seconds = {run["cell_id"]: run["seconds"] for run in session.history.all_runs()}
+    open_names: set[str] = set()
+    for cell in cells:
+        if not cell["source"].strip():
+            continue
+        run = session.observe(cell["source"], cell["id"])
+        found, why = decide(session, run, cell["tags"])
+        item = {"id": cell["id"], "status": "replay", "seconds": 0.0, "why": why}
+        if found is not None:
+            replay(session, found, dry=True)
+        else:
+            depends = sorted(run.present & open_names)
+            item["status"] = "perhaps" if depends else "execute"
+            item["seconds"] = round(seconds.get(cell["id"], 0.0), 3)
+            if depends:
+                item["why"] = [f"it reads {', '.join(f'`{name}`' for name in depends)}, which cells above may change"]
+            changed = set(run.effects["writes"]) | set(run.effects["mutates"]) & set(session.state.bound)
+            for name in sorted(changed):
+                unknown = NameFacts(fp=None, opaque=["it is not known yet"])
+                session.state.bind(CoVariable((name,), None, {name: unknown}, why="it is not known yet"))
+            open_names |= changed
+        found_plan.append(item)
+    return found_plan
 
 
 def write_files(session: Session, items: list[dict[str, Any]]) -> None:

@@ -63,6 +63,8 @@ class Run:
     clock: float = 0.0
     cpu: float = 0.0
     watch: outside.Watch | None = None
+    # Environment and module path before the run.
+    places: tuple[dict[str, str], list[str]] = field(default_factory=lambda: ({}, []))
     # What lazy values stand for, as it was when the cell began.
     lazy_files: dict[str, str | None] = field(default_factory=dict)
     # Shadow mode: the record that would have stood for this run.
@@ -204,6 +206,8 @@ class Session:
         for version in changed:
             version.recipe = None
         self.state.remember_objects()
+        # Between cells only the kernel's own threads draw.
+        self.ambient.settle(self.symbolic_ambient)
         self.read_ambient()
         wanted = {*effects["reads"], *effects["mutates"], *effects["deletes"], *effects["string_names"]}
         present, absent = self.state.closure(wanted)
@@ -246,6 +250,7 @@ class Session:
             self.tasks.begin_run()
         if self.tap is not None:
             self.tap.start()
+        run.places = (dict(os.environ), list(sys.path))
         run.started = time.time()
         run.clock = time.perf_counter()
         run.cpu = time.process_time()

@@ -17,7 +17,7 @@ from typing import Any
 
 from nbrewind import _native
 from nbrewind.tasks import worker
-from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts, components, explain
+from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts, components, digest, explain
 from nbrewind.tasks.graph import Key, Node, UnknownGraphError, build
 from nbrewind.tasks.plan import Plan, decide, emit
 
@@ -25,6 +25,7 @@ logger = logging.getLogger("nbrewind.tasks")
 
 _NO_DRAWS: frozenset[str] = frozenset()
 _MAX_CANDIDATES = 40
+_FOREVER = 1 << 63
 
 
 @dataclass(slots=True)
@@ -42,6 +43,11 @@ class TaskReport:
     not_captured: list[str] = field(default_factory=list)
     # Fingerprints of what was requested and of what was loaded.
     fingerprints: set[str] = field(default_factory=set)
+    # Files and folders that tasks were seen to read besides those that fingerprints cover, with digests (of the names
+    # in a folder): inputs of the cell run like the files that it read itself.
+    files: dict[str, str | None] = field(default_factory=dict)
+    # Tasks that had not finished when the cell ended: what they read is not known yet.
+    unfinished: list[str] = field(default_factory=list)
     # Names of replayed tasks whose functions are nondeterministic.
     replayed_nondeterministic: list[str] = field(default_factory=list)
 
@@ -114,6 +120,10 @@ class TaskCache:
         self._records = _Records(self.store)
         # Keys of futures -> (task fingerprint, draws it stands on).
         self._known: dict[Key, tuple[str | None, frozenset[str]]] = {}
+        # Futures that `load_future` made: they are what they were asked for.
+        self._loaded: dict[Key, str] = {}
+        # Keys of futures -> the record that they were loaded from.
+        self._made: dict[Key, dict[str, Any]] = {}
         self._occurrences: dict[str, dict[Any, int]] = {}
         self._chosen: dict[str, dict[str, Any] | None] = {}
         self._damaged: set[str] = set()
@@ -159,6 +169,7 @@ class TaskCache:
     def _account(self, submission: Submission, started: float, report: TaskReport) -> None:
         plan = submission.plan
         outcome = submission.outcome()
+        self._account_inputs(plan, outcome, report)
         for node in plan.nodes("execute"):
             fact, decision = plan.facts[node.idx], plan.decisions[node.idx]
             records = [one for one in (self._records.of(fact.fp) if fact.fp else []) if one["time_ns"] >= started]
@@ -180,6 +191,27 @@ class TaskCache:
             elif last is None and decision.keep == "always" and outcome:
                 report.not_captured.append(f"{fact.name}: no record of its result arrived")
 
+    def _account_inputs(self, plan: Plan, outcome: bool | None, report: TaskReport) -> None:
+        """What tasks read, also those that were left out; and which outputs stand on that."""
+        observed: list[frozenset[str]] = []
+        for node in plan.graph.nodes:
+            fact = plan.facts[node.idx]
+            sources = [node.target] if node.target is not None else list(node.refs.values())
+            stands_on = frozenset().union(*(observed[source.idx] for source in sources)) if sources else frozenset()
+            if node.kind == "task" and fact.is_user and fact.fp is not None:
+                if outcome is None and plan.decisions[node.idx].action == "execute" and not self._records.of(fact.fp):
+                    report.unfinished.append(fact.name)
+                if self._is_observed(fact.fp):
+                    stands_on |= {fact.fp}
+                    record = self._choose(fact.fp)
+                    for _, path, relative, found in record["files"] if record is not None else ():
+                        report.files[path or os.path.abspath(relative)] = found
+            observed.append(stands_on)
+        for key, node in plan.graph.outputs.items():
+            fp, draws = self._known_of(key)
+            if fp is not None and observed[node.idx]:
+                self._known[key] = (fp, draws | observed[node.idx])
+
     # -- planning
 
     def submit(self, dsk: Any, keys: Iterable[Key], *, live: Callable[[Key], bool] | None = None) -> Submission | None:
@@ -194,7 +226,7 @@ class TaskCache:
                 self.note(f"a graph ran without the cache: {error}")
             except RecursionError:
                 self.note("a graph ran without the cache: it is nested too deep")
-            except Exception as error:  # noqa: BLE001 - planning meets foreign objects, and must never fail a cell
+            except Exception as error:
                 logger.debug("planning failed", exc_info=True)
                 self.note(f"a graph ran without the cache: {type(error).__name__}: {error}")
             for key in keys:
@@ -216,7 +248,12 @@ class TaskCache:
     def _submit(self, dsk: Any, keys: list[Key], live: Callable[[Key], bool] | None) -> Submission:
         graph = build(dsk, keys)
         fingerprinter = Fingerprinter(
-            graph, salt=self.salt, known=self._known_of, live=live, occurrences=self._occurrences
+            graph,
+            salt=self.salt,
+            known=self._known_of,
+            live=live,
+            occurrences=self._occurrences,
+            observed=self._is_observed,
         )
         facts = fingerprinter.run()
         decisions = decide(graph, facts, self._look_up, self._is_writer, replay=self.replay)
@@ -227,6 +264,8 @@ class TaskCache:
             fact = facts[node.idx]
             may_hold = not any(decisions[one.idx].why.startswith(("writer", "follows a writer")) for one in (node.resolved(),))
             self._known[key] = (fact.fp if may_hold else None, fact.draws)
+            if not fact.is_live:
+                self._made.pop(key, None)
         submission = Submission(plan, plan.dsk, fingerprinter=fingerprinter)
         self._pending.append((submission, time.time_ns()))
         return submission
@@ -277,20 +316,23 @@ class TaskCache:
 
     def _look_up(self, fact: TaskFacts) -> tuple[dict[str, Any] | None, str]:
         assert fact.fp is not None
-        record = self._choose(fact.fp)
-        if record is None:
+        chosen = self._choose(fact.fp)
+        if chosen is None:
             return None, self._why_not_chosen(fact.fp)
-        newest_draw = 0
+        first, last = 0, _FOREVER
         for draw in fact.draws:
             if draw == fact.fp:
                 continue
-            drawn = self._drawn_at(draw)
-            if drawn is None:
-                return None, "stands on a draw that was not stored"
-            newest_draw = max(newest_draw, drawn)
-        if record["time_ns"] < newest_draw:
-            return None, "stands on an older draw"
-        return record["value"], ""
+            span = self._drawn(draw)
+            if span is None:
+                return None, "what it stands on was not stored, or has changed"
+            first, last = max(first, span[0]), min(last, span[1])
+        if first <= chosen["time_ns"] < last:
+            return chosen["value"], ""
+        for record in reversed(self._records.of(fact.fp)):
+            if record["status"] == "ok" and first <= record["time_ns"] < last and self._is_usable(record):
+                return record["value"], ""
+        return None, "what it stands on was drawn or read anew"
 
     def _why_not_chosen(self, fp: str) -> str:
         found = [one for one in self._records.of(fp) if one["status"] == "ok"]
@@ -314,10 +356,17 @@ class TaskCache:
         if fp not in self._chosen:
             self._chosen[fp] = None
             for record in reversed(self._records.of(fp)):
-                if record["status"] == "ok" and self._changed_input(record) is None and self._is_here(record):
+                if record["status"] == "ok" and self._is_usable(record):
                     self._chosen[fp] = record
                     break
         return None if fp in self._damaged else self._chosen[fp]
+
+    def _is_usable(self, record: dict[str, Any]) -> bool:
+        return self._changed_input(record) is None and self._is_here(record)
+
+    def _is_observed(self, fp: str) -> bool:
+        """Do records show inputs that the fingerprint does not cover, or a result that could not be kept?"""
+        return any(record.get("files") or record["status"] == "not captured" for record in self._records.of(fp))
 
     def _is_here(self, record: dict[str, Any]) -> bool:
         value = record["value"]
@@ -332,19 +381,27 @@ class TaskCache:
                     return str(name)
         return None
 
-    def _drawn_at(self, fp: str) -> int | None:
-        """When the value of a suspect task that would be loaded now was drawn first."""
+    def _drawn(self, fp: str) -> tuple[int, int] | None:
+        """From when until when the value of this task was the one that would be loaded now.
+
+        A result that stands on it counts only if it was made in that time: fingerprints cannot tell draws apart.
+        """
         chosen = self._choose(fp)
         if chosen is None:
             return None
-        drawn: int = chosen["time_ns"]
-        for record in reversed(self._records.of(fp)):
-            if record["status"] != "ok" or record["time_ns"] > chosen["time_ns"]:
-                continue
+        first: int = chosen["time_ns"]
+        last = _FOREVER
+        records = [one for one in self._records.of(fp) if one["status"] == "ok"]
+        at = records.index(chosen)
+        for record in reversed(records[:at]):
             if record["value"] != chosen["value"]:
                 break
-            drawn = record["time_ns"]
-        return drawn
+            first = record["time_ns"]
+        for record in records[at + 1 :]:
+            if record["value"] != chosen["value"]:
+                last = record["time_ns"]
+                break
+        return first, last
 
     def mark_damaged(self, fp: str) -> None:
         """Loading failed: this session does not try again."""
@@ -353,8 +410,31 @@ class TaskCache:
     # -- futures
 
     def fingerprint_of_future(self, key: Key) -> str | None:
-        """The task fingerprint of a future or persisted key that this session made."""
-        return self._known_of(key)[0]
+        """What a future or persisted key of this session holds, as 64 hex digits; None when that is not known.
+
+        The task fingerprint, or, when that does not determine the value (draws, files read by computed paths), a
+        fingerprint of the task and its result. `load_future` takes both.
+        """
+        if key in self._loaded:
+            return self._loaded[key]
+        fp, draws = self._known_of(key)
+        if fp is None or not draws:
+            return fp
+        with self._lock:
+            record = self._made.get(key) or self._last_record(fp)
+            if record is None:
+                return None
+            named: str = digest(("result", fp, json.dumps(record["value"], sort_keys=True)))
+            if not self.store.records(worker.KIND, named):
+                payload = {name: value for name, value in record.items() if name != "time_ns"} | {"fingerprint": named}
+                needs = [*record["value"]["head"], *(chunk for group, _ in record["value"]["buffers"] for chunk in group)]
+                self.store.append(worker.KIND, named, json.dumps(payload), needs)
+                self.store.commit()
+            return named
+
+    def _last_record(self, fp: str) -> dict[str, Any] | None:
+        self._refresh()
+        return next((one for one in reversed(self._records.of(fp)) if one["status"] == "ok"), None)
 
     def load_future(self, fp: str, client: Any = None, key: Key | None = None) -> Any:
         """A stored result as a future of `client` (or the current one), or as a value when there is no client.
@@ -375,7 +455,9 @@ class TaskCache:
         if future is None:
             return worker.load(stored)
         with self._lock:
-            self._known[future.key] = (fp, frozenset(record.get("draws", ())))
+            self._known[future.key] = (fp, frozenset({fp}))
+            self._made[future.key] = record
+            self._loaded[future.key] = fp
         return future
 
     def changed_in_place(self, submission: Submission) -> None:
