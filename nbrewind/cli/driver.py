@@ -15,6 +15,7 @@ from typing import Any
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.paths import jupyter_runtime_dir
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
@@ -121,6 +122,10 @@ class Driver:
         # A kernel that stays must not hold our output open; what a kernel prints outside cells is for its log.
         stays = bool(self.options.get("independent"))
         streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, **({"stderr": subprocess.DEVNULL} if stays else {})}
+        if stays:
+            # Where `jupyter console --existing` looks for it.
+            self.manager.connection_file = os.path.join(jupyter_runtime_dir(), f"nbrewind-{uuid.uuid4().hex[:8]}.json")
+            os.makedirs(jupyter_runtime_dir(), mode=0o700, exist_ok=True)
         await self.manager.start_kernel(cwd=str(folder), independent=stays, **streams)
         self.kernel = self.client.kc = self.manager.client()
         self.kernel.start_channels()
@@ -149,7 +154,10 @@ class Driver:
 
     async def _stop(self) -> None:
         self.kernel.stop_channels()
-        if not self.keep and await self.manager.is_alive():
+        if self.keep:
+            # Our manager must not take the file away when it is forgotten.
+            self.manager._connection_file_written = False
+        elif await self.manager.is_alive():
             await self.manager.shutdown_kernel(now=False)
 
     def _send(self, kind: str, content: dict[str, Any]) -> str:

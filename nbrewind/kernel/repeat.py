@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
@@ -223,8 +224,13 @@ def prepare(session: Session, run: Run) -> None:
     if not pending:
         return
     wanted = set(pending) if run.unknown else {name for name in pending if name in run.present}
-    wanted |= {name for name in pending if hasattr(builtins, name) or session.state.bound[name].is_handle}
-    load_names(session, wanted)
+    engines = {name for name in pending if session.state.bound[name].is_handle}
+    places = (dict(os.environ), list(sys.path))
+    load_names(session, engines)
+    if engines:
+        session.ambient.places.adopt(places, set(), path=True)
+    wanted |= {name for name in pending if hasattr(builtins, name)}
+    load_names(session, wanted - engines)
 
 
 def load_ambient(session: Session, item: dict[str, Any]) -> Any:

@@ -448,13 +448,15 @@ impl Context<'_> {
             .iter()
             .filter(|read| differs(read, old_reads))
             .collect();
-        // A cell that was edited explains more than one that is stale itself.
+        // A name that the cell takes from others explains more than one of its own that shares objects with it; a cell
+        // that was edited explains more than one that is stale itself.
         let best = changed
             .iter()
             .filter(|read| read.origin.is_some_and(|origin| origin != at))
             .max_by_key(|read| {
                 read.origin.map(|origin| {
                     (
+                        cell.effects.reads.contains(&read.name),
                         self.states[origin],
                         std::cmp::Reverse(read.through.is_some()),
                     )

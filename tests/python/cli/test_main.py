@@ -1,0 +1,198 @@
+"""The command line as scripts use it: exit codes, messages with a next step, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.python.books import Book
+
+
+def nbrewind(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nbrewind.cli.main", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    book = Book(tmp_path / "here", {"a": "x = 1", "b": "y = x + 1\ny", "c": "print(y)"})
+    done = nbrewind("audit", book.path, "-o", "out.ipynb", "--json", cwd=book.folder)
+    assert done.returncode == 0, done.stderr
+    assert [cell["status"] for cell in json.loads(done.stdout)["cells"]] == ["executed"] * 3
+    return book
+
+
+def test_repeat_replays_and_says_what_it_saved(book: Book) -> None:
+    done = nbrewind("repeat", book.path, "--json", "--task-log", "tasks.jsonl", cwd=book.folder)
+    summary = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert [cell["status"] for cell in summary["cells"]] == ["replayed"] * 3
+    assert summary["tasks"] == {"hit": 0, "run": 0, "pruned": 0, "why": {}}
+    assert (book.folder / "tasks.jsonl").read_text() == ""
+
+
+def test_cells_before_the_start_are_restored(book: Book) -> None:
+    done = nbrewind("repeat", book.path, "--from", "c", "--json", cwd=book.folder)
+    assert [cell["status"] for cell in json.loads(done.stdout)["cells"]] == ["restored", "restored", "replayed"]
+
+
+def test_a_dry_run_tells_and_does_nothing(book: Book) -> None:
+    book.edit(b="y = x + 2")
+    before = sorted(path.stat().st_size for path in book.store.rglob("*") if path.is_file())
+    done = nbrewind("repeat", book.path, "--dry-run", "--json", cwd=book.folder)
+    assert done.returncode == 0, done.stderr
+    assert [(cell["id"], cell["status"]) for cell in json.loads(done.stdout)["cells"]] == [
+        ("a", "replay"),
+        ("b", "execute"),
+        ("c", "perhaps"),
+    ]
+    assert sorted(path.stat().st_size for path in book.store.rglob("*") if path.is_file()) == before
+
+
+def test_stale_names_the_edited_cell_and_what_follows(book: Book) -> None:
+    fresh = nbrewind("stale", book.path, cwd=book.folder)
+    assert fresh.stdout == "Every cell is fresh.\n"
+    book.edit(b="y = x + 2")
+    found = json.loads(nbrewind("stale", book.path, "--json", cwd=book.folder).stdout)
+    assert found["stale"] == ["b", "c"]
+    assert "`y`" in found["reasons"]["c"]
+
+
+def test_stale_between_two_notebooks(book: Book, tmp_path: Path) -> None:
+    other = Book(tmp_path / "other", {**book.cells, "a": "x = 5"})
+    done = nbrewind("stale", "--audited", book.path, other.path, "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["stale"] == ["a", "b", "c"]
+
+
+def test_a_failing_cell_is_exit_code_1_and_the_outputs_are_kept(book: Book) -> None:
+    book.edit(b="y = 1 / 0")
+    done = nbrewind("repeat", book.path, "-o", "out.ipynb", cwd=book.folder)
+    assert done.returncode == 1
+    assert "cell b failed: ZeroDivisionError: division by zero" in done.stderr
+    assert "ZeroDivisionError" in (book.folder / "out.ipynb").read_text()
+
+
+def test_wrong_arguments_are_exit_code_2(book: Book) -> None:
+    assert nbrewind("repeat", cwd=book.folder).returncode == 2
+    done = nbrewind("restore", book.path, "--to", "nowhere", cwd=book.folder)
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+
+
+def test_without_a_store_the_next_step_is_named(tmp_path: Path) -> None:
+    book = Book(tmp_path, {"a": "x = 1"})
+    for command in (["restore", "--to", "a"], ["stale"], ["check"]):
+        done = nbrewind(command[0], book.path, *command[1:], cwd=tmp_path)
+        assert done.returncode == 3, command
+        assert "nbrewind audit" in done.stderr
+
+
+def test_a_store_of_a_newer_version_is_refused_and_untouched(book: Book) -> None:
+    marker = book.store / "format.json"
+    marker.write_text(marker.read_text().replace('"version":1', '"version":99').replace('"version": 1', '"version": 99'))
+    done = nbrewind("repeat", book.path, cwd=book.folder)
+    assert done.returncode == 3
+    assert "version 99" in done.stderr
+    assert "Upgrade" in done.stderr
+
+
+def test_a_damaged_store_is_named_by_verify_and_the_repeat_executes_instead(book: Book) -> None:
+    book.edit(a="import numpy as np\nx = np.arange(1000)", b="y = x + 1\ny.sum()", c="print(y[3])")
+    assert nbrewind("audit", book.path, cwd=book.folder).returncode == 0
+    pack = max(book.store.rglob("pack-*"), key=lambda path: path.stat().st_mtime_ns)
+    content = bytearray(pack.read_bytes())
+    for place in range(0, len(content), 64):
+        content[place] ^= 0xFF
+    pack.write_bytes(content)
+    done = nbrewind("verify", "--store", book.store, cwd=book.folder)
+    assert done.returncode == 3
+    assert str(pack) in done.stdout
+    book.edit(c="print(y[4])")
+    done = nbrewind("repeat", book.path, "-o", "out.ipynb", cwd=book.folder)
+    assert done.returncode == 0, done.stderr
+    assert '"5\\n"' in (book.folder / "out.ipynb").read_text()
+
+
+def test_a_store_that_cannot_be_written_still_replays(book: Book) -> None:
+    if os.getuid() == 0:
+        # Root writes everywhere; a file in the place of the folder for writers refuses root, too.
+        shutil.copytree(book.store, book.folder / "readable")
+    done = nbrewind("repeat", book.path, "--json", cwd=book.folder)
+    assert done.returncode == 0
+    assert {cell["status"] for cell in json.loads(done.stdout)["cells"]} == {"replayed"}
+
+
+def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    book = Book(tmp_path, {"a": "x = 1"})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("important")
+    done = nbrewind("audit", book.path, "--store", tmp_path / "mine", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "is not an NBRewind store" in done.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_another_user_s_store_must_be_trusted_first(book: Book) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file to another user")
+    os.chown(book.store, 12345, -1)
+    done = nbrewind("repeat", book.path, cwd=book.folder)
+    assert done.returncode == 3
+    assert "NBREWIND_TRUST=1" in done.stderr
+    assert nbrewind("repeat", book.path, cwd=book.folder, NBREWIND_TRUST="1").returncode == 0
+
+
+def test_parameters_are_injected_and_recorded(book: Book) -> None:
+    done = nbrewind("repeat", book.path, "-p", "x=7", "--json", "-o", "out.ipynb", cwd=book.folder)
+    assert done.returncode == 0, done.stderr
+    assert [cell["status"] for cell in json.loads(done.stdout)["cells"]] == ["executed"] * 3
+    assert '"8\\n"' in (book.folder / "out.ipynb").read_text()
+
+
+def test_check_tells_reproduced_from_different_and_nondeterministic(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("1")
+    book = Book(tmp_path, {"a": "x = 1", "b": "import uuid\nu = uuid.uuid4().hex"})
+    assert nbrewind("audit", book.path, cwd=tmp_path).returncode == 0
+    done = nbrewind("check", book.path, "--json", cwd=tmp_path)
+    verdicts = {cell["id"]: cell["verdict"] for cell in json.loads(done.stdout)["cells"]}
+    assert verdicts == {"a": "reproduced", "b": "nondeterministic"}
+    assert done.returncode == 0
+
+
+def test_why_stats_ls_and_graph_answer(book: Book) -> None:
+    assert "c is fresh" in nbrewind("why", book.path, "c", cwd=book.folder).stdout
+    assert "n_chunks" in nbrewind("stats", cwd=book.folder).stdout
+    assert nbrewind("ls", cwd=book.folder).stdout.count("\n") == 3
+    assert nbrewind("graph", book.path, cwd=book.folder).stdout.lstrip().startswith("<svg")
+    assert "b" in nbrewind("analyze", book.path, cwd=book.folder).stdout
+
+
+def test_restore_starts_a_kernel_that_stays(book: Book) -> None:
+    from jupyter_client.blocking.client import BlockingKernelClient
+
+    done = nbrewind("restore", book.path, "--to", "b", "--json", cwd=book.folder)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {item["name"]: item["how"] for item in found["names"]} == {"x": "loaded", "y": "loaded"}
+    client = BlockingKernelClient(connection_file=found["connection_file"])
+    client.load_connection_file()
+    client.start_channels()
+    try:
+        shown: list[str] = []
+        client.execute_interactive("print(x, y)", output_hook=lambda m: shown.append(m["content"].get("text", "")), timeout=60)
+        assert "1 2\n" in shown
+    finally:
+        client.shutdown()
+        client.stop_channels()
