@@ -1,7 +1,8 @@
 """The task cache: plans graphs against the store, and reports what was loaded, executed and left out.
 
-One `TaskCache` belongs to one session and store. Engines (see `nbrewind.tasks.engines`) hand it every graph before it
-runs. It never raises into user code: a graph that cannot be planned runs unchanged, and the report says why.
+One `TaskCache` belongs to one session and store. Engines (see `nbrewind.tasks.engines`) hand it
+every graph before it runs. It never raises into user code: a graph that cannot be planned runs
+unchanged, and the report says why.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class TaskReport:
     not_captured: list[str] = field(default_factory=list)
     # Fingerprints of what was requested and of what was loaded.
     fingerprints: set[str] = field(default_factory=set)
-    # Files and folders that tasks were seen to read besides those that fingerprints cover, with digests (of the names
-    # in a folder): inputs of the cell run like the files that it read itself.
+    # Files and folders that tasks were seen to read besides those that fingerprints cover, with
+    # digests (of the names in a folder): inputs of the cell run like the files that it read itself.
     files: dict[str, str | None] = field(default_factory=dict)
     # Tasks that had not finished when the cell ended: what they read is not known yet.
     unfinished: list[str] = field(default_factory=list)
@@ -81,7 +82,9 @@ class _Records:
         """Records of one fingerprint, oldest first."""
         found = self.by_fp.get(fp)
         if found is None:
-            found = self.by_fp[fp] = [_parsed(record) for record in self.store.records(worker.KIND, fp)]
+            found = self.by_fp[fp] = [
+                _parsed(record) for record in self.store.records(worker.KIND, fp)
+            ]
         return found
 
     def named(self, name: str) -> list[dict[str, Any]]:
@@ -101,7 +104,7 @@ def _parsed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 class TaskCache:
-    """See the module. `replay=False` executes everything and stores; `replay=True` also loads what is known."""
+    """See the module. `replay=False` executes everything; `replay=True` loads what is known."""
 
     def __init__(
         self,
@@ -172,7 +175,11 @@ class TaskCache:
         self._account_inputs(plan, outcome, report)
         for node in plan.nodes("execute"):
             fact, decision = plan.facts[node.idx], plan.decisions[node.idx]
-            records = [one for one in (self._records.of(fact.fp) if fact.fp else []) if one["time_ns"] >= started]
+            records = [
+                one
+                for one in (self._records.of(fact.fp) if fact.fp else [])
+                if one["time_ns"] >= started
+            ]
             last = records[-1] if records else None
             report.executed.append(
                 {
@@ -197,9 +204,17 @@ class TaskCache:
         for node in plan.graph.nodes:
             fact = plan.facts[node.idx]
             sources = [node.target] if node.target is not None else list(node.refs.values())
-            stands_on = frozenset().union(*(observed[source.idx] for source in sources)) if sources else frozenset()
+            stands_on = (
+                frozenset().union(*(observed[source.idx] for source in sources))
+                if sources
+                else frozenset()
+            )
             if node.kind == "task" and fact.is_user and fact.fp is not None:
-                if outcome is None and plan.decisions[node.idx].action == "execute" and not self._records.of(fact.fp):
+                if (
+                    outcome is None
+                    and plan.decisions[node.idx].action == "execute"
+                    and not self._records.of(fact.fp)
+                ):
                     report.unfinished.append(fact.name)
                 if self._is_observed(fact.fp):
                     stands_on |= {fact.fp}
@@ -214,7 +229,9 @@ class TaskCache:
 
     # -- planning
 
-    def submit(self, dsk: Any, keys: Iterable[Key], *, live: Callable[[Key], bool] | None = None) -> Submission | None:
+    def submit(
+        self, dsk: Any, keys: Iterable[Key], *, live: Callable[[Key], bool] | None = None
+    ) -> Submission | None:
         """Plan one graph. None: run it unchanged (the report says why)."""
         keys = list(keys)
         with self._lock:
@@ -262,7 +279,10 @@ class TaskCache:
         self._count(plan)
         for key, node in graph.outputs.items():
             fact = facts[node.idx]
-            may_hold = not any(decisions[one.idx].why.startswith(("writer", "follows a writer")) for one in (node.resolved(),))
+            may_hold = not any(
+                decisions[one.idx].why.startswith(("writer", "follows a writer"))
+                for one in (node.resolved(),)
+            )
             self._known[key] = (fact.fp if may_hold else None, fact.draws)
             if not fact.is_live:
                 self._made.pop(key, None)
@@ -292,12 +312,16 @@ class TaskCache:
             else:
                 report.n_pruned += 1
         report.fingerprints.update(
-            fp for node in plan.graph.outputs.values() if (fp := plan.facts[node.idx].fp) is not None
+            fp
+            for node in plan.graph.outputs.values()
+            if (fp := plan.facts[node.idx].fp) is not None
         )
 
     def _why_no_record(self, plan: Plan, node: Node) -> str:
         fact = plan.facts[node.idx]
-        candidates = [one for one in self._records.named(fact.name) if one.get("components") is not None]
+        candidates = [
+            one for one in self._records.named(fact.name) if one.get("components") is not None
+        ]
         if not candidates:
             return "no record"
         now = {label: found[:16] for label, found in components(fact, node, plan.facts).items()}
@@ -330,7 +354,11 @@ class TaskCache:
         if first <= chosen["time_ns"] < last:
             return chosen["value"], ""
         for record in reversed(self._records.of(fact.fp)):
-            if record["status"] == "ok" and first <= record["time_ns"] < last and self._is_usable(record):
+            if (
+                record["status"] == "ok"
+                and first <= record["time_ns"] < last
+                and self._is_usable(record)
+            ):
                 return record["value"], ""
         return None, "what it stands on was drawn or read anew"
 
@@ -341,7 +369,11 @@ class TaskCache:
         if not found:
             return "no record"
         changed = next((path for path in map(self._changed_input, found) if path), None)
-        return f"an input changed: {os.path.basename(changed)}" if changed else "its stored result is gone"
+        return (
+            f"an input changed: {os.path.basename(changed)}"
+            if changed
+            else "its stored result is gone"
+        )
 
     def _is_writer(self, fp: str) -> str | None:
         """What a record says it changed outside."""
@@ -366,7 +398,10 @@ class TaskCache:
 
     def _is_observed(self, fp: str) -> bool:
         """Do records show inputs that the fingerprint does not cover, or a result that could not be kept?"""
-        return any(record.get("files") or record["status"] == "not captured" for record in self._records.of(fp))
+        return any(
+            record.get("files") or record["status"] == "not captured"
+            for record in self._records.of(fp)
+        )
 
     def _is_here(self, record: dict[str, Any]) -> bool:
         value = record["value"]
@@ -377,14 +412,19 @@ class TaskCache:
         """A file or folder that the task read and that is not the same now."""
         for kind, path, relative, found in record["files"]:
             for name in (path, relative):
-                if name is not None and (worker.listing(name) if kind == "listing" else worker.content(name)) != found:
+                if (
+                    name is not None
+                    and (worker.listing(name) if kind == "listing" else worker.content(name))
+                    != found
+                ):
                     return str(name)
         return None
 
     def _drawn(self, fp: str) -> tuple[int, int] | None:
         """From when until when the value of this task was the one that would be loaded now.
 
-        A result that stands on it counts only if it was made in that time: fingerprints cannot tell draws apart.
+        A result that stands on it counts only if it was made in that time: fingerprints cannot
+        tell draws apart.
         """
         chosen = self._choose(fp)
         if chosen is None:
@@ -410,10 +450,10 @@ class TaskCache:
     # -- futures
 
     def fingerprint_of_future(self, key: Key) -> str | None:
-        """What a future or persisted key of this session holds, as 64 hex digits; None when that is not known.
+        """What a future or persisted key of this session holds, as 64 hex digits, or None.
 
-        The task fingerprint, or, when that does not determine the value (draws, files read by computed paths), a
-        fingerprint of the task and its result. `load_future` takes both.
+        The task fingerprint, or, when that does not determine the value (draws, files read by
+        computed paths), a fingerprint of the task and its result. `load_future` takes both.
         """
         if key in self._loaded:
             return self._loaded[key]
@@ -426,8 +466,13 @@ class TaskCache:
                 return None
             named: str = digest(("result", fp, json.dumps(record["value"], sort_keys=True)))
             if not self.store.records(worker.KIND, named):
-                payload = {name: value for name, value in record.items() if name != "time_ns"} | {"fingerprint": named}
-                needs = [*record["value"]["head"], *(chunk for group, _ in record["value"]["buffers"] for chunk in group)]
+                payload = {name: value for name, value in record.items() if name != "time_ns"} | {
+                    "fingerprint": named
+                }
+                needs = [
+                    *record["value"]["head"],
+                    *(chunk for group, _ in record["value"]["buffers"] for chunk in group),
+                ]
                 self.store.append(worker.KIND, named, json.dumps(payload), needs)
                 self.store.commit()
             return named
@@ -437,7 +482,7 @@ class TaskCache:
         return next((one for one in reversed(self._records.of(fp)) if one["status"] == "ok"), None)
 
     def load_future(self, fp: str, client: Any = None, key: Key | None = None) -> Any:
-        """A stored result as a future of `client` (or the current one), or as a value when there is no client.
+        """A stored result: a future of `client` (or the current one), or the value without one.
 
         Raises `LoadError` when it is not stored.
         """
@@ -461,7 +506,7 @@ class TaskCache:
         return future
 
     def changed_in_place(self, submission: Submission) -> None:
-        """After a run in this process: tasks whose functions changed what they refer to are writers from now on."""
+        """After a run in this process: functions that changed what they refer to are writers."""
         found = submission.fingerprinter.changed_functions()
         if not found:
             return
@@ -471,9 +516,13 @@ class TaskCache:
             if fact.fp is None or not any(id(literal) in found for literal in fact.literals):
                 continue
             reason = "changes an object that its function refers to"
-            payload = {"fingerprint": fact.fp, "name": fact.name, "status": "writer", "reason": reason, "seconds": 0.0}
+            payload = {
+                "fingerprint": fact.fp,
+                "name": fact.name,
+                "status": "writer",
+                "reason": reason,
+                "seconds": 0.0,
+            }
             self.store.append(worker.KIND, fact.fp, json.dumps(payload), [])
             self.note(f"{fact.name}: {reason}, so it always runs")
         self.store.commit()
-
-

@@ -1,18 +1,21 @@
 """Task fingerprints: what a task would compute, as 64 hex digits, or why that cannot be known.
 
-A fingerprint covers the function (code, constants, defaults, closure, globals and helpers, recursively), the literal
-arguments by content, files that literals name by content, and the fingerprints of the tasks it depends on. It does not
-cover keys, Dask's own tokens, file names and line numbers of code, or how tasks were fused.
+A fingerprint covers the function (code, constants, defaults, closure, globals and helpers,
+recursively), the literal arguments by content, files that literals name by content, and the
+fingerprints of the tasks it depends on. It does not cover keys, Dask's own tokens, file names and
+line numbers of code, or how tasks were fused.
 
 Terms:
-* *opaque*: no fingerprint, so the task never hits and is not recorded; everything that follows it is opaque as well;
-* *suspect*: may give another result each time (clock, random numbers, `uuid4`). Replayed as recorded, always stored.
-  What follows a suspect stands only on the very draw that it was computed from (`draws`);
+* *opaque*: no fingerprint, so the task never hits and is not recorded; everything that follows it
+  is opaque as well;
+* *suspect*: may give another result each time (clock, random numbers, `uuid4`). Replayed as
+  recorded, always stored. What follows a suspect stands only on the very draw that it was computed
+  from (`draws`);
 * *interior*: the inside of a shuffle, whose results mean nothing in another run;
 * *writer*: changes something outside; it always runs, and so does what follows it.
 
-When a name of user code suggests an effect that cannot be seen here, the task is opaque or a writer: too many runs
-rather than one false hit.
+When a name of user code suggests an effect that cannot be seen here, the task is opaque or a
+writer: too many runs rather than one false hit.
 """
 
 from __future__ import annotations
@@ -41,43 +44,72 @@ from nbrewind.fingerprint import (
     path_digest,
     register,
 )
-from nbrewind.tasks.graph import Graph, Key, Node
+from nbrewind.tasks.graph import Graph, Key, Node, key_tokens
 from nbrewind.tasks.worker import signature
 
-_SALT_PACKAGES = ("dask", "distributed", "numpy", "pandas", "pyarrow", "scipy", "xarray", "polars", "numba", "partd")
-
-# Names in user code that write natively, or to a database, where no audit hook sees it. Everything else is seen on the
-# worker when it happens.
-_WRITES = frozenset(
-    "to_parquet to_feather to_hdf to_orc to_zarr to_netcdf to_delta to_sql write_table write_parquet write_csv write_feather "
-    "write_ipc write_dataset write_to_dataset sink_parquet sink_csv ParquetWriter CSVWriter imwrite save save_model memmap "
-    "executemany executescript put_object upload_file".split()
+_SALT_PACKAGES = (
+    "dask",
+    "distributed",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "xarray",
+    "polars",
+    "numba",
+    "partd",
 )
-# Names in user code that read files without Python's `open`: nothing tells which, unless native opens are watched.
+
+# Names in user code that write natively, or to a database, where no audit hook sees it. Everything
+# else is seen on the worker when it happens.
+_WRITES = frozenset(
+    """
+    to_parquet to_feather to_hdf to_orc to_zarr to_netcdf to_delta to_sql write_table
+    write_parquet write_csv write_feather write_ipc write_dataset write_to_dataset sink_parquet
+    sink_csv ParquetWriter CSVWriter imwrite save save_model memmap executemany executescript
+    put_object upload_file
+    """.split()
+)
+# Names in user code that read files without Python's `open`: nothing tells which, unless native
+# opens are watched.
 _READS_NATIVELY = frozenset(
-    "read_parquet read_feather read_orc read_table ParquetFile ParquetDataset dataset memory_map open_dataset open_mfdataset "
-    "open_dataarray load_dataset scan_parquet scan_csv scan_ipc read_hdf HDFStore Dataset h5py netCDF4 tables rasterio "
-    "osgeo cv2 imread polars duckdb lance pyarrow pysam fitsio ROOT read_csv_arrow".split()
+    """
+    read_parquet read_feather read_orc read_table ParquetFile ParquetDataset dataset memory_map
+    open_dataset open_mfdataset open_dataarray load_dataset scan_parquet scan_csv scan_ipc
+    read_hdf HDFStore Dataset h5py netCDF4 tables rasterio osgeo cv2 imread polars duckdb lance
+    pyarrow pysam fitsio ROOT read_csv_arrow
+    """.split()
 )
 # Names in user code that read what is neither an argument nor a file.
 _READS_OUTSIDE = frozenset(
-    "environ environb getenv getenvb getcwd cwd abspath resolve absolute realpath urlopen urlretrieve requests httpx aiohttp "
-    "boto3 s3fs gcsfs paramiko socket import_module connect create_engine read_sql read_sql_query get_client worker_client "
-    "get_worker expanduser home gethostname __file__ exists lexists isfile isdir is_file is_dir stat lstat getmtime "
-    "getsize access".split()
+    """
+    environ environb getenv getenvb getcwd cwd abspath resolve absolute realpath urlopen
+    urlretrieve requests httpx aiohttp boto3 s3fs gcsfs paramiko socket import_module connect
+    create_engine read_sql read_sql_query get_client worker_client get_worker expanduser home
+    gethostname __file__ exists lexists isfile isdir is_file is_dir stat lstat getmtime getsize
+    access
+    """.split()
 )
 _DRAWS = frozenset(
-    "random rand randn randint integers normal uniform choice choices shuffle permutation sample default_rng RandomState uuid1 "
-    "uuid4 urandom token_hex token_bytes secrets now today utcnow time time_ns perf_counter monotonic process_time getpid "
-    "fromtimestamp localtime gmtime get_ident".split()
+    """
+    random rand randn randint integers normal uniform choice choices shuffle permutation sample
+    default_rng RandomState uuid1 uuid4 urandom token_hex token_bytes secrets now today utcnow
+    time time_ns perf_counter monotonic process_time getpid fromtimestamp localtime gmtime
+    get_ident
+    """.split()
 )
 _LIBRARY_WRITER = re.compile(
-    r"(^|_)(write|store|save|dump)(_|$)|^_?to_(parquet|csv|hdf|sql|json|orc|zarr|textfiles|avro|npy_stack|delta|pickle|feather)"
-    r"|^ToParquet|^_?write"
+    r"(^|_)(write|store|save|dump)(_|$)|^ToParquet|^_?write"
+    r"|^_?to_(parquet|csv|hdf|sql|json|orc|zarr|textfiles|avro|npy_stack|delta|pickle|feather)"
+)
+_LIBRARY_READER = re.compile(
+    r"^_?(read|load|open|scan|imread|fromfile|from_file|genfromtxt|parse)(_|$|txt)|^open"
 )
 _INTERIOR = frozenset(
-    "maybe_buffered_partd barrier _shuffle_group _shuffle_transfer shuffle_transfer p2p_barrier merge_transfer rechunk_transfer "
-    "partition _partition".split()
+    """
+    maybe_buffered_partd barrier _shuffle_group _shuffle_transfer shuffle_transfer p2p_barrier
+    merge_transfer rechunk_transfer partition _partition
+    """.split()
 )
 _SHUFFLE_OUTPUTS = frozenset("collect shuffle_unpack merge_unpack rechunk_unpack".split())
 _SHUFFLE_MODULES = (
@@ -94,7 +126,7 @@ _SCALARS = frozenset({type(None), bool, int, float, complex, bytes})
 
 @functools.cache
 def environment_salt() -> str:
-    """Python's minor version and the versions of the libraries whose methods tasks call without naming them."""
+    """Versions of Python and of the libraries whose methods tasks call without naming them."""
     versions = [f"python {sys.version_info.major}.{sys.version_info.minor}"]
     for name in _SALT_PACKAGES:
         try:
@@ -127,7 +159,9 @@ class Literal:
     is_user: bool
     is_suspect: bool
     writer: str | None
-    # The walk reached user-owned mutable state, which a task run in this process could change.
+    # Names that open files: of user code natively, of a library in any way.
+    reads_natively: str | None = None
+    is_reader: bool = False
     obj: Any = None
 
 
@@ -141,6 +175,7 @@ class _TaskContext(Context):
     def reset(self) -> None:
         self.names: set[str] = set()
         self.is_user = False
+        self.is_reader = False
         self.writer: str | None = None
         self.reasons: list[str] = []
 
@@ -158,17 +193,29 @@ class _TaskContext(Context):
             if not is_importable(obj) and obj.__module__ != "builtins":
                 self.is_user = True
         else:
-            self.note_callable(getattr(obj, "method", None) if kind.__name__ == "methodcaller" else kind.__name__)
+            self.note_callable(
+                getattr(obj, "method", None) if kind.__name__ == "methodcaller" else kind.__name__
+            )
             if is_graph_node(obj):
                 return Fact("opaque", opaque="a task reference hidden inside an argument")
+            if kind.__module__.startswith("distributed.") and not kind.__module__.startswith(
+                "distributed.shuffle"
+            ):
+                return Fact(
+                    "opaque", opaque=f"distributed's {kind.__name__} is state of the cluster"
+                )
             if kind.__module__ == "numpy" and kind.__name__ == "ndarray" and obj.base is not None:
                 # A task gets its own copy: which memory the array was cut from does not matter.
                 return super().facts(obj.copy(order="K"))
         return super().facts(obj)
 
     def note_callable(self, name: Any) -> None:
-        if isinstance(name, str) and self.writer is None and _LIBRARY_WRITER.search(name):
-            self.writer = name
+        if isinstance(name, str):
+            if self.writer is None and _LIBRARY_WRITER.search(name):
+                self.writer = name
+            if _LIBRARY_READER.search(name):
+                self.is_reader = True
+                self.names.add(name)
 
     def user_function(self, func: types.FunctionType) -> Fact:
         self.is_user = True
@@ -177,10 +224,16 @@ class _TaskContext(Context):
         self.names |= set(names.global_names)
         if names.stored:
             self.writer = f"{func.__name__} (binds the global {min(names.stored)})"
-        if "getattr" in names.global_names and "getattr" not in func.__globals__ and _has_dynamic_getattr(func.__code__):
+        if (
+            "getattr" in names.global_names
+            and "getattr" not in func.__globals__
+            and _has_dynamic_getattr(func.__code__)
+        ):
             self.reasons.append(f"{func.__name__} looks up attributes by a name made at run time")
         fact = super().facts(func)
-        imported = tuple(self.import_part(name, level, func) for name, level in _imports(func.__code__))
+        imported = tuple(
+            self.import_part(name, level, func) for name, level in _imports(func.__code__)
+        )
         if imported:
             fact.parts = (*fact.parts, ("imports", imported))
         return fact
@@ -216,18 +269,31 @@ class _TaskContext(Context):
         names = self.names
         opaque = [*walk.opaque, *self.reasons]
         writer = self.writer
-        suspect = bool(walk.marks) and any(mark.startswith("nondeterministic") for mark in walk.marks)
+        suspect = bool(walk.marks) and any(
+            mark.startswith("nondeterministic") for mark in walk.marks
+        )
         if self.is_user:
             if found := names & _WRITES:
                 writer = writer or min(found)
             if found := names & _READS_OUTSIDE:
                 opaque.append(f"reads what is outside its arguments: {min(found)}")
-            if not hasattr(_native, "watch_start") and (found := names & _READS_NATIVELY):
-                opaque.append(f"reads files natively: {min(found)}")
             suspect = suspect or bool(names & _DRAWS)
+        natively = min(names & _READS_NATIVELY, default=None)
         marks = sorted(mark for mark in walk.marks if mark.startswith("nondeterministic"))
         fp = walk.fp if not opaque else None
-        return Literal(fp, opaque, list(walk.components), walk.files, marks, self.is_user, suspect, writer, obj)
+        return Literal(
+            fp,
+            opaque,
+            list(walk.components),
+            walk.files,
+            marks,
+            self.is_user,
+            suspect,
+            writer,
+            natively,
+            self.is_reader,
+            obj,
+        )
 
 
 def _is_library(path: str) -> bool:
@@ -266,7 +332,7 @@ def _imports(code: types.CodeType) -> tuple[tuple[str, int], ...]:
 
 @functools.lru_cache(maxsize=4096)
 def _has_dynamic_getattr(code: types.CodeType) -> bool:
-    """True unless every `getattr` in the code is given a literal name (then the name is among the constants)."""
+    """True unless every `getattr` is given a literal name, which is among the constants."""
     for part in _nested(code):
         instructions = list(dis.get_instructions(part))
         for at, instruction in enumerate(instructions):
@@ -276,7 +342,9 @@ def _has_dynamic_getattr(code: types.CodeType) -> bool:
                     if later.opname in {"CALL", "CALL_FUNCTION", "CALL_KW"}:
                         break
                     loads.append(later)
-                if not any(load.opname == "LOAD_CONST" and isinstance(load.argval, str) for load in loads):
+                if not any(
+                    load.opname == "LOAD_CONST" and isinstance(load.argval, str) for load in loads
+                ):
                     return True
     return False
 
@@ -288,7 +356,9 @@ def _fragment_fact(wrapper: Any, ctx: Context) -> Fact:
         return Fact("opaque", opaque="a parquet fragment on a remote file system")
     groups = getattr(fragment, "row_groups", None)
     ids = tuple(group.id for group in groups) if groups is not None else None
-    return Fact("fragment", (fragment.path, str(fragment.partition_expression), ids, str(fragment.format)))
+    return Fact(
+        "fragment", (fragment.path, str(fragment.partition_expression), ids, str(fragment.format))
+    )
 
 
 @dataclass(slots=True)
@@ -301,6 +371,7 @@ class TaskFacts:
     opaque: list[str] = field(default_factory=list)
     # Literals that take part, function first.
     literals: tuple[Literal, ...] = ()
+    n_refs: int = 0
     scalars: str = ""
     is_user: bool = False
     is_suspect: bool = False
@@ -308,8 +379,11 @@ class TaskFacts:
     is_shuffle_output: bool = False
     # Why it must always run.
     writer: str | None = None
-    # Suspect tasks that this result stands on, itself included.
+    # Tasks that this result stands on, itself included, whose values their fingerprints do not
+    # determine: draws, and readers of files that only running showed.
     draws: frozenset[str] = frozenset()
+    # A name through which it opens files natively.
+    reads_natively: str | None = None
     # Its result is in the memory of the cluster under this very key.
     is_live: bool = False
 
@@ -325,7 +399,10 @@ class TaskFacts:
 
 
 class Fingerprinter:
-    """Fingerprints of one graph. `known` gives those of futures; a fresh one per graph, because objects change."""
+    """Fingerprints of one graph; a fresh one for every graph, because objects change.
+
+    `known` gives what futures hold.
+    """
 
     def __init__(
         self,
@@ -335,6 +412,7 @@ class Fingerprinter:
         known: Callable[[Key], tuple[str | None, frozenset[str]]] | None = None,
         live: Callable[[Key], bool] | None = None,
         occurrences: dict[str, dict[Any, int]] | None = None,
+        observed: Callable[[str], bool] | None = None,
     ) -> None:
         from dask import _task_spec
 
@@ -342,10 +420,13 @@ class Fingerprinter:
         self.graph = graph
         self.salt = f"{environment_salt()}; {salt}"
         self.known = known or (lambda key: (None, frozenset()))
-        # Keys that the cluster already holds: whatever their task says now, that result will be taken.
+        # Keys that the cluster already holds: whatever their task says now, that result will be
+        # taken.
         self.live = live or (lambda key: False)
         # Suspect tasks that look the same are told apart by the order in which they were asked for.
         self.occurrences = occurrences if occurrences is not None else {}
+        # Fingerprint -> do records say that its result depends on more than the fingerprint covers?
+        self.observed = observed or (lambda fp: False)
         self.context = _TaskContext()
         self.by_id: dict[tuple[int, ...], Literal] = {}
         self.by_text: dict[str, Literal | None] = {}
@@ -361,7 +442,9 @@ class Fingerprinter:
                 known, draws = self.known(node.key)
                 if known is None or known != facts.fp:
                     facts.fp = None
-                    facts.opaque.insert(0, f"{facts.name} has a result on the cluster that another task made")
+                    facts.opaque.insert(
+                        0, f"{facts.name} has a result on the cluster that another task made"
+                    )
                 else:
                     facts.is_live = True
                     facts.draws = draws
@@ -373,14 +456,23 @@ class Fingerprinter:
     def _facts_of(self, node: Node) -> TaskFacts:
         if node.kind == "external":
             fp, draws = self.known(node.key)
-            facts = TaskFacts(name=key_name(node.key, None), fp=fp, draws=draws)
+            # A future holds one certain result: what is built on it stands on that one.
+            facts = TaskFacts(
+                name=key_name(node.key, None), fp=fp, draws=draws | {fp} if fp else draws
+            )
             if fp is None:
                 facts.opaque.append("depends on a future whose task is not known")
             return facts
         if node.target is not None:
             source = self.facts[node.target.idx]
             name = key_name(node.key, None) if node.kind == "fused" else source.name
-            return TaskFacts(name=name, fp=source.fp, opaque=source.opaque, draws=source.draws, writer=source.writer)
+            return TaskFacts(
+                name=name,
+                fp=source.fp,
+                opaque=source.opaque,
+                draws=source.draws,
+                writer=source.writer,
+            )
         if node.kind == "data":
             facts = TaskFacts(name="data")
             complex_literals: list[Any] = []
@@ -391,7 +483,7 @@ class Fingerprinter:
 
     def _task(self, node: Node) -> TaskFacts:
         spec = node.spec
-        facts = TaskFacts(name=key_name(node.key, spec.func))
+        facts = TaskFacts(name=key_name(node.key, spec.func), n_refs=len(node.refs))
         if type(spec).__name__ not in {"Task", "List", "Tuple", "Set", "Dict", "P2PBarrierTask"}:
             facts.opaque.append(f"a task of the unknown kind {type(spec).__name__}")
         complex_literals: list[Any] = []
@@ -413,24 +505,34 @@ class Fingerprinter:
             if upstream.fp is None and facts.fp is not None:
                 facts.fp = None
             if upstream.fp is None and not facts.opaque:
-                facts.opaque.append(f"follows {upstream.name}: {upstream.opaque[0] if upstream.opaque else 'opaque'}")
+                facts.opaque.append(
+                    f"follows {upstream.name}: {upstream.opaque[0] if upstream.opaque else 'opaque'}"
+                )
         if facts.is_suspect and facts.fp is not None:
             facts.fp = self._occurrence(facts.fp, node)
+        if facts.fp is not None and (
+            facts.is_suspect or facts.reads_natively or (facts.is_user and self.observed(facts.fp))
+        ):
             facts.draws = facts.draws | {facts.fp}
         return facts
 
     def _occurrence(self, fp: str, node: Node) -> str:
         seen = self.occurrences.setdefault(fp, {})
-        owner = node
+        owner: Node | None = node
         path: list[Key] = []
         while owner is not None:
             path.append(owner.key)
+            if key_tokens([owner.key]):
+                # Inside a fused task some keys are only names of arguments; those with a token say
+                # which task it is.
+                break
             owner = owner.owner
-        # Inside a fused task keys are only names of arguments; the whole path says which task it is.
         ordinal = seen.setdefault(tuple(path), len(seen))
         return fp if ordinal == 0 else digest(("occurrence", fp, ordinal))
 
-    def _close(self, facts: TaskFacts, code: tuple[Any, ...], literals: list[Any], func: Literal | None) -> None:
+    def _close(
+        self, facts: TaskFacts, code: tuple[Any, ...], literals: list[Any], func: Literal | None
+    ) -> None:
         """Turn what was encoded into a fingerprint, and take over what the literals say."""
         found = [func] if func is not None else []
         if literals:
@@ -440,6 +542,11 @@ class Fingerprinter:
             facts.opaque.extend(literal.opaque)
             facts.is_user = facts.is_user or literal.is_user
             facts.is_suspect = facts.is_suspect or literal.is_suspect
+            if literal.is_reader and facts.n_refs:
+                # Which file it reads is computed: watched and checked like user code.
+                facts.is_user = True
+            if facts.is_user:
+                facts.reads_natively = facts.reads_natively or literal.reads_natively
             facts.writer = facts.writer or literal.writer
         if facts.opaque:
             return
@@ -448,20 +555,27 @@ class Fingerprinter:
 
     # -- arguments
 
-    def _encode_task(self, spec: Any, node: Node, literals: list[Any], facts: TaskFacts) -> tuple[Any, ...]:
+    def _encode_task(
+        self, spec: Any, node: Node, literals: list[Any], facts: TaskFacts
+    ) -> tuple[Any, ...]:
         if is_container(spec):
             children = [self._encode(item, node, literals, facts, False) for item in spec.args]
             if type(spec).__name__ == "Set":
                 children.sort(key=lambda child: digest((child,)))
             return ("container", type(spec).__name__, tuple(children))
-        is_library = is_library_module(getattr(spec.func, "__module__", None) or type(spec.func).__module__)
+        is_library = is_library_module(
+            getattr(spec.func, "__module__", None) or type(spec.func).__module__
+        )
         args = tuple(self._encode(item, node, literals, facts, is_library) for item in spec.args)
         kwargs = tuple(
-            (name, self._encode(spec.kwargs[name], node, literals, facts, is_library)) for name in sorted(spec.kwargs)
+            (name, self._encode(spec.kwargs[name], node, literals, facts, is_library))
+            for name in sorted(spec.kwargs)
         )
         return ("call", args, kwargs)
 
-    def _encode(self, value: Any, node: Node, literals: list[Any], facts: TaskFacts, is_library: bool) -> Any:
+    def _encode(
+        self, value: Any, node: Node, literals: list[Any], facts: TaskFacts, is_library: bool
+    ) -> Any:
         """An argument as scalars and tuples, each with its kind, so that no two arguments look alike."""
         kind = type(value)
         if kind is str:
@@ -490,22 +604,27 @@ class Fingerprinter:
         if is_library and len(text) >= 32:
             for length in (36, 32):
                 if text[-length:] in self.graph.tokens:
-                    # An identity made up for this graph, such as a shuffle's: what it stands for is in the inputs.
+                    # An identity made up for this graph, such as a shuffle's: what it stands for
+                    # is in the inputs.
                     return ("token", text[:-length])
         known = self.by_text.get(text, self)
         if known is self:
-            known = self.by_text[text] = self.context.literal(text) if 0 < len(text) < 1024 and _names_file(text) else None
+            known = self.by_text[text] = (
+                self.context.literal(text) if 0 < len(text) < 1024 and _names_file(text) else None
+            )
         if known is None:
             return ("s", text)
         literals.append(text)
         return ("l", len(literals))
 
     def _literal(self, objects: tuple[Any, ...]) -> Literal:
-        """Facts of objects walked together (they may share parts), remembered by identity within this graph."""
+        """Facts of objects walked together (they may share parts), remembered within this graph."""
         key = tuple(map(id, objects))
         known = self.by_id.get(key)
         if known is None:
-            known = self.by_id[key] = self.context.literal(objects[0] if len(objects) == 1 else objects)
+            known = self.by_id[key] = self.context.literal(
+                objects[0] if len(objects) == 1 else objects
+            )
             self.kept.append(objects)
         return known
 
@@ -513,7 +632,11 @@ class Fingerprinter:
         """After a run in this process: literals (by id of the `Literal`) whose content the run changed."""
         found = set()
         for literal in self.by_id.values():
-            if literal.is_user and literal.fp is not None and self.context.literal(literal.obj).fp != literal.fp:
+            if (
+                literal.is_user
+                and literal.fp is not None
+                and self.context.literal(literal.obj).fp != literal.fp
+            ):
                 found.add(id(literal))
         return found
 
@@ -527,7 +650,10 @@ def _names_file(text: str) -> bool:
 
 def is_container(spec: Any) -> bool:
     """True for List, Tuple, Set and Dict nodes, whose function is always the same."""
-    return type(spec).__name__ in {"List", "Tuple", "Set", "Dict"} and type(spec).__module__ == "dask._task_spec"
+    return (
+        type(spec).__name__ in {"List", "Tuple", "Set", "Dict"}
+        and type(spec).__module__ == "dask._task_spec"
+    )
 
 
 def key_name(key: Key, func: Any) -> str:
@@ -567,12 +693,14 @@ def explain(now: dict[str, str], before: dict[str, str]) -> str:
     named = [label for label in labels if label not in {"function", "arguments"}]
     if named:
         labels = named
-    inner = [label for label in labels if not any(other.startswith(label + " -> ") for other in labels)]
+    inner = [
+        label for label in labels if not any(other.startswith(label + " -> ") for other in labels)
+    ]
     return ", ".join(inner) if inner else "nothing that is named"
 
 
 def file_signatures(files: dict[str, str]) -> dict[str, Any] | None:
-    """What must be unchanged on the worker for these digests to hold; None when a file has changed already."""
+    """What must be unchanged on the worker for these digests to hold; None: it changed already."""
     found: dict[str, Any] = {}
     for path, before in files.items():
         found[path] = signature(path)

@@ -1,13 +1,15 @@
 """A Dask graph as flat nodes: fused tasks opened, references resolved, nothing executed.
 
-`Graph.nodes` holds one `Node` per task that could be cut off: those of the graph itself and, recursively, those inside
-fused tasks (`_execute_subgraph`). A fused task, like an alias, only stands for another node (`target`); both have that
-node's fingerprint, so that fusing a graph in another way changes no fingerprint.
+`Graph.nodes` holds one `Node` per task that could be cut off: those of the graph itself and,
+recursively, those inside fused tasks (`_execute_subgraph`). A fused task, like an alias, only
+stands for another node (`target`); both have that node's fingerprint, so that fusing a graph in
+another way changes no fingerprint.
 
 Invariants:
-* `nodes` is in topological order, walked from the requested keys in the order of arguments, so it depends neither on
-  hash seeds nor on the names of keys;
-* a reference that is not in the graph is a node of kind `external` (a future, or a mistake of the caller).
+* `nodes` is in topological order, walked from the requested keys in the order of arguments, so it
+  depends neither on hash seeds nor on the names of keys;
+* a reference that is not in the graph is a node of kind `external` (a future, or a mistake of the
+  caller).
 """
 
 from __future__ import annotations
@@ -143,7 +145,13 @@ class _Builder:
             return "fused" if spec.func is t._execute_subgraph else "task"
         raise UnknownGraphError(f"a graph node of type {type(spec).__name__}")
 
-    def visit_all(self, table: Mapping[Key, Any], wanted: list[Key], bound: dict[Key, Node], owner: Node | None) -> dict[Key, Node]:
+    def visit_all(
+        self,
+        table: Mapping[Key, Any],
+        wanted: list[Key],
+        bound: dict[Key, Node],
+        owner: Node | None,
+    ) -> dict[Key, Node]:
         """Nodes of `table` that `wanted` needs; `bound` are the names that come from outside."""
         done: dict[Key, Node] = dict(bound)
         open_keys: set[Key] = set()

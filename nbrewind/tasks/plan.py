@@ -1,8 +1,10 @@
-"""The plan: from the requested outputs down, load what is stored, execute the rest, leave out everything above a hit.
+"""The plan: from the requested outputs down, load what is stored, execute the rest.
 
-`decide` says for every node what happens to it; `emit` writes the Dask graph that does so. Requested keys stay as they
-are. Tasks that run keep their keys unless what they depend on has changed its name, so that the scheduler never sees
-two meanings of one key.
+What is above a hit is neither executed nor loaded.
+
+`decide` says for every node what happens to it; `emit` writes the Dask graph that does so.
+Requested keys stay as they are. Tasks that run keep their keys unless what they depend on has
+changed its name, so that the scheduler never sees two meanings of one key.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from nbrewind.tasks.graph import Graph, Key, Node, references
 
 @dataclass(slots=True)
 class Decision:
-    """What happens to one node. `action`: load, execute, leave (it is there already), or none (not needed)."""
+    """What happens to one node: load, execute, leave (it is there already), or none."""
 
     action: str = "none"
     why: str = ""
@@ -41,7 +43,11 @@ class Plan:
 
     def nodes(self, action: str) -> list[Node]:
         """The tasks (not aliases, literals or fused shells) to which this happens."""
-        return [node for node in self.graph.nodes if node.kind == "task" and self.decisions[node.idx].action == action]
+        return [
+            node
+            for node in self.graph.nodes
+            if node.kind == "task" and self.decisions[node.idx].action == action
+        ]
 
 
 # Facts of one node -> (stored value, None) or (None, why it has to run).
@@ -50,7 +56,9 @@ LookUp = Callable[[TaskFacts], "tuple[dict[str, Any] | None, str]"]
 IsWriter = Callable[[str], "str | None"]
 
 
-def decide(graph: Graph, facts: list[TaskFacts], look_up: LookUp, is_writer: IsWriter, *, replay: bool) -> list[Decision]:
+def decide(
+    graph: Graph, facts: list[TaskFacts], look_up: LookUp, is_writer: IsWriter, *, replay: bool
+) -> list[Decision]:
     """What happens to every node."""
     decisions = [Decision() for _ in graph.nodes]
     follows_writer = _follow_writers(graph, facts, is_writer)
@@ -61,7 +69,7 @@ def decide(graph: Graph, facts: list[TaskFacts], look_up: LookUp, is_writer: IsW
         decision = decisions[node.idx]
         if decision.action != "none":
             continue
-        if node.kind == "external" or (replay and facts[node.idx].is_live):
+        if node.kind == "external" or facts[node.idx].is_live:
             decision.action = "leave"
             continue
         if node.target is not None:
@@ -89,7 +97,13 @@ def decide(graph: Graph, facts: list[TaskFacts], look_up: LookUp, is_writer: IsW
     for node in graph.nodes:
         decision = decisions[node.idx]
         fact = facts[node.idx]
-        if decision.action == "execute" and node.kind == "task" and fact.fp is not None and not fact.is_interior:
+        is_asked_for = node.kind == "data" and node.owner is None and node.idx in outputs
+        if (
+            decision.action == "execute"
+            and (node.kind == "task" or is_asked_for)
+            and fact.fp
+            and not fact.is_interior
+        ):
             if follows_writer[node.idx] is None and not _is_coroutine(node.spec):
                 decision.keep = _keep(node, facts, outputs)
     return decisions
@@ -102,11 +116,20 @@ def _follow_writers(graph: Graph, facts: list[TaskFacts], is_writer: IsWriter) -
         fact = facts[node.idx]
         why: str | None = None
         if node.kind == "task":
-            written = fact.writer or (is_writer(fact.fp) if fact.fp is not None and fact.is_user else None)
+            written = fact.writer or (
+                is_writer(fact.fp) if fact.fp is not None and fact.is_user else None
+            )
             why = f"writer: {written}" if written else None
         sources = [node.target] if node.target is not None else list(node.refs.values())
         if why is None:
-            why = next((f"follows a {found[source.idx]}" for source in sources if (found[source.idx] or "").startswith("writer")), None)
+            why = next(
+                (
+                    f"follows a {found[source.idx]}"
+                    for source in sources
+                    if (found[source.idx] or "").startswith("writer")
+                ),
+                None,
+            )
         if why is None:
             why = next((found[source.idx] for source in sources if found[source.idx]), None)
         if node.target is not None and why is not None:
@@ -120,8 +143,11 @@ def _is_coroutine(spec: Any) -> bool:
 
 
 def _keep(node: Node, facts: list[TaskFacts], outputs: set[int]) -> str | None:
-    """Is this result stored? Always: what was asked for, what user code computes and what it is given, draws, and
-    what comes out of a shuffle. When that is cheaper than computing: what a task gets that combines several inputs."""
+    """Is this result stored?
+
+    Always: what was asked for, what user code computes and what it is given, draws, and what comes
+    out of a shuffle. When that is cheaper than computing: what a task gets that combines several.
+    """
     fact = facts[node.idx]
     if node.idx in outputs or fact.is_user or fact.is_suspect or fact.is_shuffle_output:
         return "always"
@@ -138,7 +164,8 @@ def _users(node: Node) -> list[Node]:
     while pending:
         user = pending.pop()
         if user.target is not None:
-            # A fused task also lists what it is given from outside; only what it stands for passes on.
+            # A fused task also lists what it is given from outside; only what it stands for passes
+            # on.
             if user.target.resolved() is node.resolved():
                 pending.extend(user.dependents)
         else:
@@ -157,7 +184,7 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float | type(None)) or not hasattr(value, "dependencies")
 
 
-# --- The graph that carries a plan out -----------------------------------------------------------------------------
+# --- The graph that carries a plan out -----------------------------------------------------------
 
 
 class _Emitter:
@@ -199,12 +226,17 @@ class _Emitter:
             list(refs),
             keep=decision.keep or "always",
             files=files,
-            components={label: found[:16] for label, found in components(fact, node, plan.facts).items()},
+            components={
+                label: found[:16] for label, found in components(fact, node, plan.facts).items()
+            },
             marks=fact.marks,
             draws=sorted(fact.draws - {fact.fp or ""}),
             cwd=self.cwd,
+            reads_natively=fact.reads_natively,
+            is_trusted=fact.is_shuffle_output,
         )
-        return self.t.Task(key, worker.run, call, *(self.t.TaskRef(name) for name in refs.values()))
+        values = (self.t.TaskRef(name) for name in refs.values())
+        return self.t.Task(key, worker.run, call, *values, _data_producer=node.spec.data_producer)
 
     def signatures(self, files: dict[str, str]) -> dict[str, Any] | None:
         for path, found in files.items():
@@ -231,7 +263,9 @@ class _Emitter:
             self.put_load(node, node, is_output)
             return
         if node.kind == "data":
-            self.out[node.key] = node.spec
+            self.out[node.key] = (
+                self.call(node.key, node, {}) if decision.keep else None
+            ) or node.spec
             return
         if node.kind == "alias":
             assert node.target is not None
@@ -250,7 +284,9 @@ class _Emitter:
             self.out[key] = self.fused(key, node, inner, outer)
             return
         refs = {name: self.name_of(source) for name, source in node.refs.items()}
-        key = self.rename(node, set(refs.values()), is_output or fact.is_interior or fact.is_shuffle_output)
+        key = self.rename(
+            node, set(refs.values()), is_output or fact.is_interior or fact.is_shuffle_output
+        )
         spec = self.call(key, node, refs) if decision.keep else None
         if spec is None:
             subs = {name: new for name, new in refs.items() if name != new}
@@ -311,13 +347,17 @@ class _Emitter:
     def fused(self, key: Key, node: Node, inner: dict[Key, Any], outer: dict[Key, Key]) -> Any:
         t = self.t
         names = tuple(outer)
-        return t.Task(key, t._execute_subgraph, inner, node.outkey, names, *(t.TaskRef(outer[name]) for name in names))
+        values = (t.TaskRef(outer[name]) for name in names)
+        is_producer = node.spec.data_producer
+        return t.Task(
+            key, t._execute_subgraph, inner, node.outkey, names, *values, _data_producer=is_producer
+        )
 
 
 def emit(plan: Plan, store: str) -> None:
     """Fill in `plan.dsk` and `plan.renamed`."""
     emitter = _Emitter(plan, store)
     plan.dsk = emitter.run()
-    plan.renamed = {node.key: emitter.names[node.idx] for node in plan.graph.nodes if node.idx in emitter.names}
-
-
+    plan.renamed = {
+        node.key: emitter.names[node.idx] for node in plan.graph.nodes if node.idx in emitter.names
+    }

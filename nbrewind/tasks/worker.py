@@ -1,10 +1,12 @@
 """What runs where a task runs: execute and store, or load.
 
-Imports only the standard library, `nbrewind._native` and cloudpickle: a worker must not pay for more.
+Imports only the standard library, `nbrewind._native` and cloudpickle: a worker must not pay for
+more.
 
-`run` executes one task while recording what it touches, then stores the value. Whatever goes wrong with storing never
-reaches the task: it is noted in the store as a record with status `not captured` where that is possible. `load` gives
-a stored value back. Records become durable in the background, or when `flush` is called.
+`run` executes one task while recording what it touches, then stores the value. Whatever goes wrong
+with storing never reaches the task: it is noted in the store as a record with status `not
+captured` where that is possible. `load` gives a stored value back. Records become durable in the
+background, or when `flush` is called.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import sys
 import sysconfig
 import threading
 import time
+import types
 from typing import Any
 
 import cloudpickle
@@ -29,7 +32,8 @@ from nbrewind import _native
 logger = logging.getLogger("nbrewind.tasks")
 
 KIND = "task"
-# Results whose storing is a choice are stored when computing took longer than writing this many bytes a second would.
+# Results whose storing is a choice are stored when computing took longer than writing this many
+# bytes a second would.
 BYTES_PER_SECOND = 200e6
 _COMMIT_EVERY = 0.1
 
@@ -41,7 +45,21 @@ class LoadError(Exception):
 class Call:
     """One task with what is needed to record it. Hides the task from the scheduler's graph walk."""
 
-    __slots__ = ("components", "cwd", "draws", "files", "fp", "keep", "marks", "name", "names", "spec", "store")
+    __slots__ = (
+        "components",
+        "cwd",
+        "draws",
+        "files",
+        "fp",
+        "is_trusted",
+        "keep",
+        "marks",
+        "name",
+        "names",
+        "reads_natively",
+        "spec",
+        "store",
+    )
 
     def __init__(
         self,
@@ -57,6 +75,8 @@ class Call:
         marks: list[str],
         draws: list[str],
         cwd: str,
+        reads_natively: str | None,
+        is_trusted: bool,
     ) -> None:
         self.store = store
         self.fp = fp
@@ -74,6 +94,10 @@ class Call:
         self.draws = draws
         # Where the client is: relative paths mean the same only there.
         self.cwd = cwd
+        # A name that opens files without Python: the result counts only if that could be watched.
+        self.reads_natively = reads_natively
+        # The engine's own bookkeeping: what it writes concerns nobody.
+        self.is_trusted = is_trusted
 
 
 class Stored:
@@ -88,7 +112,7 @@ class Stored:
         self.value = value
 
 
-# --- Stores of this process ----------------------------------------------------------------------------------------
+# --- Stores of this process ----------------------------------------------------------------------
 
 _lock = threading.Lock()
 _stores: dict[tuple[int, str], Any] = {}
@@ -115,7 +139,10 @@ def _mark_dirty(path: str, store: Any) -> None:
         _committers.add(pid)
     if is_new:
         threading.Thread(target=_commit_forever, name="nbrewind-commit", daemon=True).start()
-        if "multiprocessing.process" in sys.modules and sys.modules["multiprocessing.process"].parent_process() is not None:
+        if (
+            "multiprocessing.process" in sys.modules
+            and sys.modules["multiprocessing.process"].parent_process() is not None
+        ):
             # Pool processes leave without running atexit.
             from multiprocessing import util
 
@@ -160,31 +187,61 @@ def probe(path: str, inode: int | None) -> dict[str, Any]:
     return found
 
 
-# --- What a task touches -------------------------------------------------------------------------------------------
+# --- What a task touches -------------------------------------------------------------------------
 
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _PROCESS_EVENTS = frozenset(
-    {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "pty.spawn"}
+    {
+        "subprocess.Popen",
+        "os.system",
+        "os.exec",
+        "os.fork",
+        "os.forkpty",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.startfile",
+        "pty.spawn",
+    }
 )
 _CHANGE_EVENTS = frozenset(
-    {
-        "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
-        "os.utime", "os.setxattr", "os.removexattr",
-    }
-)  # fmt: skip
+    """
+    os.remove os.rename os.rmdir os.mkdir os.link os.symlink os.truncate os.chmod os.chown os.utime
+    os.setxattr os.removexattr
+    """.split()
+)
 _LISTING_EVENTS = frozenset({"os.listdir", "os.scandir"})
-_EVENTS = _PROCESS_EVENTS | _CHANGE_EVENTS | _LISTING_EVENTS | {
-    "open", "socket.connect", "socket.sendto", "sqlite3.connect", "_thread.start_new_thread", "os.putenv", "os.unsetenv",
-}  # fmt: skip
+_OTHER_EVENTS = frozenset(
+    """
+    open socket.connect socket.sendto sqlite3.connect _thread.start_new_thread os.putenv os.unsetenv
+    """.split()
+)
+_EVENTS = _PROCESS_EVENTS | _CHANGE_EVENTS | _LISTING_EVENTS | _OTHER_EVENTS
 _LIBRARY_ROOTS = tuple(
-    sorted({os.path.realpath(path) + os.sep for path in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix) if path})
+    sorted(
+        {
+            os.path.realpath(path) + os.sep
+            for path in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)
+            if path
+        }
+    )
 )
 _SYSTEM_ROOTS = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/run/")
 # Threads that belong to the engine, not to a task.
-_ENGINE_THREADS = ("MainThread", "Dask-", "IO loop", "Profile", "AsyncProcess", "TCP-Executor", "Offload", "nbrewind", "IPython")
+_ENGINE_THREADS = (
+    "MainThread",
+    "Dask-",
+    "IO loop",
+    "Profile",
+    "AsyncProcess",
+    "TCP-Executor",
+    "Offload",
+    "nbrewind",
+    "IPython",
+)
 
 _local = threading.local()
 _recorders: set[Recorder] = set()
+_native_lock = threading.Lock()
 _hooked = False
 _has_strays = False
 
@@ -194,23 +251,60 @@ class Recorder:
 
     def __init__(self, store: str) -> None:
         self.store = os.path.realpath(store) + os.sep
-        # (absolute path, as it was given) -> signature when it was opened, or digest of the names in the folder.
+        # (absolute path, as it was given) -> signature when it was opened, or digest of the names
+        # in the folder.
         self.read: dict[tuple[str, str], Any] = {}
         self.listed: dict[tuple[str, str], str | None] = {}
         # Path -> did it exist before.
         self.written: dict[str, bool] = {}
         self.changes: list[str] = []
+        # Were native opens seen all the time?
+        self.is_watched = False
 
     def __enter__(self) -> Recorder:
         _install_hook()
         self.outer = getattr(_local, "recorder", None)
         _local.recorder = self
-        _recorders.add(self)
+        with _native_lock:
+            _recorders.add(self)
+            if len(_recorders) == 1 and not _is_watched_by_kernel():
+                _native.watch_start()
+                self.is_watched = True
+            else:
+                # The watch is for the whole process: it stops when the first of several tasks ends.
+                self.is_watched = False
         return self
 
     def __exit__(self, *error: object) -> None:
         _local.recorder = self.outer
-        _recorders.discard(self)
+        with _native_lock:
+            if not _is_watched_by_kernel():
+                events = _native.watch_stop()
+                for recorder in _recorders:
+                    recorder.native(events)
+                _recorders.discard(self)
+                for recorder in _recorders:
+                    recorder.is_watched = False
+                if _recorders:
+                    _native.watch_start()
+            else:
+                self.is_watched = False
+                _recorders.discard(self)
+
+    def native(self, events: list[Any]) -> None:
+        """Take over what native code opened; there is no telling which of several tasks it was for."""
+        for kind, name, found in events:
+            path = os.path.abspath(name)
+            if self.is_noise(path):
+                continue
+            if kind == "list":
+                self.listed.setdefault((path, name), listing(path))
+            elif kind == "read":
+                seen = None if found is None else [found[2], found[3], found[1]]
+                if path not in self.written and not os.path.isdir(path):
+                    self.read.setdefault((path, name), seen)
+            else:
+                self.written.setdefault(path, False)
 
     def opened(self, path: str, is_write: bool) -> None:
         given, path = path, os.path.abspath(path)
@@ -234,7 +328,11 @@ class Recorder:
         )
 
     def changed(self, event: str, args: tuple[Any, ...]) -> None:
-        paths = [os.path.abspath(os.fsdecode(arg)) for arg in args[:2] if isinstance(arg, str | bytes | os.PathLike)]
+        paths = [
+            os.path.abspath(os.fsdecode(arg))
+            for arg in args[:2]
+            if isinstance(arg, str | bytes | os.PathLike)
+        ]
         if event == "os.rename" and len(paths) == 2 and self.written.get(paths[0]) is False:
             # Written aside, then put in place.
             self.written.setdefault(paths[1], os.path.lexists(paths[1]))
@@ -251,6 +349,12 @@ class Recorder:
             if existed or os.path.lexists(path):
                 return f"writes {path}"
         return None
+
+
+def _is_watched_by_kernel() -> bool:
+    """True while a cell runs in this process: the kernel watches native opens for the cell."""
+    module = sys.modules.get("nbrewind.kernel.outside")
+    return module is not None and module._active is not None
 
 
 def _install_hook() -> None:
@@ -289,7 +393,9 @@ def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
     if event == "open":
         path, _, flags = args
         if isinstance(path, str | bytes | os.PathLike) and not _is_bookkeeping(4):
-            recorder.opened(os.fsdecode(path), bool(isinstance(flags, int) and flags & _WRITE_FLAGS))
+            recorder.opened(
+                os.fsdecode(path), bool(isinstance(flags, int) and flags & _WRITE_FLAGS)
+            )
     elif event in _LISTING_EVENTS:
         path = args[0] if args and args[0] is not None else "."
         if isinstance(path, int):
@@ -316,21 +422,25 @@ def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
 
 def _is_bookkeeping(depth: int) -> bool:
     """True when Python itself looks: for a module to import, or for a source line to show in a warning."""
-    frame = sys._getframe(depth - 1)
+    frame: types.FrameType | None = sys._getframe(depth - 1)
     for _ in range(4):
         if frame is None:
             return False
         name = frame.f_code.co_filename
-        if name.startswith("<frozen importlib") and frame.f_code.co_name in {"_fill_cache", "_path_stat", "find_spec"}:
+        if name.startswith("<frozen importlib") and frame.f_code.co_name in {
+            "_fill_cache",
+            "_path_stat",
+            "find_spec",
+        }:
             return True
         if name.endswith(("linecache.py", "warnings.py")):
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 
 def signature(path: str) -> Any:
-    """What tells that a file or folder was not touched: sizes, times and inodes; None when it is not there."""
+    """What tells that a file or folder was not touched; None when it is not there."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -344,7 +454,9 @@ def signature(path: str) -> Any:
             full = os.path.join(root, name)
             with contextlib.suppress(OSError):
                 one = os.stat(full)
-                entries.append([os.path.relpath(full, path), one.st_size, one.st_mtime_ns, one.st_ino])
+                entries.append(
+                    [os.path.relpath(full, path), one.st_size, one.st_mtime_ns, one.st_ino]
+                )
     return entries
 
 
@@ -366,7 +478,7 @@ def content(path: str) -> str | None:
         return None
 
 
-# --- Run and load --------------------------------------------------------------------------------------------------
+# --- Run and load --------------------------------------------------------------------------------
 
 
 def run(call: Call, *values: Any) -> Any:
@@ -382,8 +494,10 @@ def run(call: Call, *values: Any) -> Any:
     _local.busy = True
     try:
         _keep(call, value, seconds, recorder)
-    except Exception as error:  # noqa: BLE001 - whatever a foreign __reduce__ raises, the task has succeeded
-        logger.warning("the result of %s was not stored: %s: %s", call.name, type(error).__name__, error)
+    except Exception as error:  # noqa: BLE001 - foreign __reduce__ may raise anything
+        logger.warning(
+            "the result of %s was not stored: %s: %s", call.name, type(error).__name__, error
+        )
         _note_failure(call, seconds, f"{type(error).__name__}: {error}"[:300])
     finally:
         _local.busy = was_busy
@@ -391,33 +505,53 @@ def run(call: Call, *values: Any) -> Any:
 
 
 def _keep(call: Call, value: Any, seconds: float, recorder: Recorder) -> None:
-    record: dict[str, Any] = {"fingerprint": call.fp, "name": call.name, "seconds": seconds, "components": call.components}
+    record: dict[str, Any] = {
+        "fingerprint": call.fp,
+        "name": call.name,
+        "seconds": seconds,
+        "components": call.components,
+    }
     store = open_store(call.store)
-    writes = recorder.why_writer()
+    writes = None if call.is_trusted else recorder.why_writer()
     if writes is not None:
         _append(call, store, {**record, "status": "writer", "reason": writes}, [])
         return
     for path, before in call.files.items():
         if signature(path) != before:
             raise RuntimeError(f"{path} changed after the task was planned")
-    files = _discovered(call, recorder)
+    if call.reads_natively is not None and not recorder.is_watched:
+        raise RuntimeError(
+            f"it reads files natively ({call.reads_natively}), which could not be watched here"
+        )
+    files = [] if call.is_trusted else _discovered(call, recorder)
     buffers: list[pickle.PickleBuffer] = []
     head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     views = [buffer.raw() for buffer in buffers]
     n_bytes = len(head) + sum(view.nbytes for view in views)
     if call.keep == "cheap" and n_bytes / BYTES_PER_SECOND > seconds:
         return
-    named = {"head": store.put(head), "buffers": [[store.put(view), view.readonly] for view in views]}
+    named = {
+        "head": store.put(head),
+        "buffers": [[store.put(view), view.readonly] for view in views],
+    }
     needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
-    record |= {"status": "ok", "value": named, "bytes": n_bytes, "files": files, "marks": call.marks, "draws": call.draws}
+    record |= {
+        "status": "ok",
+        "value": named,
+        "bytes": n_bytes,
+        "files": files,
+        "marks": call.marks,
+        "draws": call.draws,
+    }
     _append(call, store, record, needs)
 
 
 def _discovered(call: Call, recorder: Recorder) -> list[list[Any]]:
     """Inputs that only running showed: [kind, absolute path or None, relative path or None, digest].
 
-    A file below the working folder must be the same under both names: nobody can tell which of them the code would
-    ask for in another place. One that was asked for by a relative name has only that.
+    A file below the working folder must be the same under both names: nobody can tell which of
+    them the code would ask for in another place. One that was asked for by a relative name has
+    only that.
     """
     found: list[list[Any]] = []
     cwd = os.getcwd()
@@ -425,16 +559,25 @@ def _discovered(call: Call, recorder: Recorder) -> list[list[Any]]:
     known_folders = tuple(path + os.sep for path in known)
 
     def add(kind: str, path: str, given: str, fact: str | None) -> None:
-        relative = os.path.relpath(path, cwd) if path.startswith(cwd.rstrip(os.sep) + os.sep) else None
+        relative = (
+            os.path.relpath(path, cwd) if path.startswith(cwd.rstrip(os.sep) + os.sep) else None
+        )
         if not os.path.isabs(given):
             if cwd != call.cwd:
-                raise RuntimeError(f"{given} is a relative path, and the task ran in another folder")
+                raise RuntimeError(
+                    f"{given} is a relative path, and the task ran in another folder"
+                )
             found.append([kind, None, given, fact])
         else:
             found.append([kind, path, relative, fact])
 
     for (path, given), before in recorder.read.items():
-        if path in known or path.startswith(known_folders) or path in recorder.written or os.path.isdir(path):
+        if (
+            path in known
+            or path.startswith(known_folders)
+            or path in recorder.written
+            or os.path.isdir(path)
+        ):
             continue
         if signature(path) != before:
             raise RuntimeError(f"{path} changed while the task read it")
@@ -452,7 +595,13 @@ def _append(call: Call, store: Any, record: dict[str, Any], needs: list[str]) ->
 
 def _note_failure(call: Call, seconds: float, reason: str) -> None:
     with contextlib.suppress(Exception):
-        record = {"fingerprint": call.fp, "name": call.name, "seconds": seconds, "status": "not captured", "reason": reason}
+        record = {
+            "fingerprint": call.fp,
+            "name": call.name,
+            "seconds": seconds,
+            "status": "not captured",
+            "reason": reason,
+        }
         _append(call, open_store(call.store), record, [])
 
 
@@ -467,7 +616,9 @@ def load(stored: Stored) -> Any:
             buffers.append(memoryview(data).toreadonly() if is_readonly else data)
         return pickle.loads(head, buffers=buffers)
     except Exception as error:
-        raise LoadError(f"the stored result of {stored.name} ({stored.fp[:12]}) cannot be read: {error}") from error
+        raise LoadError(
+            f"the stored result of {stored.name} ({stored.fp[:12]}) cannot be read: {error}"
+        ) from error
 
 
 def _get(store: Any, chunks: list[str]) -> Any:
@@ -476,4 +627,3 @@ def _get(store: Any, chunks: list[str]) -> Any:
     except _native.MissingError:
         store.refresh()
         return store.get(chunks)
-

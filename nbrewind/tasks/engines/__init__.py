@@ -1,4 +1,4 @@
-"""Engines whose graphs go through the task cache. Each is hooked when its modules are imported, not before."""
+"""Engines whose graphs go through the task cache, each hooked when its modules are imported."""
 
 from __future__ import annotations
 

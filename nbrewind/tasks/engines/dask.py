@@ -1,10 +1,13 @@
 """Dask through the task cache: local schedulers, and `distributed.Client`.
 
-* Local: `dask.base.get_scheduler`, when `compute` or `persist` asks, gives a scheduler that plans before it runs.
-* Distributed: every call of a client ends in `Client._graph_to_futures`, which is given the planned graph.
+* Local: `dask.base.get_scheduler`, when `compute` or `persist` asks, gives a scheduler that plans
+  before it runs.
+* Distributed: every call of a client ends in `Client._graph_to_futures`, which is given the
+  planned graph.
 
-Left alone, with a reason in the report: asynchronous clients, clients used inside tasks, and clusters whose workers or
-scheduler cannot import `nbrewind` or do not see the store's folder. Actors are left alone silently: they are state.
+Left alone, with a reason in the report: asynchronous clients, clients used inside tasks, and
+clusters whose workers or scheduler cannot import `nbrewind` or do not see the store's folder.
+Actors are left alone silently: they are state.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from nbrewind.tasks.graph import Key
 
 _local = threading.local()
 
-# --- Local schedulers ----------------------------------------------------------------------------------------------
+# --- Local schedulers ----------------------------------------------------------------------------
 
 _ASKERS = frozenset({"compute", "persist", "compute_as_if_collection"})
 _original_get_scheduler: Any = None
@@ -91,7 +94,9 @@ def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
     return get
 
 
-def _submit(cache: TaskCache, dsk: Any, keys: list[Key], live: Callable[[Key], bool] | None = None) -> Submission | None:
+def _submit(
+    cache: TaskCache, dsk: Any, keys: list[Key], live: Callable[[Key], bool] | None = None
+) -> Submission | None:
     # Building a graph may compute something small on the way, which is not planned.
     _local.is_planning = True
     try:
@@ -100,7 +105,7 @@ def _submit(cache: TaskCache, dsk: Any, keys: list[Key], live: Callable[[Key], b
         _local.is_planning = False
 
 
-# --- Clients -------------------------------------------------------------------------------------------------------
+# --- Clients -------------------------------------------------------------------------------------
 
 _original_graph_to_futures: Any = None
 
@@ -149,13 +154,13 @@ def hook_client(module: ModuleType) -> None:
         submission.flush = _flusher(client)
         return futures
 
-    module.Client._graph_to_futures = graph_to_futures  # type: ignore[attr-defined]
+    module.Client._graph_to_futures = graph_to_futures
 
 
 def unhook_client(module: ModuleType) -> None:
     """Undo `hook_client`."""
     if _original_graph_to_futures is not None:
-        module.Client._graph_to_futures = _original_graph_to_futures  # type: ignore[attr-defined]
+        module.Client._graph_to_futures = _original_graph_to_futures
 
 
 def _outcome(futures: Any) -> bool | None:
@@ -184,7 +189,9 @@ def _flusher(client: Any) -> Callable[[], None]:
     return found
 
 
-def _expression(expr: Any, submission: Submission, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _expression(
+    expr: Any, submission: Submission, kwargs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     """The planned graph as an expression, with the annotations and priorities of the original one."""
     from dask._expr import HLGExpr, LLGExpr
     from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -195,14 +202,20 @@ def _expression(expr: Any, submission: Submission, kwargs: dict[str, Any]) -> tu
         mapped = {renamed.get(key, key): value for key, value in priority.items()}
         kwargs = {**kwargs, "internal_priority": mapped if dsk.keys() <= mapped.keys() else None}
     annotations: dict[str, Any] = {}
-    for kind, by_key in (expr.__dask_annotations__() if hasattr(expr, "__dask_annotations__") else {}).items():
-        mapped = {name: value for key, value in by_key.items() if (name := renamed.get(key, key)) in dsk}
+    for kind, by_key in (
+        expr.__dask_annotations__() if hasattr(expr, "__dask_annotations__") else {}
+    ).items():
+        mapped = {
+            name: value for key, value in by_key.items() if (name := renamed.get(key, key)) in dsk
+        }
         if mapped:
             annotations[kind] = mapped.get
     if annotations:
         layers = {"planned": MaterializedLayer(dsk, annotations=annotations)}
         graph = HighLevelGraph(layers, {"planned": set()})
-        return HLGExpr(graph, None, list(submission.plan.graph.outputs), _determ_token=uuid.uuid4().hex), kwargs
+        return HLGExpr(
+            graph, None, list(submission.plan.graph.outputs), _determ_token=uuid.uuid4().hex
+        ), kwargs
     return LLGExpr(dsk, _determ_token=uuid.uuid4().hex), kwargs
 
 
@@ -230,7 +243,7 @@ def _probe(client: Any, cache: TaskCache) -> str | None:
             client.wait_for_workers(1, timeout=30)
         found["the scheduler"] = client.run_on_scheduler(_is_importable)
         found.update(client.run(worker.probe, cache.path, cache.inode, on_error="return"))
-    except Exception as error:  # noqa: BLE001 - whatever the far side raises means that it cannot take part
+    except Exception as error:  # noqa: BLE001 - whatever it is, the cluster cannot take part
         return f"the cluster did not answer as needed ({type(error).__name__}: {error})"
     if len(found) < 2:
         return "the cluster has no workers"
@@ -245,12 +258,14 @@ def _probe(client: Any, cache: TaskCache) -> str | None:
 
 
 def _is_importable() -> dict[str, Any]:
-    from nbrewind.tasks import worker
+    import nbrewind.tasks.worker  # noqa: F401 - the question is whether it can be imported
 
-    return {"python": list(worker.sys.version_info[:2]), "error": None}
+    return {"python": list(sys.version_info[:2]), "error": None}
 
 
-def load_on_cluster(cache: TaskCache, stored: worker.Stored, client: Any = None, key: Key | None = None) -> Any:
+def load_on_cluster(
+    cache: TaskCache, stored: worker.Stored, client: Any = None, key: Key | None = None
+) -> Any:
     """A future of a stored result, or None when there is no client."""
     module = sys.modules.get("distributed.client")
     if module is None:

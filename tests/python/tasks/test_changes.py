@@ -1,0 +1,327 @@
+# ruff: noqa: E501 - cells and edits read better on one line
+"""What changed runs again, with what follows it, and nothing else does."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.python.tasks.session import run_session
+
+PIPELINE = """
+import pandas as pd, dask.dataframe as dd
+SCALE = {scale}
+def helper(x):
+    return x * SCALE
+def risk(row):
+    return helper(row["mean"]) + 1
+frame = dd.read_parquet("data")
+frame = frame[frame.v.notnull()]
+stats = frame.groupby("k").agg({{"v": ["mean", "sum"]}})
+stats.columns = ["mean", "sum"]
+scored = stats.map_partitions(lambda part: part.assign(risk=part.apply(risk, axis=1)))
+high = scored[scored["risk"] > {threshold}]
+result = high.compute().sort_index().to_dict()
+"""
+
+DATA = """
+import os, pandas as pd
+os.makedirs("data", exist_ok=True)
+for i in range({n}):
+    pd.DataFrame({{"k": [j % 5 for j in range(20)], "v": [float(j + i) for j in range(20)]}}).to_parquet(f"data/part.{{i}}.parquet")
+"""
+
+
+@pytest.mark.parametrize("engine", ["sync", "distributed"])
+def test_a_new_constant_in_a_helper_runs_only_what_follows(store, engine):
+    data = DATA.format(n=4)
+    run_session(store, data, PIPELINE.format(scale=2.0, threshold=3.0), engine=engine, replay=False)
+    [cell] = run_session(store, PIPELINE.format(scale=3.0, threshold=3.0), engine=engine)
+    assert cell.error is None
+    assert not [
+        name for name in cell.ran if "read" in name or "notnull" in name or "groupby" in name
+    ], cell.ran
+    assert cell.ran.count("lambda") == 1
+    assert any("risk -> helper" in why for why in cell.why), cell.why
+    [plain] = run_session(
+        store.with_name("other"),
+        PIPELINE.format(scale=3.0, threshold=3.0),
+        engine=engine,
+        replay=False,
+    )
+    assert cell.value == plain.value
+
+
+def test_a_new_threshold_runs_only_the_filter(store):
+    run_session(store, DATA.format(n=4), PIPELINE.format(scale=2.0, threshold=3.0), replay=False)
+    [cell] = run_session(store, PIPELINE.format(scale=2.0, threshold=25.0))
+    assert "lambda" not in cell.ran and cell.n_hit == 1
+    assert cell.n_run <= 4, cell.ran
+
+
+PARTS = """
+import dask.dataframe as dd
+frame = dd.read_parquet("data").map_partitions(lambda part: part.assign(w=part.v * 2))
+result = float(frame.w.sum().compute())
+"""
+
+
+def test_one_modified_file_of_eight_runs_its_partition_only(store):
+    run_session(store, DATA.format(n=8), PARTS, replay=False)
+    change = "import pandas as pd\np = 'data/part.3.parquet'\nf = pd.read_parquet(p)\nf['v'] += 1\nf.to_parquet(p)"
+    _, cell = run_session(store, change, PARTS)
+    assert len([name for name in cell.ran if "read" in name]) == 1, cell.ran
+    assert cell.ran.count("lambda") == 1
+    [plain] = run_session(store.with_name("other"), PARTS, replay=False)
+    assert cell.value == plain.value
+
+
+def test_touched_files_run_nothing(store):
+    run_session(store, DATA.format(n=3), PARTS, replay=False)
+    _, cell = run_session(
+        store, "import pathlib\nfor p in pathlib.Path('data').iterdir(): p.touch()", PARTS
+    )
+    assert cell.n_run == 0
+
+
+def test_a_copy_elsewhere_hits(store, tmp_path):
+    import shutil
+
+    run_session(store, DATA.format(n=3), PARTS, replay=False)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "data", elsewhere / "data")
+    shutil.copytree(store, elsewhere / ".nbrewind")
+    shutil.rmtree(tmp_path / "data")
+    [cell] = run_session(elsewhere / ".nbrewind", PARTS, cwd=elsewhere)
+    assert (cell.n_run, cell.error) == (0, None)
+
+
+WRITE = """
+import dask.dataframe as dd, pandas as pd, os
+frame = dd.from_pandas(pd.DataFrame({"v": range(10)}), npartitions=2)
+frame.to_parquet("out")
+result = sorted(name for name in os.listdir("out") if name.endswith(".parquet"))
+"""
+
+
+@pytest.mark.parametrize("engine", ["sync", "distributed"])
+def test_written_files_are_never_lost(store, tmp_path, engine):
+    import shutil
+
+    run_session(store, WRITE, engine=engine, replay=False)
+    shutil.rmtree(tmp_path / "out")
+    [cell] = run_session(store, WRITE, engine=engine)
+    assert cell.value == "['part.0.parquet', 'part.1.parquet']"
+
+
+OWN_WRITER = """
+import dask
+def clean(i):
+    with open(f"clean{i}.txt", "w") as file:
+        file.write(str(i))
+    return f"clean{i}.txt"
+def follow(path):
+    return path.upper()
+result = dask.compute(*[dask.delayed(follow)(dask.delayed(clean)(i)) for i in range(2)])
+"""
+
+
+@pytest.mark.parametrize("engine", ["threads", "processes", "distributed"])
+def test_a_function_that_was_seen_writing_always_runs(store, tmp_path, engine):
+    run_session(store, OWN_WRITER, engine=engine, replay=False)
+    (tmp_path / "clean1.txt").unlink()
+    [cell] = run_session(store, OWN_WRITER, engine=engine)
+    assert (tmp_path / "clean1.txt").read_text() == "1"
+    assert cell.ran == ["clean", "clean", "follow", "follow"]
+    assert any(why.startswith("writer") for why in cell.why)
+
+
+COMPUTED = """
+import dask
+def path_of(i):
+    return "inp" + "ut" + str(i) + ".txt"
+def read(i):
+    return open(path_of(i)).read()
+def shout(text):
+    return text.upper()
+result = dask.delayed(shout)(dask.delayed(read)(1)).compute()
+"""
+
+
+@pytest.mark.parametrize("engine", ["sync", "distributed"])
+def test_a_file_with_a_computed_path_is_an_input_of_all_that_follows(store, tmp_path, engine):
+    (tmp_path / "input1.txt").write_text("one")
+    [first] = run_session(store, COMPUTED, engine=engine, replay=False)
+    assert [path.endswith("input1.txt") for path in first.files] == [True]
+    [same] = run_session(store, COMPUTED, engine=engine)
+    assert same.n_run == 0 and len(same.files) == 1
+    (tmp_path / "input1.txt").write_text("two")
+    [changed] = run_session(store, COMPUTED, engine=engine)
+    assert (changed.value, changed.ran) == ("'TWO'", ["read", "shout"])
+    # Back again: what was computed from the first content must not be mixed with what came later.
+    (tmp_path / "input1.txt").write_text("one")
+    [back] = run_session(store, COMPUTED, engine=engine)
+    assert back.value == "'ONE'"
+    [again] = run_session(store, COMPUTED, engine=engine)
+    assert (again.value, again.n_run) == ("'ONE'", 0)
+
+
+def test_a_file_read_natively_by_a_computed_path_is_an_input(store, tmp_path):
+    source = """
+import pandas as pd
+def read(i):
+    return float(pd.read_parquet("part" + "." + str(i) + ".pq").v.sum())
+result = client.submit(read, 0).result()
+"""
+    make = "import pandas as pd\npd.DataFrame({{'v': [{v}]}}).to_parquet('part.0.pq')"
+    _, first = run_session(store, make.format(v=1.0), source, engine="distributed", replay=False)
+    assert first.not_captured == []
+    [same] = run_session(store, source, engine="distributed")
+    assert same.n_run == 0
+    _, changed = run_session(store, make.format(v=2.0), source, engine="distributed")
+    assert changed.value == "2.0"
+
+
+def test_a_library_reader_that_is_given_a_computed_path_is_watched(store, tmp_path):
+    source = """
+import dask, numpy as np
+def path_of(i):
+    return "arr" + str(i) + ".txt"
+result = float(dask.delayed(np.sum)(dask.delayed(np.loadtxt)(dask.delayed(path_of)(1))).compute())
+"""
+    (tmp_path / "arr1.txt").write_text("1 2 3")
+    run_session(store, source, replay=False)
+    [same] = run_session(store, source)
+    assert same.n_run == 0
+    (tmp_path / "arr1.txt").write_text("1 2 4")
+    [changed] = run_session(store, source)
+    assert changed.value == "7.0"
+
+
+def test_relative_paths_do_not_follow_to_another_folder(store, tmp_path):
+    import shutil
+
+    (tmp_path / "input1.txt").write_text("one")
+    run_session(store, COMPUTED, replay=False)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "input1.txt").write_text("two")
+    shutil.copytree(store, elsewhere / ".nbrewind")
+    [cell] = run_session(elsewhere / ".nbrewind", COMPUTED, cwd=elsewhere)
+    assert cell.value == "'TWO'"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return eval('GLOBAL + x')",
+        "import os\n    return os.environ.get('NBR_TEST', '') + str(x)",
+        "import os\n    return os.path.exists('a' + 'b')",
+        "return globals()['GLOBAL'] + x",
+        "name = 'GLO' + 'BAL'\n    return getattr(__import__('sys').modules['__main__'], name) + x",
+        "import importlib\n    return importlib.import_module('json').__name__",
+    ],
+)
+def test_what_cannot_be_known_never_hits(store, body):
+    source = f"import dask\nGLOBAL = 1\ndef task(x):\n    {body}\nresult = dask.delayed(task)(1).compute()"
+    run_session(store, source, replay=False)
+    [cell] = run_session(store, source)
+    assert cell.n_run == 1 and any(why.startswith("opaque") for why in cell.why), cell
+
+
+def test_opaque_arguments_never_hit(store):
+    source = (
+        "import dask, threading\nresult = dask.delayed(lambda lock: 1)(threading.Lock()).compute()"
+    )
+    run_session(store, source, replay=False)
+    [cell] = run_session(store, source)
+    assert cell.n_run == 1
+
+
+def test_results_that_cannot_be_pickled_are_reported(store):
+    source = "import dask\nmade = dask.delayed(lambda: (i for i in range(3)))()\nresult = dask.delayed(sum)(made).compute()"
+    [first] = run_session(store, source, replay=False)
+    assert (first.value, first.error) == ("3", None)
+    assert any("generator" in text for text in first.not_captured), first.not_captured
+    [second] = run_session(store, source)
+    assert second.value == "3"
+
+
+def test_errors_are_not_stored(store):
+    source = "import dask\ndef fail(x):\n    raise ValueError('no')\nresult = dask.delayed(fail)(1).compute()"
+    for _ in range(2):
+        [cell] = run_session(store, source)
+        assert cell.error == "ValueError: no" and cell.n_run == 1
+
+
+def test_draws_are_replayed_and_never_mixed(store):
+    source = """
+import dask, random
+def draw(seed):
+    return random.random()
+def follow(x):
+    return ("{tag}", x)
+a, b = dask.delayed(draw)(1, pure=False), dask.delayed(draw)(1, pure=False)
+result = dask.compute(a, b, dask.delayed(follow)(a), dask.delayed(follow)(b))
+"""
+    [first] = run_session(store, source.format(tag="t"), replay=False)
+    a, b, (_, fa), (_, fb) = eval(first.value)
+    assert (a, b) == (fa, fb) and a != b
+    [same] = run_session(store, source.format(tag="t"))
+    assert (same.value, same.n_run) == (first.value, 0)
+    [edited] = run_session(store, source.format(tag="u"))
+    assert eval(edited.value) == (a, b, ("u", a), ("u", b)) and edited.ran == ["follow", "follow"]
+    # A new audit draws anew; what stands on the old draws does not come back.
+    [again] = run_session(store, source.format(tag="u"), replay=False)
+    assert again.value != edited.value
+    [last] = run_session(store, source.format(tag="t"))
+    a, b, (_, fa), (_, fb) = eval(last.value)
+    assert (a, b) == (fa, fb) == eval(again.value)[:2]
+
+
+def test_a_function_that_changes_its_globals_always_runs(store):
+    source = """
+import dask
+seen = []
+def note(x):
+    seen.append(x)
+    return x
+value = dask.delayed(note)(5).compute()
+result = (value, seen)
+"""
+    run_session(store, source, engine="threads", replay=False)
+    [cell] = run_session(store, source, engine="threads")
+    assert cell.value == "(5, [5])"
+
+
+def test_an_edited_module_of_the_user_runs_again(store, tmp_path):
+    source = "import dask, sys\nsys.path.insert(0, '.')\nimport mine\nresult = dask.delayed(mine.f)(1).compute()"
+    (tmp_path / "mine.py").write_text("def g(x):\n    return x + 1\ndef f(x):\n    return g(x)\n")
+    run_session(store, source, replay=False)
+    [same] = run_session(store, source)
+    assert same.n_run == 0
+    (tmp_path / "mine.py").write_text(
+        "# more\ndef g(x):\n    return x + 100\ndef f(x):\n    return g(x)\n"
+    )
+    [changed] = run_session(store, source)
+    assert changed.value == "101"
+
+
+def test_a_module_imported_inside_a_function_counts(store, tmp_path):
+    source = "import dask, sys\nsys.path.insert(0, '.')\ndef f(x):\n    import mine\n    return mine.N + x\nresult = dask.delayed(f)(1).compute()"
+    (tmp_path / "mine.py").write_text("N = 1\n")
+    run_session(store, source, replay=False)
+    (tmp_path / "mine.py").write_text("N = 10  # changed\n")
+    [changed] = run_session(store, source)
+    assert changed.value == "11"
+
+
+def test_a_damaged_result_is_computed_again(store):
+    source = "import dask\nresult = dask.delayed(lambda x: list(range(x)))(50000).compute()[-1]"
+    run_session(store, source, replay=False)
+    for pack in store.rglob("*"):
+        if pack.is_file() and pack.stat().st_size > 20_000:
+            data = bytearray(pack.read_bytes())
+            data[len(data) // 2] ^= 0xFF
+            pack.write_bytes(bytes(data))
+    [cell] = run_session(store, source)
+    assert (cell.value, cell.error) == ("49999", None)

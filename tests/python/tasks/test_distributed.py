@@ -1,0 +1,157 @@
+# ruff: noqa: E501 - cells and edits read better on one line
+"""Clusters: futures, persisted collections, lost workers, foreign workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from tests.python.tasks.session import run_session
+
+
+def test_a_persisted_collection_comes_back_on_another_cluster(store):
+    make = """
+import pandas as pd, dask.dataframe as dd
+kept = dd.from_pandas(pd.DataFrame({"v": range(20)}), npartitions=2).map_partitions(lambda part: part + 1).persist()
+from distributed import futures_of, wait
+wait(kept)
+result = [cache.fingerprint_of_future(future.key) for future in futures_of(kept)]
+"""
+    [first] = run_session(store, make, engine="distributed", replay=False)
+    fps = json.loads(first.value.replace("'", '"'))
+    assert all(len(fp) == 64 for fp in fps)
+    use = f"""
+futures = [cache.load_future(fp) for fp in {fps!r}]
+result = [int(client.submit(lambda part: part.v.sum(), future).result()) for future in futures]
+"""
+    [second] = run_session(store, use, engine="distributed")
+    assert (second.value, second.error) == ("[55, 155]", None)
+    [third] = run_session(store, use, engine="distributed")
+    assert (third.value, third.n_run) == ("[55, 155]", 0)
+
+
+def test_without_a_cluster_the_value_comes_back(store):
+    source = "import dask\ndef one(x):\n    return [x]\nvalue = dask.delayed(one)(7, dask_key_name='k')\nvalue.compute()\nresult = cache.fingerprint_of_future('k')"
+    [first] = run_session(store, source, replay=False)
+    [second] = run_session(store, f"result = cache.load_future({first.value})")
+    assert second.value == "[7]"
+
+
+def test_a_worker_killed_in_the_middle_changes_nothing(store, tmp_path):
+    source = """
+import os, signal
+def work(i, flag):
+    # The first process to get here dies; whoever runs it again finds the mark.
+    if i == 2:
+        try:
+            os.close(os.open(flag, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return i * 10
+        os.kill(os.getpid(), signal.SIGKILL)
+    return i * 10
+futures = client.map(work, range(4), flag=os.path.join(os.getcwd(), "died"), retries=0)
+result = client.gather(futures)
+"""
+    [cell] = run_session(store, source, engine="distributed", replay=False)
+    assert (tmp_path / "died").exists()
+    assert (cell.value, cell.error) == ("[0, 10, 20, 30]", None)
+    [again] = run_session(store, source, engine="distributed")
+    assert again.value == "[0, 10, 20, 30]"
+
+
+def test_actors_and_annotations_work(store):
+    source = """
+import dask
+class Counter:
+    def __init__(self):
+        self.n = 0
+    def add(self):
+        self.n += 1
+        return self.n
+counter = client.submit(Counter, actor=True).result()
+counter.add().result()
+with dask.annotate(priority=3, retries=1):
+    x = dask.delayed(lambda a: a + 1)(1)
+    y = dask.delayed(lambda a: a * 2)(x)
+address = list(client.scheduler_info()["workers"])[0]
+where = client.submit(lambda: 1, workers=[address], allow_other_workers=False, pure=False)
+result = (counter.add().result(), y.compute(), where.result())
+"""
+    for replay in (False, True):
+        [cell] = run_session(store, source, engine="distributed", replay=replay)
+        assert (cell.value, cell.error) == ("(2, 4, 1)", None)
+
+
+def test_the_same_graph_twice_in_one_session(store):
+    source = """
+import dask.array as da
+x = da.ones((20, 20), chunks=10).map_blocks(lambda block: block + 1)
+kept = x.persist()
+first = client.compute(x.sum())
+second = client.compute((kept * 2).sum())
+result = (float(first.result()), float(second.result()), float(kept.sum().compute()))
+"""
+    for replay in (False, True, True):
+        [cell] = run_session(store, source, source, engine="distributed", replay=replay)[1:]
+        assert (cell.value, cell.error) == ("(800.0, 1600.0, 800.0)", None)
+
+
+def test_an_asynchronous_client_is_left_alone(store):
+    source = """
+import asyncio
+from distributed import Client
+async def main():
+    async with Client(cluster.scheduler_address, asynchronous=True) as own:
+        return await own.submit(lambda x: x + 1, 1)
+result = asyncio.run(main())
+"""
+    [cell] = run_session(store, source, engine="distributed", replay=False)
+    assert cell.value == "2" and any("asynchronous" in text for text in cell.not_captured)
+
+
+ANOTHER_WORKER = """
+import os, subprocess, sys
+from distributed import Client, LocalCluster
+server = LocalCluster(n_workers=0, dashboard_address=None)
+command = [sys.executable, "-m", "distributed.cli.dask_worker", server.scheduler_address]
+command += ["--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--no-nanny"]
+environment = {{**os.environ, "PYTHONPATH": {path}}}
+worker = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+try:
+    with Client(server) as own:
+        own.wait_for_workers(1, timeout=60)
+        result = own.submit(lambda x: x + 1, 1).result()
+        report = cache.end_run()
+        result = (result, report.not_captured)
+finally:
+    worker.terminate()
+    worker.wait()
+    server.close()
+"""
+
+
+def test_workers_of_another_process_share_the_store(store):
+    [cell] = run_session(
+        store, ANOTHER_WORKER.format(path="os.environ.get('PYTHONPATH', '')"), replay=False
+    )
+    assert cell.value == "(2, [])", cell
+    [cell] = run_session(store, "import dask\nresult = dask.delayed(lambda x: x + 1)(1).compute()")
+    assert cell.value == "2" and cell.n_run == 0, cell
+
+
+def test_workers_without_the_package_run_the_graph_unchanged(store, tmp_path):
+    hide = tmp_path / "hide"
+    (hide / "nbrewind").mkdir(parents=True)
+    (hide / "nbrewind" / "__init__.py").write_text("raise ImportError('not installed here')\n")
+    [cell] = run_session(store, ANOTHER_WORKER.format(path=repr(str(hide))), replay=False)
+    assert cell.value.startswith("(2, [") and "cannot import nbrewind" in cell.value, cell
+
+
+def test_the_worker_module_imports_little():
+    code = "import sys, nbrewind.tasks.worker; print([m for m in ('dask', 'distributed', 'pandas', 'numpy', 'IPython') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
+    )
+    assert done.stdout.strip() == "[]"
