@@ -16,13 +16,13 @@ __version__ = "0.1.0"
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Turn a running IPython kernel into one that can audit: ``%load_ext nbrewind``."""
     # Imported only now: `import nbrewind` in a worker or a script must not pull in the kernel.
-    from nbrewind.kernel import extension
+    from nbrewind.kernel.extension import load_ipython_extension as load
 
-    extension.load_ipython_extension(shell)
+    load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Give the shell back as it was: ``%unload_ext nbrewind``."""
-    from nbrewind.kernel import extension
+    from nbrewind.kernel.extension import unload_ipython_extension as unload
 
-    extension.unload_ipython_extension(shell)
+    unload(shell)

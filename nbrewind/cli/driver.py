@@ -25,11 +25,11 @@ from nbrewind.cli.notebook import CodeCell, Notebook, NotebookError
 TRUST_VARIABLE = "NBREWIND_TRUST"
 
 
-class Refused(Exception):  # noqa: N818 - exit code 3
+class Refused(Exception):
     """The store refused: damaged, untrusted or incompatible."""
 
 
-class KernelFailed(Exception):  # noqa: N818 - exit code 1
+class KernelFailed(Exception):
     """The kernel died or could not be started."""
 
 
@@ -111,20 +111,38 @@ class Driver:
         self.manager = AsyncKernelManager(kernel_name="python3")
         # The kernel of this very environment, whatever is registered elsewhere.
         self.manager._kernel_spec = KernelSpec(
-            argv=[sys.executable, "-m", "nbrewind.kernel", f"--mode={self.mode}", "--log-level=ERROR", "-f", "{connection_file}"],
+            argv=[
+                sys.executable,
+                "-m",
+                "nbrewind.kernel",
+                f"--mode={self.mode}",
+                "--log-level=ERROR",
+                "-f",
+                "{connection_file}",
+            ],
             display_name="NBRewind",
             language="python",
         )
         self.manager.client_class = f"{__name__}._CellClient"
-        self.client = _Client(self.notebook.node, km=self.manager, timeout=None, resources={"metadata": {"path": str(folder)}})
+        self.client = _Client(
+            self.notebook.node,
+            km=self.manager,
+            timeout=None,
+            resources={"metadata": {"path": str(folder)}},
+        )
         self.client.comm_id = uuid.uuid4().hex
         self.client.on_comm = self._heard
         # A kernel that stays must not hold our output open; what a kernel prints outside cells is for its log.
         stays = bool(self.options.get("independent"))
-        streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, **({"stderr": subprocess.DEVNULL} if stays else {})}
+        streams: dict[str, Any] = {
+            "stdout": subprocess.DEVNULL,
+            **({"stderr": subprocess.DEVNULL} if stays else {}),
+        }
         if stays:
             # Where `jupyter console --existing` looks for it.
-            self.manager.connection_file = os.path.join(jupyter_runtime_dir(), f"nbrewind-{uuid.uuid4().hex[:8]}.json")
+            self.manager.connection_file = os.path.join(
+                jupyter_runtime_dir(), f"nbrewind-{uuid.uuid4().hex[:8]}.json"
+            )
             os.makedirs(jupyter_runtime_dir(), mode=0o700, exist_ok=True)
         await self.manager.start_kernel(cwd=str(folder), independent=stays, **streams)
         self.kernel = self.client.kc = self.manager.client()
@@ -134,13 +152,17 @@ class Driver:
         except RuntimeError as error:
             await self._stop()
             raise KernelFailed(f"the kernel did not start: {error}") from error
-        self._send("comm_open", {"comm_id": self.client.comm_id, "target_name": "nbrewind", "data": {}})
+        self._send(
+            "comm_open", {"comm_id": self.client.comm_id, "target_name": "nbrewind", "data": {}}
+        )
         configure = {
             "mode": self.mode,
             "store": str(self.store),
             "notebook": self.notebook.path.name,
             "tags": {cell.id: list(cell.tags) for cell in self.notebook.code_cells()},
-            **{key: value for key, value in self.options.items() if key in {"shadow", "distrusted"}},
+            **{
+                key: value for key, value in self.options.items() if key in {"shadow", "distrusted"}
+            },
         }
         try:
             await self.ask("configure", **configure)
@@ -175,7 +197,8 @@ class Driver:
         """Send one request over the comm and wait for its answer. Raises `Refused` when the store did."""
         request_id = uuid.uuid4().hex
         self._send(
-            "comm_msg", {"comm_id": self.client.comm_id, "data": {"id": request_id, "do": do, **arguments}}
+            "comm_msg",
+            {"comm_id": self.client.comm_id, "data": {"id": request_id, "do": do, **arguments}},
         )
         while request_id not in self._answers:
             if not await self.manager.is_alive():
@@ -186,7 +209,10 @@ class Driver:
                 if type(error).__name__ != "Empty":
                     raise
                 continue
-            if message["header"]["msg_type"] == "comm_msg" and message["content"]["comm_id"] == self.client.comm_id:
+            if (
+                message["header"]["msg_type"] == "comm_msg"
+                and message["content"]["comm_id"] == self.client.comm_id
+            ):
                 self._heard(message["content"]["data"])
         answer = self._answers.pop(request_id)
         if not answer["ok"]:
@@ -199,7 +225,8 @@ class Driver:
         """Execute or replay one cell; returns the kernel's report. The cell's outputs are in the notebook."""
         n_before = len(self.reports)
         started = time.perf_counter()
-        self.kernel.cell_metadata = {"cellId": cell.id, "nbrewind": {"tags": list(cell.tags)}}
+        client: Any = self.kernel
+        client.cell_metadata = {"cellId": cell.id, "nbrewind": {"tags": list(cell.tags)}}
         failed = False
         try:
             index = next(i for i, node in enumerate(self.notebook.node.cells) if node is cell.node)
@@ -210,9 +237,18 @@ class Driver:
             raise KernelFailed(f"the kernel died in cell {cell.id}") from error
         for report in self.reports[n_before:]:
             if report.get("status") == "not recorded":
-                print(f"nbrewind: cell {cell.id} is not recorded: {'; '.join(report['why'])}", file=sys.stderr)
-        new = [report for report in self.reports[n_before:] if report.get("status") != "not recorded"]
-        report = new[-1] if new else {"status": "failed" if failed else "executed", "why": ["it was not recorded"]}
+                print(
+                    f"nbrewind: cell {cell.id} is not recorded: {'; '.join(report['why'])}",
+                    file=sys.stderr,
+                )
+        new = [
+            report for report in self.reports[n_before:] if report.get("status") != "not recorded"
+        ]
+        report = (
+            new[-1]
+            if new
+            else {"status": "failed" if failed else "executed", "why": ["it was not recorded"]}
+        )
         report.setdefault("seconds", time.perf_counter() - started)
         report["cell_id"] = cell.id
         return report

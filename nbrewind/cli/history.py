@@ -9,7 +9,17 @@ from nbrewind._native import Store
 from nbrewind.cli import analysis
 from nbrewind.cli.notebook import Notebook, NotebookError
 
-SHOWN = ("run_id", "cell_id", "notebook", "run_number", "status", "replayable", "why_not", "seconds", "started")
+SHOWN = (
+    "run_id",
+    "cell_id",
+    "notebook",
+    "run_number",
+    "status",
+    "replayable",
+    "why_not",
+    "seconds",
+    "started",
+)
 
 
 def all_runs(store: Store) -> list[dict[str, Any]]:
@@ -33,7 +43,9 @@ def stale(cells: list[dict[str, Any]], runs: list[dict[str, Any]]) -> dict[str, 
     """Stale cells of a notebook against the text that was last run for each of its cells."""
     sources = {run["cell_id"]: run["source"] for run in runs}
     # In the notebook's order where the cell is still there; cells that were deleted keep their place in history.
-    audited = [{"id": cell["id"], "source": sources[cell["id"]]} for cell in cells if cell["id"] in sources]
+    audited = [
+        {"id": cell["id"], "source": sources[cell["id"]]} for cell in cells if cell["id"] in sources
+    ]
     known = {cell["id"] for cell in cells}
     audited += [{"id": name, "source": text} for name, text in sources.items() if name not in known]
     return analysis.stale_audited(audited, cells)
@@ -49,7 +61,11 @@ def why(store: Store, cells: list[dict[str, Any]], notebook: Notebook, subject: 
             raise
         return lines
     found = stale(cells, latest_runs(store, notebook.path.name))
-    lines = [f"{cell.id}: {found['reasons'][cell.id]}"] if cell.id in found["reasons"] else [f"{cell.id} is fresh"]
+    lines = (
+        [f"{cell.id}: {found['reasons'][cell.id]}"]
+        if cell.id in found["reasons"]
+        else [f"{cell.id} is fresh"]
+    )
     for run in reversed(all_runs(store)):
         if run["cell_id"] == cell.id:
             lines += [f"its last run cannot be replayed: {text}" for text in run["why_not"]]
@@ -59,7 +75,9 @@ def why(store: Store, cells: list[dict[str, Any]], notebook: Notebook, subject: 
 
 def _why_task(store: Store, name: str) -> list[str]:
     tasks = [json.loads(record["payload"]) for record in store.records("task")]
-    tasks = [task for task in tasks if task.get("name") == name or task["fingerprint"].startswith(name)]
+    tasks = [
+        task for task in tasks if task.get("name") == name or task["fingerprint"].startswith(name)
+    ]
     if len(tasks) < 2:
         return [f"{name} has one record; it ran because there was none"] if tasks else []
     old, new = dict(tasks[-2]["components"]), dict(tasks[-1]["components"])

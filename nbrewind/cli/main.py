@@ -26,17 +26,25 @@ from nbrewind.cli.notebook import (
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nbrewind", description="Audit, replay and restore notebooks.")
+    parser = argparse.ArgumentParser(
+        prog="nbrewind", description="Audit, replay and restore notebooks."
+    )
     parser.add_argument("--version", action="version", version=f"nbrewind {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, text: str, *, notebook: bool = True, store: bool = True) -> argparse.ArgumentParser:
+    def command(
+        name: str, text: str, *, notebook: bool = True, store: bool = True
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         if notebook:
             sub.add_argument("notebook", metavar="NB.ipynb")
             sub.add_argument("--kernel", help="treat the notebook as one of this kernel")
         if store:
-            sub.add_argument("--store", metavar="DIR", help="default: NBREWIND_STORE, else .nbrewind beside the notebook")
+            sub.add_argument(
+                "--store",
+                metavar="DIR",
+                help="default: NBREWIND_STORE, else .nbrewind beside the notebook",
+            )
         sub.add_argument("--json", action="store_true", help="print one JSON object")
         return sub
 
@@ -45,20 +53,41 @@ def _parser() -> argparse.ArgumentParser:
         ("repeat", "replay what is unchanged, execute the rest"),
     ):
         sub = command(name, text)
-        sub.add_argument("-o", "--output", metavar="OUT.ipynb", help="write the notebook with its outputs here")
+        sub.add_argument(
+            "-o", "--output", metavar="OUT.ipynb", help="write the notebook with its outputs here"
+        )
         sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
         if name == "repeat":
-            sub.add_argument("--from", dest="start", metavar="CELL", help="cells before it are only brought up to date")
-            sub.add_argument("--task-log", metavar="FILE.jsonl", help="one line for each task that was executed")
-            sub.add_argument("--dry-run", action="store_true", help="tell what would happen, and do nothing")
-            sub.add_argument("--shadow", action="store_true", help="execute everything and compare with the records")
+            sub.add_argument(
+                "--from",
+                dest="start",
+                metavar="CELL",
+                help="cells before it are only brought up to date",
+            )
+            sub.add_argument(
+                "--task-log", metavar="FILE.jsonl", help="one line for each task that was executed"
+            )
+            sub.add_argument(
+                "--dry-run", action="store_true", help="tell what would happen, and do nothing"
+            )
+            sub.add_argument(
+                "--shadow",
+                action="store_true",
+                help="execute everything and compare with the records",
+            )
     sub = command("restore", "bring back the state that a cell left, in a new kernel")
     sub.add_argument("--to", required=True, metavar="CELL")
-    sub.add_argument("--run", type=int, metavar="N", help="the run with this number instead of the latest")
+    sub.add_argument(
+        "--run", type=int, metavar="N", help="the run with this number instead of the latest"
+    )
     sub = command("check", "execute again and compare with the records")
     sub = command("stale", "which cells need re-execution, and why")
-    sub.add_argument("edited", nargs="?", metavar="B.ipynb", help="with --audited: the edited notebook")
-    sub.add_argument("--audited", action="store_true", help="the first notebook was run top to bottom")
+    sub.add_argument(
+        "edited", nargs="?", metavar="B.ipynb", help="with --audited: the edited notebook"
+    )
+    sub.add_argument(
+        "--audited", action="store_true", help="the first notebook was run top to bottom"
+    )
     sub = command("why", "why a cell is stale, or why a cell or task ran again")
     sub.add_argument("subject", metavar="CELL|TASK")
     sub = command("analyze", "what every cell reads, writes and changes", store=False)
@@ -111,7 +140,9 @@ def _store(options: argparse.Namespace) -> Path:
 def _open_store(options: argparse.Namespace) -> Store:
     path = _store(options)
     if not path.is_dir():
-        raise driver.Refused(f"there is no store at {path}. Audit the notebook first: nbrewind audit NB.ipynb")
+        raise driver.Refused(
+            f"there is no store at {path}. Audit the notebook first: nbrewind audit NB.ipynb"
+        )
     return Store(str(path), "r")
 
 
@@ -169,7 +200,10 @@ def _repeat(options: argparse.Namespace) -> int:
 
 def _dry_run(options: argparse.Namespace) -> int:
     notebook = _read(options)
-    cells = [{"id": cell.id, "source": cell.source, "tags": list(cell.tags)} for cell in notebook.code_cells()]
+    cells = [
+        {"id": cell.id, "source": cell.source, "tags": list(cell.tags)}
+        for cell in notebook.code_cells()
+    ]
 
     async def ask() -> dict[str, Any]:
         async with driver.Driver(notebook, "repeat", _store(options)) as kernel:
@@ -181,7 +215,9 @@ def _dry_run(options: argparse.Namespace) -> int:
         _print_json({"cells": plan})
     else:
         for item in plan:
-            print(f"{item['id']:<14} {item['status']:<10} {item['seconds']:8.2f} s  {'; '.join(item['why'])}")
+            print(
+                f"{item['id']:<14} {item['status']:<10} {item['seconds']:8.2f} s  {'; '.join(item['why'])}"
+            )
     return 0
 
 
@@ -189,7 +225,9 @@ def _check(options: argparse.Namespace) -> int:
     notebook = _read(options)
     store = _store(options)
     if not store.is_dir():
-        raise driver.Refused(f"there is no store at {store}. Audit the notebook first: nbrewind audit NB.ipynb")
+        raise driver.Refused(
+            f"there is no store at {store}. Audit the notebook first: nbrewind audit NB.ipynb"
+        )
     reports = driver.run(driver.run_notebook(notebook, "repeat", store, shadow=True))
     verdicts = report.verdicts(reports)
     if options.json:
@@ -206,7 +244,9 @@ def _restore(options: argparse.Namespace) -> int:
     store = _store(options)
     driver.check_trust(store)
     if not store.is_dir():
-        raise driver.Refused(f"there is no store at {store}. Audit the notebook first: nbrewind audit NB.ipynb")
+        raise driver.Refused(
+            f"there is no store at {store}. Audit the notebook first: nbrewind audit NB.ipynb"
+        )
 
     async def ask() -> tuple[dict[str, Any], str]:
         async with driver.Driver(notebook, "audit", store, independent=True) as kernel:
@@ -219,7 +259,9 @@ def _restore(options: argparse.Namespace) -> int:
         _print_json({**found, "connection_file": connection})
         return 0
     if found["source"] != cell.source:
-        print(f"Cell {cell.id} was edited since. The state is the one that this text left:\n{found['source']}\n")
+        print(
+            f"Cell {cell.id} was edited since. The state is the one that this text left:\n{found['source']}\n"
+        )
     print(report.restore_text(found))
     print(f"\nThe kernel is running. Connect with: jupyter console --existing {connection}")
     return 0
@@ -229,7 +271,10 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _cells(notebook: Notebook) -> list[dict[str, Any]]:
-    return [{"id": cell.id, "source": cell.source, "tags": list(cell.tags)} for cell in notebook.code_cells()]
+    return [
+        {"id": cell.id, "source": cell.source, "tags": list(cell.tags)}
+        for cell in notebook.code_cells()
+    ]
 
 
 def _analyze(options: argparse.Namespace) -> int:
@@ -238,15 +283,21 @@ def _analyze(options: argparse.Namespace) -> int:
         _print_json(found)
         return 0
     for cell in found["cells"]:
-        print(f"{cell['id']:<14} reads {', '.join(cell['reads']) or '-'}; writes {', '.join(cell['writes']) or '-'}")
+        print(
+            f"{cell['id']:<14} reads {', '.join(cell['reads']) or '-'}; writes {', '.join(cell['writes']) or '-'}"
+        )
     return 0
 
 
 def _stale(options: argparse.Namespace) -> int:
     if options.audited:
         if options.edited is None:
-            raise NotebookError("--audited takes two notebooks: nbrewind stale --audited A.ipynb B.ipynb")
-        found = analysis.stale_audited(_cells(_read(options)), _cells(_read(options, options.edited)))
+            raise NotebookError(
+                "--audited takes two notebooks: nbrewind stale --audited A.ipynb B.ipynb"
+            )
+        found = analysis.stale_audited(
+            _cells(_read(options)), _cells(_read(options, options.edited))
+        )
     else:
         notebook = _read(options)
         runs = history.latest_runs(_open_store(options), notebook.path.name)

@@ -15,15 +15,21 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 def cell_line(cell: CodeCell, found: dict[str, Any]) -> str:
     """One line for one cell."""
     tasks = found.get("tasks") or {}
-    counts = f"  tasks {tasks['hit']} hit, {tasks['run']} run" if tasks.get("hit") or tasks.get("run") else ""
+    counts = (
+        f"  tasks {tasks['hit']} hit, {tasks['run']} run"
+        if tasks.get("hit") or tasks.get("run")
+        else ""
+    )
     why = "; ".join(found.get("why") or [])
     return f"{cell.id:<14} {found['status']:<9} {found['seconds']:8.2f} s{counts}  {why}".rstrip()
 
 
-def summarise(reports: list[dict[str, Any]], seconds: float, *, shadow: bool = False) -> dict[str, Any]:
+def summarise(
+    reports: list[dict[str, Any]], seconds: float, *, shadow: bool = False
+) -> dict[str, Any]:
     """The JSON of a run: cells, tasks, seconds."""
     why: Counter[str] = Counter()
-    totals = Counter()
+    totals: Counter[str] = Counter()
     not_captured: list[str] = []
     for found in reports:
         tasks = found.get("tasks") or {}
@@ -31,7 +37,11 @@ def summarise(reports: list[dict[str, Any]], seconds: float, *, shadow: bool = F
             totals[key] += tasks.get(key, 0)
         why.update(tasks.get("why") or {})
         not_captured += found.get("not_captured") or []
-    saved = sum(found.get("recorded_seconds", 0) - found["seconds"] for found in reports if found["status"] in {"replayed", "restored"})
+    saved = sum(
+        found.get("recorded_seconds", 0) - found["seconds"]
+        for found in reports
+        if found["status"] in {"replayed", "restored"}
+    )
     summary: dict[str, Any] = {
         "cells": [
             {
@@ -50,7 +60,9 @@ def summarise(reports: list[dict[str, Any]], seconds: float, *, shadow: bool = F
         "seconds_saved": round(max(saved, 0.0), 3),
     }
     if shadow:
-        compared = [found["shadow"] for found in reports if found.get("shadow", {}).get("would_replay")]
+        compared = [
+            found["shadow"] for found in reports if found.get("shadow", {}).get("would_replay")
+        ]
         summary["shadow"] = {
             "compared": len(compared),
             "differences": [
@@ -68,13 +80,17 @@ def summary_text(summary: dict[str, Any]) -> str:
     counts = Counter(cell["status"] for cell in summary["cells"])
     tasks = summary["tasks"]
     cells = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no cells"
-    lines = [f"{cells}; tasks: {tasks['hit']} hit, {tasks['run']} run, {tasks['pruned']} not needed"]
+    lines = [
+        f"{cells}; tasks: {tasks['hit']} hit, {tasks['run']} run, {tasks['pruned']} not needed"
+    ]
     lines += [f"  {count} tasks ran: {reason}" for reason, count in sorted(tasks["why"].items())]
     lines += [f"  not kept: {text}" for text in summary["not_captured"]]
     lines.append(f"{summary['seconds']:.2f} s, {summary['seconds_saved']:.2f} s saved")
     if "shadow" in summary:
         told = summary["shadow"]
-        lines.append(f"shadow: {told['compared']} replays compared, {len(told['differences'])} differ")
+        lines.append(
+            f"shadow: {told['compared']} replays compared, {len(told['differences'])} differ"
+        )
         lines += [f"  differs: {text}" for text in told["differences"]]
     return "\n".join(lines)
 
@@ -100,7 +116,9 @@ def verdicts(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
             verdict = "reproduced"
         else:
             verdict = "nondeterministic" if told["marks"] else "differs"
-        found.append({"id": item["cell_id"], "verdict": verdict, "differences": told.get("differences", [])})
+        found.append(
+            {"id": item["cell_id"], "verdict": verdict, "differences": told.get("differences", [])}
+        )
     return found
 
 
@@ -121,6 +139,10 @@ def restore_text(found: dict[str, Any]) -> str:
 
 def run_line(run: dict[str, Any]) -> str:
     """One recorded run in one line."""
-    state = run["status"] if run["replayable"] else f"{run['status']}, not replayable: {'; '.join(run['why_not'])}"
+    state = (
+        run["status"]
+        if run["replayable"]
+        else f"{run['status']}, not replayable: {'; '.join(run['why_not'])}"
+    )
     first = next((line for line in run["source"].splitlines() if line.strip()), "")
     return f"{run['run_id'][:8]}  {run['cell_id'] or '-':<14} {run['seconds']:8.2f} s  {state:<10} {first[:60]}"

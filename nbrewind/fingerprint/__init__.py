@@ -17,7 +17,12 @@ from __future__ import annotations
 
 from nbrewind.fingerprint import arrays, libraries, objects  # noqa: F401 - they register their handlers
 from nbrewind.fingerprint.files import file_digest, path_digest
-from nbrewind.fingerprint.library import is_importable, is_library_file, is_library_module, module_version
+from nbrewind.fingerprint.library import (
+    is_importable,
+    is_library_file,
+    is_library_module,
+    module_version,
+)
 from nbrewind.fingerprint.objects import CodeNames, code_names
 from nbrewind.fingerprint.walker import Context, Fact, Walk, register, walk
 

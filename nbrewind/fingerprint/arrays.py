@@ -43,20 +43,39 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
 
     start, n_bytes = _span(array)
     buffers = ((start, n_bytes, 0),)
-    flags = ("writeable" if array.flags.writeable else "read-only", "F" if np.isfortran(array) else "C")
+    flags = (
+        "writeable" if array.flags.writeable else "read-only",
+        "F" if np.isfortran(array) else "C",
+    )
     head = (type(array), dtype_key(array.dtype), array.shape, flags)
     extra = getattr(array, "__dict__", None)
     if array.dtype.hasobject:
-        return Fact("array of objects", (*head, extra, tuple(array.ravel(order="K").tolist())), mutable=True, buffers=buffers)
+        return Fact(
+            "array of objects",
+            (*head, extra, tuple(array.ravel(order="K").tolist())),
+            mutable=True,
+            buffers=buffers,
+        )
     owner = owner_of(array)
-    if owner is not array and type(array) is np.ndarray and type(owner) is np.ndarray and not owner.dtype.hasobject:
+    if (
+        owner is not array
+        and type(array) is np.ndarray
+        and type(owner) is np.ndarray
+        and not owner.dtype.hasobject
+    ):
         # A view: which part of which memory it is, so that two views of one array are not two equal copies.
         ctx.view_owners.add(id(owner))
         offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
         return Fact("view", (*head, array.strides, offset, owner), mutable=True, buffers=buffers)
     mask = (array.mask, array.fill_value) if isinstance(array, np.ma.MaskedArray) else None
     data = _flat_bytes(np.asarray(array))
-    return Fact("array", (*head, extra if mask is None else None, mask), mutable=True, buffers=buffers, data=data)
+    return Fact(
+        "array",
+        (*head, extra if mask is None else None, mask),
+        mutable=True,
+        buffers=buffers,
+        data=data,
+    )
 
 
 @register("numpy:generic")
@@ -75,8 +94,9 @@ def _dtype_fact(obj: Any, ctx: Context) -> Fact:
 def _ufunc_fact(obj: Any, ctx: Context) -> Fact:
     import numpy as np
 
-    if getattr(np, obj.__name__, None) is obj:
-        return Fact("ufunc", (obj.__name__, np.__version__))
+    name: str = obj.__name__
+    if getattr(np, name, None) is obj:
+        return Fact("ufunc", (name, np.__version__))
     return Fact("opaque", opaque=f"ufunc {obj.__name__} is not numpy's own")
 
 
@@ -118,8 +138,18 @@ def _index_fact(index: Any, ctx: Context) -> Fact:
 def _frame_fact(frame: Any, ctx: Context) -> Fact:
     holder = id(frame)
     columns = tuple(_column_fact(frame.iloc[:, i]._values, holder) for i in range(frame.shape[1]))
-    extra = {name: getattr(frame, name, None) for name in frame._metadata} if frame._metadata else None
-    parts = (type(frame), frame.columns, frame.index, frame.attrs, frame.flags.allows_duplicate_labels, extra, columns)
+    extra = (
+        {name: getattr(frame, name, None) for name in frame._metadata} if frame._metadata else None
+    )
+    parts = (
+        type(frame),
+        frame.columns,
+        frame.index,
+        frame.attrs,
+        frame.flags.allows_duplicate_labels,
+        extra,
+        columns,
+    )
     return Fact("frame", parts, mutable=True)
 
 
@@ -143,7 +173,9 @@ def _extension_array_fact(values: Any, ctx: Context) -> Fact:
     return fact
 
 
-@register("pandas.core.dtypes.base:ExtensionDtype", "pandas.core.dtypes.dtypes:PandasExtensionDtype")
+@register(
+    "pandas.core.dtypes.base:ExtensionDtype", "pandas.core.dtypes.dtypes:PandasExtensionDtype"
+)
 def _extension_dtype_fact(dtype: Any, ctx: Context) -> Fact:
     fact = _fallback(dtype, ctx)
     fact.mutable = False
@@ -156,7 +188,12 @@ def _fallback(obj: Any, ctx: Context) -> Fact:
     return _reduce_fact(obj, ctx)
 
 
-@register("pandas._libs.missing:NAType", "pandas._libs.tslibs.nattype:NaTType", "pandas.api.typing:NAType", "pandas.api.typing:NaTType")  # fmt: skip
+@register(
+    "pandas._libs.missing:NAType",
+    "pandas._libs.tslibs.nattype:NaTType",
+    "pandas.api.typing:NAType",
+    "pandas.api.typing:NaTType",
+)
 def _missing_fact(obj: Any, ctx: Context) -> Fact:
     return Fact("missing", (type(obj).__name__,))
 
@@ -207,4 +244,6 @@ def _metadata(obj: Any) -> Any:
 
 @register("polars.dataframe.frame:DataFrame", "polars.series.series:Series")
 def _polars_fact(obj: Any, ctx: Context) -> Fact:
-    return Fact("polars", (type(obj).__name__, getattr(obj, "name", None), obj.to_arrow()), mutable=True)
+    return Fact(
+        "polars", (type(obj).__name__, getattr(obj, "name", None), obj.to_arrow()), mutable=True
+    )

@@ -27,7 +27,12 @@ _versions: dict[str, str] = {}
 def is_library_file(path: str) -> bool:
     """True for files whose content a package version, or Python's own, stands for."""
     real = os.path.realpath(path)
-    return real.startswith(_LIBRARY_ROOTS) or real.startswith(_OWN_ROOT) or "site-packages" in real or "dist-packages" in real
+    return (
+        real.startswith(_LIBRARY_ROOTS)
+        or real.startswith(_OWN_ROOT)
+        or "site-packages" in real
+        or "dist-packages" in real
+    )
 
 
 def is_library_module(name: str | None) -> bool:
@@ -71,7 +76,10 @@ def module_version(name: str) -> str:
             version = getattr(sys.modules.get(top), "__version__", None)
             if not isinstance(version, str):
                 names = _distributions().get(top, [])
-                version = "+".join(importlib.metadata.version(dist) for dist in sorted(set(names))) or "unknown"
+                version = (
+                    "+".join(importlib.metadata.version(dist) for dist in sorted(set(names)))
+                    or "unknown"
+                )
         _versions[top] = version
     return version
 
@@ -93,5 +101,3 @@ def is_importable(obj: Any) -> bool:
     module = getattr(obj, "__module__", None)
     qualname = getattr(obj, "__qualname__", "<none>")
     return is_library_module(module) and _resolves(module, qualname, obj)
-
-

@@ -21,7 +21,14 @@ def _import_fact(module: str, qualname: str) -> Fact:
 
 
 _GLOBAL_OPS = frozenset(
-    {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_CLASSDEREF"}
+    {
+        "LOAD_GLOBAL",
+        "LOAD_NAME",
+        "STORE_GLOBAL",
+        "DELETE_GLOBAL",
+        "LOAD_FROM_DICT_OR_GLOBALS",
+        "LOAD_CLASSDEREF",
+    }
 )
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # Builtins through which code can reach names that no bytecode shows.
@@ -47,7 +54,7 @@ _code_names: dict[int, tuple[types.CodeType, CodeNames]] = {}
 
 
 def code_names(code: types.CodeType) -> CodeNames:
-    """The global names that the code reads or binds, nested functions included (read with `dis`, so per Python version)."""
+    """The global names that the code reads or binds, nested functions included (with `dis`: per Python version)."""
     known = _code_names.get(id(code))
     if known is not None:
         return known[1]
@@ -73,7 +80,9 @@ def code_names(code: types.CodeType) -> CodeNames:
             idents.update(_IDENTIFIER.findall(const))
         elif isinstance(const, tuple | frozenset):
             pending.extend(const)
-    found = CodeNames(tuple(sorted(names)), frozenset(stored), frozenset(idents), frozenset(attributes))
+    found = CodeNames(
+        tuple(sorted(names)), frozenset(stored), frozenset(idents), frozenset(attributes)
+    )
     _code_names[id(code)] = (code, found)
     return found
 
@@ -119,7 +128,11 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
     marks = _module_marks(func.__module__, late_bound or ctx.follow_globals)
     if names.attributes & _PLACES:
         marks.append("reads: cwd")
-    if any(part in name.lower() for name in (*names.attributes, *names.global_names) for part in _SEEDING):
+    if any(
+        part in name.lower()
+        for name in (*names.attributes, *names.global_names)
+        for part in _SEEDING
+    ):
         marks.append("seeds")
     opaque = None
     followed: list[Any] = []
@@ -151,9 +164,23 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
     label = func.__name__ if ctx.follow_globals else None
     if late_bound:
         return Fact(
-            "function", parts, mutable=True, label=label, refs=names.global_names, idents=names.idents, marks=marks
+            "function",
+            parts,
+            mutable=True,
+            label=label,
+            refs=names.global_names,
+            idents=names.idents,
+            marks=marks,
         )
-    return Fact("function", parts, mutable=True, label=label, idents=names.idents, marks=marks, opaque=opaque)
+    return Fact(
+        "function",
+        parts,
+        mutable=True,
+        label=label,
+        idents=names.idents,
+        marks=marks,
+        opaque=opaque,
+    )
 
 
 @register("builtins:cell")
@@ -176,7 +203,9 @@ def _builtin_fact(func: types.BuiltinFunctionType, ctx: Context) -> Fact:
         module = func.__module__ or getattr(owner, "__name__", "builtins")
         if is_library_module(module) or module == "builtins":
             return _import_fact(module, func.__qualname__)
-        return Fact("opaque", opaque=f"compiled function {module}.{func.__qualname__} has no version")
+        return Fact(
+            "opaque", opaque=f"compiled function {module}.{func.__qualname__} has no version"
+        )
     return Fact("bound builtin", (func.__name__, owner))
 
 
@@ -188,7 +217,9 @@ def _builtin_fact(func: types.BuiltinFunctionType, ctx: Context) -> Fact:
     "builtins:classmethod_descriptor",
 )
 def _descriptor_fact(obj: Any, ctx: Context) -> Fact:
-    return Fact("descriptor", (obj.__objclass__.__module__, obj.__objclass__.__qualname__, obj.__name__))
+    return Fact(
+        "descriptor", (obj.__objclass__.__module__, obj.__objclass__.__qualname__, obj.__name__)
+    )
 
 
 @register("builtins:method-wrapper")
@@ -217,7 +248,9 @@ def _lru_cache_fact(obj: Any, ctx: Context) -> Fact:
         return _import_fact(obj.__module__, obj.__qualname__)
     # What is in the cache shows in cache_info(); it is not content that can be stored.
     return Fact(
-        "lru_cache", (obj.__wrapped__, tuple(sorted(obj.cache_parameters().items())), tuple(obj.cache_info())), mutable=True
+        "lru_cache",
+        (obj.__wrapped__, tuple(sorted(obj.cache_parameters().items())), tuple(obj.cache_info())),
+        mutable=True,
     )
 
 
@@ -251,7 +284,15 @@ def _module_fact(module: types.ModuleType, ctx: Context) -> Fact:
 _HEAP_TYPE = 1 << 9
 
 _CLASS_NOISE = frozenset(
-    {"__dict__", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__", "_abc_impl", "__orig_bases__"}
+    {
+        "__dict__",
+        "__weakref__",
+        "__module__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "_abc_impl",
+        "__orig_bases__",
+    }
 )
 
 
@@ -262,7 +303,9 @@ def _class_fact(cls: type, ctx: Context) -> Fact:
     if is_library_module(cls.__module__):
         # Made at run time inside a library (namedtuple fields, dynamic subclasses): its dictionary says what it is.
         pass
-    body = tuple((key, value) for key, value in sorted(vars(cls).items()) if key not in _CLASS_NOISE)
+    body = tuple(
+        (key, value) for key, value in sorted(vars(cls).items()) if key not in _CLASS_NOISE
+    )
     label = cls.__name__ if ctx.follow_globals else None
     marks = _module_marks(cls.__module__, ctx.follow_globals)
     parts = (cls.__name__, cls.__qualname__, type(cls), cls.__bases__, body)
@@ -279,15 +322,24 @@ def _enum_class_fact(cls: Any, ctx: Context) -> Fact:
     if is_importable(cls):
         return _import_fact(cls.__module__, cls.__qualname__)
     members = tuple((name, member.value) for name, member in cls.__members__.items())
-    generated = {"_member_map_", "_member_names_", "_value2member_map_", "_unhashable_values_", "_hashable_values_"}
+    generated = {
+        "_member_map_",
+        "_member_names_",
+        "_value2member_map_",
+        "_unhashable_values_",
+        "_hashable_values_",
+    }
     body = tuple(
         (key, value)
         for key, value in sorted(vars(cls).items())
-        if key not in _CLASS_NOISE and key not in generated and key not in cls.__members__ and isinstance(
-            value, types.FunctionType | property | classmethod | staticmethod
-        )
+        if key not in _CLASS_NOISE
+        and key not in generated
+        and key not in cls.__members__
+        and isinstance(value, types.FunctionType | property | classmethod | staticmethod)
     )
-    return Fact("enum class", (cls.__name__, cls.__qualname__, cls.__bases__, members, body), mutable=True)
+    return Fact(
+        "enum class", (cls.__name__, cls.__qualname__, cls.__bases__, members, body), mutable=True
+    )
 
 
 # Plain values.
@@ -295,7 +347,10 @@ def _enum_class_fact(cls: Any, ctx: Context) -> Fact:
 
 @register("builtins:ellipsis", "builtins:NotImplementedType", "builtins:range", "builtins:slice")
 def _plain_fact(obj: Any, ctx: Context) -> Fact:
-    return Fact(type(obj).__name__, (repr(obj),) if not isinstance(obj, slice) else (obj.start, obj.stop, obj.step))
+    return Fact(
+        type(obj).__name__,
+        (repr(obj),) if not isinstance(obj, slice) else (obj.start, obj.stop, obj.step),
+    )
 
 
 @register("builtins:mappingproxy")
@@ -310,7 +365,9 @@ def _pattern_fact(obj: re.Pattern[Any], ctx: Context) -> Fact:
 
 @register("builtins:memoryview")
 def _memoryview_fact(obj: memoryview, ctx: Context) -> Fact:
-    return Fact("memoryview", (obj.format, obj.shape, obj.readonly, obj.tobytes(), obj.obj), mutable=True)
+    return Fact(
+        "memoryview", (obj.format, obj.shape, obj.readonly, obj.tobytes(), obj.obj), mutable=True
+    )
 
 
 @register("pathlib:PurePath")
@@ -343,7 +400,11 @@ def _opaque_fact(obj: Any, ctx: Context) -> Fact:
     return Fact("opaque", opaque=f"{type(obj).__name__} has no content to compare", mutable=True)
 
 
-@register("concurrent.futures._base:Executor", "distributed.client:Client", "distributed.deploy.cluster:Cluster")
+@register(
+    "concurrent.futures._base:Executor",
+    "distributed.client:Client",
+    "distributed.deploy.cluster:Cluster",
+)
 def _handle_fact(obj: Any, ctx: Context) -> Fact:
     # A compute engine is not content: another address changes nothing (rule 9).
     name = f"{type(obj).__module__}.{type(obj).__qualname__}"

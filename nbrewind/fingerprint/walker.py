@@ -134,7 +134,7 @@ def _handler_for(kind: type) -> Handler | None:
 
 
 class Context:
-    """One way of walking: which namespace is the notebook's, whether globals are followed, and what the caller knows."""
+    """One way of walking: whose namespace is the notebook's, are globals followed, what does the caller know."""
 
     def __init__(
         self,
@@ -162,7 +162,11 @@ class Context:
             raise
         except Exception as error:  # noqa: BLE001 - foreign __reduce__ and __getstate__ may raise anything
             kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
-            return Fact("opaque", opaque=f"{kind} cannot be fingerprinted ({type(error).__name__})", mutable=True)
+            return Fact(
+                "opaque",
+                opaque=f"{kind} cannot be fingerprinted ({type(error).__name__})",
+                mutable=True,
+            )
 
     def path_fact(self, path: str) -> Fact | None:
         """Task mode: the content behind a path that exists."""
@@ -170,7 +174,9 @@ class Context:
         if found is None:
             return None
         name, digest, opaque = found
-        return Fact("file", (name, digest), label=f"file:{name}", files={path: digest}, opaque=opaque)
+        return Fact(
+            "file", (name, digest), label=f"file:{name}", files={path: digest}, opaque=opaque
+        )
 
     def walk(self, obj: Any) -> Walk:
         """Walk one object."""

@@ -68,8 +68,6 @@ def _torch_set(state: Any) -> None:
     torch.set_rng_state(torch.from_numpy(np.frombuffer(state, dtype="uint8").copy()))
 
 
-
-
 def _pandas_get() -> Any:
     pandas = _module("pandas")
     config = _module("pandas._config.config")
@@ -96,7 +94,11 @@ def _rc_get() -> Any:
     if params is None:
         return None
     # The backend belongs to the front end.
-    return {key: str(dict.__getitem__(params, key)) for key in sorted(params) if not key.startswith("backend")}
+    return {
+        key: str(dict.__getitem__(params, key))
+        for key in sorted(params)
+        if not key.startswith("backend")
+    }
 
 
 def _rc_set(state: dict[str, str]) -> None:
@@ -120,7 +122,11 @@ def _sklearn_set(state: dict[str, Any]) -> None:
 
 def _numpy_print_get() -> Any:
     numpy = _module("numpy")
-    return None if numpy is None or not hasattr(numpy, "get_printoptions") else numpy.get_printoptions()
+    return (
+        None
+        if numpy is None or not hasattr(numpy, "get_printoptions")
+        else numpy.get_printoptions()
+    )
 
 
 def _numpy_print_set(state: dict[str, Any]) -> None:
@@ -137,7 +143,9 @@ class Places:
         self.env = dict(os.environ)
         self.path = list(sys.path)
 
-    def adopt(self, before: tuple[dict[str, str], list[str]], named: set[str], *, path: bool) -> None:
+    def adopt(
+        self, before: tuple[dict[str, str], list[str]], named: set[str], *, path: bool
+    ) -> None:
         """Take what starting an engine changed since `before` as part of how the session began.
 
         Variables that the cell's own code names, and the module path if the code speaks of it, stay changes.
@@ -169,7 +177,9 @@ class Places:
         now = dict(os.environ)
         names = sorted(set(now) | set(self.env))
         return {
-            name: now.get(name) for name in names if now.get(name) != self.env.get(name) and not _PRIVATE.search(name)
+            name: now.get(name)
+            for name in names
+            if now.get(name) != self.env.get(name) and not _PRIVATE.search(name)
         }
 
     def env_set(self, state: dict[str, str | None]) -> None:
@@ -198,8 +208,14 @@ class Places:
 def _decimal_set(state: tuple[Any, ...]) -> None:
     precision, rounding, low, high, capitals, clamp = state
     decimal.setcontext(
-        decimal.Context(prec=precision, rounding=rounding, Emin=low, Emax=high, capitals=capitals, clamp=clamp)
+        decimal.Context(
+            prec=precision, rounding=rounding, Emin=low, Emax=high, capitals=capitals, clamp=clamp
+        )
     )
+
+
+def _locale_set(state: str) -> None:
+    locale.setlocale(locale.LC_ALL, state)
 
 
 def _decimal_get() -> tuple[Any, ...]:
@@ -221,7 +237,7 @@ def providers(places: Places) -> list[Provider]:
         Provider("scikit-learn configuration", _sklearn_get, _sklearn_set),
         Provider("numpy print options", _numpy_print_get, _numpy_print_set),
         Provider("decimal context", _decimal_get, _decimal_set),
-        Provider("locale", lambda: locale.setlocale(locale.LC_ALL), lambda state: locale.setlocale(locale.LC_ALL, state)),
+        Provider("locale", lambda: locale.setlocale(locale.LC_ALL), _locale_set),
     ]  # fmt: skip
 
 
@@ -238,7 +254,9 @@ class Ambient:
     def fingerprints(self) -> dict[str, str | None]:
         """Every provider's state now; None: its module is not loaded, or it cannot be compared."""
         if self._initial is None:
-            self._initial = {name: walk(p.get()).fp for name, p in self.providers.items() if p.is_generator}
+            self._initial = {
+                name: walk(p.get()).fp for name, p in self.providers.items() if p.is_generator
+            }
         found: dict[str, str | None] = {}
         for name, provider in self.providers.items():
             state = provider.get()
@@ -256,7 +274,11 @@ class Ambient:
         input. Called when what ran since `before` was taken seeded nothing.
         """
         for name, provider in self.providers.items():
-            if provider.is_generator and before.get(name) in {None, INITIAL} and self._initial is not None:
+            if (
+                provider.is_generator
+                and before.get(name) in {None, INITIAL}
+                and self._initial is not None
+            ):
                 self._initial[name] = walk(provider.get()).fp
                 self._used.discard(name)
 

@@ -40,7 +40,9 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
         session.configure(**{key: request[key] for key in known if key in request})
         return {"mode": session.mode, "store": session.history.path if session.history else None}
     if do == "restore":
-        run = restore.find_run(session, request.get("cell"), request.get("run"), request.get("number"))
+        run = restore.find_run(
+            session, request.get("cell"), request.get("run"), request.get("number")
+        )
         return {"report": restore.restore(session, run)}
     if do == "plan":
         return {"plan": repeat.plan(session, request["cells"])}

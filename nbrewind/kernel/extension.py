@@ -37,7 +37,8 @@ def magic(session: Session, line: str) -> None:
     match words:
         case ["audit" | "repeat" | "off" as mode]:
             session.configure(mode)
-            print(f"NBRewind: {mode}" + (f", store {session.history.path}" if session.history else ""))  # noqa: T201
+            where = f", store {session.history.path}" if session.history else ""
+            print(f"NBRewind: {mode}{where}")  # noqa: T201
         case ["goto", cell]:
             if session.history is None:
                 session.configure("audit")

@@ -43,7 +43,9 @@ class History:
         if known is None:
             records = self.store.records("manifest", manifest_id)
             if not records:
-                raise MissingError(f"manifest {manifest_id} is not in {self.path}; run the cells that made it again")
+                raise MissingError(
+                    f"manifest {manifest_id} is not in {self.path}; run the cells that made it again"
+                )
             known = CoVariable.from_payload(json.loads(records[-1]["payload"]))
             self._manifests[manifest_id] = known
         return known
@@ -59,7 +61,14 @@ class History:
         """Add a version to the next commit; its chunks are already put."""
         needs: list[str] = []
         if version.data is not None:
-            needs = list(dict.fromkeys([*version.data["head"], *sum((b["chunks"] for b in version.data["buffers"]), [])]))
+            needs = list(
+                dict.fromkeys(
+                    [
+                        *version.data["head"],
+                        *sum((b["chunks"] for b in version.data["buffers"]), []),
+                    ]
+                )
+            )
         self.store.append("manifest", version.manifest_id, json.dumps(version.to_payload()), needs)
         self._manifests[version.manifest_id] = version
 
@@ -70,8 +79,15 @@ class History:
         for buffer in buffers:
             raw = buffer.raw()
             n_bytes += raw.nbytes
-            found.append({"chunks": self.store.put(raw), "len": raw.nbytes, "readonly": raw.readonly})
-        return {"format": "pickle5", "head": self.store.put(head), "buffers": found, "bytes": n_bytes}
+            found.append(
+                {"chunks": self.store.put(raw), "len": raw.nbytes, "readonly": raw.readonly}
+            )
+        return {
+            "format": "pickle5",
+            "head": self.store.put(head),
+            "buffers": found,
+            "bytes": n_bytes,
+        }
 
     def get_value(self, data: dict[str, Any]) -> tuple[bytes, list[Any]]:
         """The pickle and its buffers again; read-only buffers stay so."""

@@ -18,7 +18,19 @@ from nbrewind.fingerprint import Context, Walk
 
 # Names that IPython manages, not the user.
 _MANAGED = frozenset(
-    {"In", "Out", "exit", "quit", "get_ipython", "open", "_dh", "_ih", "_oh", "_exit_code", "__nbrewind__"}
+    {
+        "In",
+        "Out",
+        "exit",
+        "quit",
+        "get_ipython",
+        "open",
+        "_dh",
+        "_ih",
+        "_oh",
+        "_exit_code",
+        "__nbrewind__",
+    }
 )
 _HISTORY = re.compile(r"_+|_i{1,3}|_i?\d+|__\w+__")
 
@@ -156,7 +168,9 @@ class NamespaceState:
         names = self.live_names()
         context = Context(namespace=self.namespace)
         context.view_owners = self.view_owners = set()
-        walks, groups, mixed = context.walk_namespace([self.namespace[name] for name in names], self.root)
+        walks, groups, mixed = context.walk_namespace(
+            [self.namespace[name] for name in names], self.root
+        )
         gone = [name for name in self.loaded if name not in self.namespace]
         changed: list[CoVariable] = []
         for positions in groups:
@@ -189,7 +203,9 @@ class NamespaceState:
             if any(position in mixed for position in members):
                 version.why = "an array and several frames share its memory"
             elif joint is None:
-                version.why = "; ".join(sorted({text for fact in facts.values() for text in fact.opaque}))
+                version.why = "; ".join(
+                    sorted({text for fact in facts.values() for text in fact.opaque})
+                )
             changed.append(version)
             for name in group:
                 self.bound[name] = version
@@ -207,7 +223,9 @@ class NamespaceState:
 
     def remember_objects(self) -> None:
         """Note which object every name has, so that the next sweep can tell a change in place from a rebinding."""
-        self._ids = {name: id(self.namespace[name]) for name in self.loaded if name in self.namespace}
+        self._ids = {
+            name: id(self.namespace[name]) for name in self.loaded if name in self.namespace
+        }
 
     def bind(self, version: CoVariable) -> None:
         """Bind names to a version in the store; they are no longer loaded."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-_KINDS = frozenset({"stream", "display_data", "execute_result", "update_display_data", "clear_output", "error"})
+_KINDS = frozenset(
+    {"stream", "display_data", "execute_result", "update_display_data", "clear_output", "error"}
+)
 
 
 class OutputTap:
@@ -18,7 +20,14 @@ class OutputTap:
         session = kernel.session
         original = session.send
 
-        def send(stream: Any, msg_or_type: Any, content: Any = None, parent: Any = None, *args: Any, **kwargs: Any) -> Any:
+        def send(
+            stream: Any,
+            msg_or_type: Any,
+            content: Any = None,
+            parent: Any = None,
+            *args: Any,
+            **kwargs: Any,
+        ) -> Any:
             self._see(msg_or_type, content, parent)
             return original(stream, msg_or_type, content, parent, *args, **kwargs)
 
@@ -40,7 +49,12 @@ class OutputTap:
             return
         content = copy.deepcopy(content)
         last = taken[-1] if taken else None
-        if kind == "stream" and last and last["kind"] == "stream" and last["content"]["name"] == content["name"]:
+        if (
+            kind == "stream"
+            and last
+            and last["kind"] == "stream"
+            and last["content"]["name"] == content["name"]
+        ):
             last["content"]["text"] += content["text"]
             return
         taken.append({"kind": kind, "content": content})
@@ -66,5 +80,9 @@ class OutputTap:
             if output["kind"] == "execute_result":
                 content["execution_count"] = execution_count
             kernel.session.send(
-                kernel.iopub_socket, output["kind"], content, parent=parent, ident=f"{prefix}.{output['kind']}".encode()
+                kernel.iopub_socket,
+                output["kind"],
+                content,
+                parent=parent,
+                ident=f"{prefix}.{output['kind']}".encode(),
             )

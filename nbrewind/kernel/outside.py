@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -26,23 +26,59 @@ from nbrewind import _native
 from nbrewind.fingerprint import file_digest, is_library_file
 
 _HOME = os.path.expanduser("~")
-_SYSTEM = ("/proc/", "/sys/", "/dev/", "/usr/", "/etc/", "/lib", "/run/", "/var/lib/", "/var/cache/", "/bin/", "/sbin/")
+_SYSTEM = (
+    "/proc/",
+    "/sys/",
+    "/dev/",
+    "/usr/",
+    "/etc/",
+    "/lib",
+    "/run/",
+    "/var/lib/",
+    "/var/cache/",
+    "/bin/",
+    "/sbin/",
+)
 _CACHES = tuple(
     os.path.join(_HOME, name) + os.sep
-    for name in (".cache", ".config", ".ipython", ".jupyter", ".local/share/jupyter", ".matplotlib", ".dask")
+    for name in (
+        ".cache",
+        ".config",
+        ".ipython",
+        ".jupyter",
+        ".local/share/jupyter",
+        ".matplotlib",
+        ".dask",
+    )
 )
 # Modules whose own files, sockets and processes are not the user's doing.
-_SERVICES = frozenset({"ipykernel", "zmq", "tornado", "jupyter_client", "debugpy", "comm", "nbrewind"})
+_SERVICES = frozenset(
+    {"ipykernel", "zmq", "tornado", "jupyter_client", "debugpy", "comm", "nbrewind"}
+)
 # Shows up between the user's code and what it asks for (`open` is IPython's own in a kernel).
 _TRANSPARENT = frozenset({"IPython"})
 _ENGINES = frozenset({"distributed", "loky"})
 # Where Dask's workers and schedulers keep what they spill.
 _ENGINE_FOLDERS = ("/dask-scratch-space", "/dask-worker-space")
-_SERVICE_THREADS = ("IPythonHistory", "IOPub", "Heartbeat", "Control", "Shell channel", "Profile", "nbrewind")
+_SERVICE_THREADS = (
+    "IPythonHistory",
+    "IOPub",
+    "Heartbeat",
+    "Control",
+    "Shell channel",
+    "Profile",
+    "nbrewind",
+)
 _STDLIB = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
-_MAKERS = frozenset({"makedirs", "mkdir", "removedirs", "rmtree", "copytree", "_ensure_file_exists"})
-_IMPORTERS = frozenset({"importlib._bootstrap", "importlib._bootstrap_external", "linecache", "inspect", "tokenize"})
-_IMPORT_PACKAGES = frozenset({"importlib", "importlib_metadata", "importlib_resources", "pkg_resources", "zipp"})
+_MAKERS = frozenset(
+    {"makedirs", "mkdir", "removedirs", "rmtree", "copytree", "_ensure_file_exists"}
+)
+_IMPORTERS = frozenset(
+    {"importlib._bootstrap", "importlib._bootstrap_external", "linecache", "inspect", "tokenize"}
+)
+_IMPORT_PACKAGES = frozenset(
+    {"importlib", "importlib_metadata", "importlib_resources", "pkg_resources", "zipp"}
+)
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -63,7 +99,12 @@ def _is_stdlib_file(filename: str) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _is_foreign(path: str) -> bool:
     """True for files that versions stand for, or that are caches and system state."""
-    return path.startswith(_SYSTEM) or path.startswith(_CACHES) or is_library_file(path) or path.endswith((".pyc", ".pyo"))
+    return (
+        path.startswith(_SYSTEM)
+        or path.startswith(_CACHES)
+        or is_library_file(path)
+        or path.endswith((".pyc", ".pyo"))
+    )
 
 
 def listing_digest(path: str, without: frozenset[str] | set[str] = frozenset()) -> str | None:
@@ -72,7 +113,9 @@ def listing_digest(path: str, without: frozenset[str] | set[str] = frozenset()) 
         names = sorted(set(os.listdir(path)) - without)
     except OSError:
         return None
-    return hashlib.blake2b("\0".join(names).encode("utf-8", "surrogateescape"), digest_size=32).hexdigest()
+    return hashlib.blake2b(
+        "\0".join(names).encode("utf-8", "surrogateescape"), digest_size=32
+    ).hexdigest()
 
 
 def _signature(path: str) -> tuple[int, ...] | None:
@@ -137,7 +180,8 @@ class Watch:
 
     def _is_engine(self) -> bool:
         return any(
-            frame.f_globals.get("__name__", "").partition(".")[0] in _ENGINES for frame in _frames(sys._getframe(2))
+            frame.f_globals.get("__name__", "").partition(".")[0] in _ENGINES
+            for frame in _frames(sys._getframe(2))
         )
 
     def _is_ignored(self, path: str) -> bool:
@@ -160,7 +204,11 @@ class Watch:
     def write(self, path: str, who: str, keeps_content: bool) -> None:
         """A file is about to be written."""
         path = os.path.abspath(path)
-        if who == "service" or self._is_ignored(path) or path.startswith((*_CACHES, "/proc/", "/dev/", "/sys/")):
+        if (
+            who == "service"
+            or self._is_ignored(path)
+            or path.startswith((*_CACHES, "/proc/", "/dev/", "/sys/"))
+        ):
             return
         with self._lock:
             if keeps_content:
@@ -185,14 +233,17 @@ class Watch:
             self._deleted.add(path)
 
     def listing(self, path: str, who: str) -> None:
-
         """A folder is about to be listed."""
         path = os.path.abspath(path)
         if not self._counts(path + os.sep, who):
             return
         with self._lock:
             if path not in self._listings:
-                own = sorted(os.path.basename(name) for name in self._written if os.path.dirname(name) == path)
+                own = sorted(
+                    os.path.basename(name)
+                    for name in self._written
+                    if os.path.dirname(name) == path
+                )
                 self._listings[path] = (listing_digest(path, frozenset(own)), own)
 
     def asked_about(self, path: str) -> None:
@@ -200,7 +251,11 @@ class Watch:
         who, _ = self._asker()
         if who != "user":
             return
-        callers = {frame.f_code.co_name for frame in _frames(sys._getframe(2)) if frame.f_globals is not self.namespace}
+        callers = {
+            frame.f_code.co_name
+            for frame in _frames(sys._getframe(2))
+            if frame.f_globals is not self.namespace
+        }
         if not callers.isdisjoint(_MAKERS):
             return
         if not callers.isdisjoint({"getmtime", "getctime", "getatime"}):
@@ -236,7 +291,7 @@ class Watch:
         _native.watch_start()
         _active = self
 
-    def _native_events(self, events: list[tuple[str, str, tuple[int, ...] | None]]) -> None:
+    def _native_events(self, events: Sequence[tuple[str, str, tuple[int, ...] | None]]) -> None:
         """What native code opened; there is no telling which thread or function it was for."""
         for kind, name, signature in events:
             path = os.path.abspath(name)
@@ -286,8 +341,12 @@ _active: Watch | None = None
 _installed = False
 _real_stat = os.stat
 
-_PROCESS_EVENTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile"})
-_NETWORK_EVENTS = frozenset({"socket.connect", "socket.sendto", "urllib.Request", "http.client.connect"})
+_PROCESS_EVENTS = frozenset(
+    {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile"}
+)
+_NETWORK_EVENTS = frozenset(
+    {"socket.connect", "socket.sendto", "urllib.Request", "http.client.connect"}
+)
 
 _EVENTS = (
     frozenset(
@@ -357,7 +416,11 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
         if watch._asker()[0] != "service" and not watch._is_engine():
             watch.problem("it started another program")
     elif event in _NETWORK_EVENTS:
-        if watch._asker()[0] != "service" and not watch._is_engine() and not _is_local_socket(event, args):
+        if (
+            watch._asker()[0] != "service"
+            and not watch._is_engine()
+            and not _is_local_socket(event, args)
+        ):
             watch.problem("it used the network")
     elif event == "sqlite3.connect":
         if watch._asker()[0] != "service":
@@ -366,7 +429,11 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
 
 def _is_local_socket(event: str, args: tuple[Any, ...]) -> bool:
     # A Unix socket's address is text: the kernel's own plumbing.
-    return event in {"socket.connect", "socket.sendto"} and len(args) > 1 and isinstance(args[1], str | bytes)
+    return (
+        event in {"socket.connect", "socket.sendto"}
+        and len(args) > 1
+        and isinstance(args[1], str | bytes)
+    )
 
 
 def _watched_stat(original: Any) -> Any:
@@ -406,9 +473,17 @@ def _watched_environment() -> None:
             raise
         finally:
             if who == "user" and isinstance(key, str):
-                digest = None if value is None else hashlib.blake2b(str(value).encode(), digest_size=16).hexdigest()
+                digest = (
+                    None
+                    if value is None
+                    else hashlib.blake2b(str(value).encode(), digest_size=16).hexdigest()
+                )
                 known = watch._env.setdefault(key, (digest, set()))
-                known[1].add(frame.f_lineno if frame is not None and frame.f_code.co_name == "<module>" else 0)
+                known[1].add(
+                    frame.f_lineno
+                    if frame is not None and frame.f_code.co_name == "<module>"
+                    else 0
+                )
         return value
 
     def iterate(self: Any) -> Any:
@@ -437,7 +512,12 @@ def _install() -> None:
         original = getattr(os, name)
         wrapped = _watched_stat(original)
         setattr(os, name, wrapped)
-        for capability in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_fd, os.supports_effective_ids):
+        for capability in (
+            os.supports_dir_fd,
+            os.supports_follow_symlinks,
+            os.supports_fd,
+            os.supports_effective_ids,
+        ):
             if original in capability:
                 capability.add(wrapped)
     _watched_environment()

@@ -21,7 +21,10 @@ def python_version() -> str:
 
 @functools.cache
 def _distributions() -> dict[str, list[str]]:
-    return {top: sorted(set(names)) for top, names in importlib.metadata.packages_distributions().items()}
+    return {
+        top: sorted(set(names))
+        for top, names in importlib.metadata.packages_distributions().items()
+    }
 
 
 @functools.cache

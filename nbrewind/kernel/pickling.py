@@ -45,7 +45,8 @@ class _NamespaceRef:
 def _rebuild_array(buffer: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
     import numpy as np
 
-    array: Any = np.ndarray(shape, dtype=dtype, buffer=buffer, order=order)  # type: ignore[call-overload]
+    build: Any = np.ndarray
+    array = build(shape, dtype=dtype, buffer=buffer, order=order)
     return array
 
 
@@ -58,7 +59,12 @@ def _rebuild_empty(dtype: Any, shape: tuple[int, ...], writeable: bool) -> Any:
 
 
 def _rebuild_view(
-    owner: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, writeable: bool
+    owner: Any,
+    dtype: Any,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int,
+    writeable: bool,
 ) -> Any:
     import numpy as np
 
@@ -67,7 +73,9 @@ def _rebuild_view(
     else:
         flat = owner.T.reshape(-1)
     # Through ndarray's own constructor, so that the owner is the base, as it was.
-    view: Any = np.ndarray(shape, dtype=dtype, buffer=flat.view(np.uint8), offset=offset, strides=strides)
+    view: Any = np.ndarray(
+        shape, dtype=dtype, buffer=flat.view(np.uint8), offset=offset, strides=strides
+    )
     if not writeable:
         view.flags.writeable = False
     return view
@@ -130,7 +138,9 @@ class _Pickler(cloudpickle.Pickler):
                 (owner, array.dtype, array.shape, array.strides, offset, array.flags.writeable),
             )
         order = "F" if np.isfortran(array) else "C"
-        flat = (array.T if order == "F" else np.ascontiguousarray(array)).reshape(-1).view(np.uint8)
+        flat: Any = (
+            (array.T if order == "F" else np.ascontiguousarray(array)).reshape(-1).view(np.uint8)
+        )
         if not array.flags.writeable:
             flat = flat.view()
             flat.flags.writeable = False

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nbrewind.kernel.session import Session
 
 
-class NoRecipe(Exception):  # noqa: N818 - the words of the message
+class NoRecipe(Exception):
     """Nothing is known that would rebuild the value."""
 
 

@@ -36,7 +36,15 @@ _TAME = frozenset(
     struct sys tempfile textwrap time torch tqdm types typing uuid warnings xarray zipfile zlib""".split()
 )
 
-_ENGINE_THREADS = ("IO loop", "Dask", "Profile", "AsyncProcess", "TCP-Executor", "ThreadPoolExecutor", "asyncio_")
+_ENGINE_THREADS = (
+    "IO loop",
+    "Dask",
+    "Profile",
+    "AsyncProcess",
+    "TCP-Executor",
+    "ThreadPoolExecutor",
+    "asyncio_",
+)
 
 
 def configuration_fp(process: list[dict[str, Any]]) -> str:
@@ -49,7 +57,11 @@ def process_statements(run: Run) -> list[dict[str, Any]]:
     """The cell's imports, magics and configuration calls, as text, in order."""
     raw = run.source.encode()
     return [
-        {"kind": item["kind"], "text": raw[item["start"] : item["end"]].decode(), "run_id": run.run_id}
+        {
+            "kind": item["kind"],
+            "text": raw[item["start"] : item["end"]].decode(),
+            "run_id": run.run_id,
+        }
         for item in run.effects["statements"]
         if item["kind"] in PROCESS_KINDS
     ]
@@ -135,7 +147,9 @@ def file_fact(session: Session, key: str) -> str | None:
     return path_digest(path)
 
 
-def file_inputs(session: Session, run: Run, findings: Findings, is_rooted: bool) -> dict[str, str | None]:
+def file_inputs(
+    session: Session, run: Run, findings: Findings, is_rooted: bool
+) -> dict[str, str | None]:
     """Files by content, listings, and what lazy values stand for."""
     found: dict[str, str | None] = {}
     for key, digest in findings.reads.items():
@@ -154,10 +168,15 @@ def lazy_files(session: Session, names: set[str]) -> dict[str, str | None]:
     """What the lazy values among these names stand for, by content now."""
     places = session.ambient.places
     paths = {path for name in names for path in session.state.facts(name).files}
-    return {os.path.join(places.root, path): path_digest(os.path.join(places.root, path)) for path in sorted(paths)}
+    return {
+        os.path.join(places.root, path): path_digest(os.path.join(places.root, path))
+        for path in sorted(paths)
+    }
 
 
-def file_effects(session: Session, findings: Findings, is_rooted: bool, why_not: list[str]) -> list[dict[str, Any]]:
+def file_effects(
+    session: Session, findings: Findings, is_rooted: bool, why_not: list[str]
+) -> list[dict[str, Any]]:
     """Files that the run left behind or removed, with their content."""
     assert session.history is not None
     found: list[dict[str, Any]] = []
@@ -175,7 +194,9 @@ def file_effects(session: Session, findings: Findings, is_rooted: bool, why_not:
                 chunks = session.history.store.put(file.read())
         found.append({"path": key, "digest": path_digest(path), "chunks": chunks, "size": size})
     for path in sorted(findings.deleted):
-        found.append({"path": path_key(session, path, is_rooted), "digest": None, "chunks": None, "size": 0})
+        found.append(
+            {"path": path_key(session, path, is_rooted), "digest": None, "chunks": None, "size": 0}
+        )
     return found
 
 
@@ -186,7 +207,9 @@ def env_inputs(run: Run, findings: Findings, handle_names: set[str]) -> dict[str
         if item["writes"] and set(item["writes"]) <= handle_names:
             handle_lines.update(range(item["line"], item["end_line"] + 1))
     return {
-        name: digest for name, (digest, lines) in findings.env.items() if not lines or not lines <= handle_lines
+        name: digest
+        for name, (digest, lines) in findings.env.items()
+        if not lines or not lines <= handle_lines
     }
 
 
@@ -214,7 +237,8 @@ def hidden_state(session: Session, run: Run) -> list[str]:
         if (thread.ident or 0) not in run.threads and not thread.name.startswith(_ENGINE_THREADS)
     ]
     made_engine = any(
-        version.is_handle and run.before_versions.get(name) is not version for name, version in session.state.bound.items()
+        version.is_handle and run.before_versions.get(name) is not version
+        for name, version in session.state.bound.items()
     )
     if started and not made_engine:
         why.append("it left a thread running")
@@ -279,7 +303,9 @@ def record_run(
     deletes = sorted(name for name in run.before if name not in state.bound)
     changed_names = {name for version in changed for name in version.names}
     touched = sorted(name for name in changed_names if same_object.get(name))
-    handle_names = {name for version in state.bound.values() if version.is_handle for name in version.names}
+    handle_names = {
+        name for version in state.bound.values() if version.is_handle for name in version.names
+    }
 
     why_not = why_not_replayable(session, run, findings, status)
     hidden = hidden_state(session, run)
@@ -294,8 +320,13 @@ def record_run(
     why_not += hidden
     if hidden:
         # Later runs start from a process that only runs like this one can make.
-        inputs = [run.effects["fingerprint"], *(str(run.before[name]["fp"]) for name in sorted(run.present))]
-        session.hidden.append(hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest())
+        inputs = [
+            run.effects["fingerprint"],
+            *(str(run.before[name]["fp"]) for name in sorted(run.present)),
+        ]
+        session.hidden.append(
+            hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest()
+        )
 
     # Whatever is bound and has no manifest yet (made by something that no run explains) is stored along.
     new: dict[str, CoVariable] = {version.manifest_id: version for version in changed}
@@ -303,10 +334,17 @@ def record_run(
         if version.made_by == "" and version.manifest_id not in new:
             new[version.manifest_id] = version
     for version in new.values():
-        if version.data is None and version.why is None and not version.is_handle and version.joint is None:
+        if (
+            version.data is None
+            and version.why is None
+            and not version.is_handle
+            and version.joint is None
+        ):
             version.why = "it has no content to compare"
         version.made_by = run.run_id
-        if version in changed and (version.joint is None or version.why is not None or version.is_handle):
+        if version in changed and (
+            version.joint is None or version.why is not None or version.is_handle
+        ):
             version.recipe = recipe_for(session, run, version)
         store_version(session, version)
         if version.data is None and version.recipe is None and version in changed:
@@ -338,8 +376,12 @@ def record_run(
         if mark.startswith("module: ")
     }
     modules |= set(loaded) - run.modules
-    asks_where = any("cwd" in entry["construct"].lower() for entry in run.effects["marks"].get("environment", []))
-    if asks_where or any("reads: cwd" in run.before_versions[name].facts[name].marks for name in inputs_names):
+    asks_where = any(
+        "cwd" in entry["construct"].lower() for entry in run.effects["marks"].get("environment", [])
+    )
+    if asks_where or any(
+        "reads: cwd" in run.before_versions[name].facts[name].marks for name in inputs_names
+    ):
         ambient_inputs["absolute folder"] = session.ambient.places.root
 
     record: dict[str, Any] = {
@@ -357,7 +399,9 @@ def record_run(
         "inputs": {
             "names": {name: run.before[name] for name in sorted(inputs_names)},
             "touched": touched,
-            "absent": sorted((run.absent | (set(run.effects["reads"]) - run.present)) - set(run.before)),
+            "absent": sorted(
+                (run.absent | (set(run.effects["reads"]) - run.present)) - set(run.before)
+            ),
             "files": file_inputs(session, run, findings, is_rooted),
             "env": env_inputs(run, findings, handle_names),
             "ambient": ambient_inputs,
@@ -407,7 +451,9 @@ def ambient_record(
         item: dict[str, Any] = {"fp": fp, "chunks": []}
         if provider is not None and fp is not None:
             try:
-                item["chunks"] = session.history.store.put(pickle.dumps(session.ambient.snapshot(name), protocol=5))
+                item["chunks"] = session.history.store.put(
+                    pickle.dumps(session.ambient.snapshot(name), protocol=5)
+                )
             except (pickle.PicklingError, TypeError, AttributeError) as error:
                 why_not.append(f"the state of {name} cannot be stored ({error})")
         effects[name] = item

@@ -72,7 +72,11 @@ def facts_for(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]
             now = session.symbolic_ambient.get(name)
             if name == "absolute folder":
                 now = session.ambient.places.root
-            if then is not None and then.startswith("either:") and now in {None, then.removeprefix("either:")}:
+            if (
+                then is not None
+                and then.startswith("either:")
+                and now in {None, then.removeprefix("either:")}
+            ):
                 now = then
             if name not in ambient or now == then:
                 ambient[name] = now
@@ -82,7 +86,9 @@ def facts_for(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]
         "env": {name: outside.env_digest(name) for item in inputs for name in item["env"]},
         "ambient": ambient,
         "modules": {name: packages.module_fp(name) for item in inputs for name in item["modules"]},
-        "versions": {name: packages.version_of(name) for item in inputs for name in item["versions"]},
+        "versions": {
+            name: packages.version_of(name) for item in inputs for name in item["versions"]
+        },
     }
 
 
@@ -95,7 +101,9 @@ def cannot_replay(session: Session, found: dict[str, Any]) -> list[str]:
             version = session.history.manifest(manifest_id)
         except _native.MissingError:
             return ["what it made is not in the store any more"]
-        if version.data is not None and not all(session.history.store.has(chunk) for chunk in version.data["head"]):
+        if version.data is not None and not all(
+            session.history.store.has(chunk) for chunk in version.data["head"]
+        ):
             return ["what it made is not in the store any more"]
     for item in found["effects"]["files"]:
         path = record.key_path(session, item["path"])
@@ -106,8 +114,12 @@ def cannot_replay(session: Session, found: dict[str, Any]) -> list[str]:
             why.append(f"file {item['path']} is there again")
         elif now is not None and now not in known_versions(session, item["path"]):
             keep_aside(session, path)
-            why.append(f"file {item['path']} was changed by someone else (their version is kept in the store's folder)")
-        elif item["chunks"] is None or not all(session.history.store.has(chunk) for chunk in item["chunks"]):
+            why.append(
+                f"file {item['path']} was changed by someone else (their version is kept in the store's folder)"
+            )
+        elif item["chunks"] is None or not all(
+            session.history.store.has(chunk) for chunk in item["chunks"]
+        ):
             why.append(f"file {item['path']} is gone and too large to be kept")
     return why
 
@@ -116,7 +128,10 @@ def known_versions(session: Session, key: str) -> set[str]:
     """Every content that recorded runs gave this file."""
     assert session.history is not None
     return {
-        item["digest"] for run in session.history.all_runs() for item in run["effects"]["files"] if item["path"] == key
+        item["digest"]
+        for run in session.history.all_runs()
+        for item in run["effects"]["files"]
+        if item["path"] == key
     }
 
 
@@ -147,7 +162,12 @@ def replay(session: Session, found: dict[str, Any], *, dry: bool = False) -> Non
     for version in versions:
         bound = {state.bound.get(name) for name in version.names}
         known = bound.pop() if len(bound) == 1 else None
-        if known is not None and known.joint is not None and known.joint == version.joint and known.names == version.names:
+        if (
+            known is not None
+            and known.joint is not None
+            and known.joint == version.joint
+            and known.names == version.names
+        ):
             continue
         state.bind(version)
     for name, item in found["effects"]["ambient"].items():
@@ -182,11 +202,17 @@ def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
             item["status"] = "perhaps" if depends else "execute"
             item["seconds"] = round(seconds.get(cell["id"], 0.0), 3)
             if depends:
-                item["why"] = [f"it reads {', '.join(f'`{name}`' for name in depends)}, which cells above may change"]
-            changed = set(run.effects["writes"]) | set(run.effects["mutates"]) & set(session.state.bound)
+                item["why"] = [
+                    f"it reads {', '.join(f'`{name}`' for name in depends)}, which cells above may change"
+                ]
+            changed = set(run.effects["writes"]) | set(run.effects["mutates"]) & set(
+                session.state.bound
+            )
             for name in sorted(changed):
                 unknown = NameFacts(fp=None, opaque=["it is not known yet"])
-                session.state.bind(CoVariable((name,), None, {name: unknown}, why="it is not known yet"))
+                session.state.bind(
+                    CoVariable((name,), None, {name: unknown}, why="it is not known yet")
+                )
             open_names |= changed
         found_plan.append(item)
     return found_plan
@@ -270,7 +296,8 @@ def load_names(session: Session, names: set[str]) -> None:
             values = load_version(session, version, {})
         except Exception as error:
             raise CannotReplay(
-                f"{', '.join(f'`{name}`' for name in version.names)} cannot be loaded: {error}", version.made_by
+                f"{', '.join(f'`{name}`' for name in version.names)} cannot be loaded: {error}",
+                version.made_by,
             ) from error
         bind_values(state, version, values)
 
@@ -284,7 +311,7 @@ def bind_values(state: NamespaceState, version: CoVariable, values: dict[str, An
     state.remember_objects()
 
 
-class NotWhatWasRecorded(Exception):  # noqa: N818 - the words of the message
+class NotWhatWasRecorded(Exception):
     """What was loaded is not what was recorded."""
 
 
@@ -311,7 +338,9 @@ def compare_shadow(session: Session, run: Run, made: dict[str, Any]) -> dict[str
     if found is None:
         return {"would_replay": False}
     differences: list[str] = []
-    if made["outputs"] != found["outputs"] and _without_counts(made["outputs"]) != _without_counts(found["outputs"]):
+    if made["outputs"] != found["outputs"] and _without_counts(made["outputs"]) != _without_counts(
+        found["outputs"]
+    ):
         differences.append("outputs")
     then = _contents(session, found["effects"]["writes"])
     now = _contents(session, made["effects"]["writes"])
@@ -329,12 +358,24 @@ def compare_shadow(session: Session, run: Run, made: dict[str, Any]) -> dict[str
         differences.append("deleted names")
     files_then = {item["path"]: item["digest"] for item in found["effects"]["files"]}
     files_now = {item["path"]: item["digest"] for item in made["effects"]["files"]}
-    differences += sorted(f"file {path}" for path, digest in files_now.items() if files_then.get(path, digest) != digest)
-    return {"would_replay": True, "run_id": found["run_id"], "differences": differences, "marks": found.get("marks", [])}
+    differences += sorted(
+        f"file {path}"
+        for path, digest in files_now.items()
+        if files_then.get(path, digest) != digest
+    )
+    return {
+        "would_replay": True,
+        "run_id": found["run_id"],
+        "differences": differences,
+        "marks": found.get("marks", []),
+    }
 
 
 def _without_counts(outputs: list[dict[str, Any]]) -> list[Any]:
-    return [(item["kind"], {k: v for k, v in item["content"].items() if k != "execution_count"}) for item in outputs]
+    return [
+        (item["kind"], {k: v for k, v in item["content"].items() if k != "execution_count"})
+        for item in outputs
+    ]
 
 
 def _contents(session: Session, manifest_ids: list[str]) -> dict[str, str | None]:

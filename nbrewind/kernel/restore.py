@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nbrewind.kernel.session import Session
 
 
-class UnknownRun(Exception):  # noqa: N818 - the words of the message
+class UnknownRun(Exception):
     """There is no such run in the store."""
 
 
@@ -40,8 +40,12 @@ class Stub:
         return f"<`{name}` was not restored: {object.__getattribute__(self, '_Stub__reason')}>"
 
     __call__ = __len__ = __iter__ = __bool__ = __getitem__ = __setitem__ = __contains__ = __refuse
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __eq__ = __ne__ = __lt__ = __refuse  # type: ignore[assignment]
-    __le__ = __gt__ = __ge__ = __hash__ = __int__ = __float__ = __str__ = __next__ = __enter__ = __exit__ = __refuse  # type: ignore[assignment]
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __eq__ = __ne__ = (
+        __lt__
+    ) = __refuse
+    __le__ = __gt__ = __ge__ = __hash__ = __int__ = __float__ = __str__ = __next__ = __enter__ = (
+        __exit__
+    ) = __refuse
 
 
 @dataclass
@@ -55,7 +59,9 @@ class Restored:
     why: str | None = None
 
 
-def find_run(session: Session, cell: str | None, run_id: str | None, number: int | None = None) -> dict[str, Any]:
+def find_run(
+    session: Session, cell: str | None, run_id: str | None, number: int | None = None
+) -> dict[str, Any]:
     """The run to go to: by id, or the newest good run of a cell. Raises `UnknownRun`."""
     assert session.history is not None
     session.history.refresh()
@@ -69,9 +75,13 @@ def find_run(session: Session, cell: str | None, run_id: str | None, number: int
         runs = [run for run in own if run["notebook"] == session.notebook] or own
         if number is not None:
             runs = [run for run in runs if run["run_number"] == number]
-        what = f"a completed run of cell {cell}" + (f" with number {number}" if number is not None else "")
+        what = f"a completed run of cell {cell}" + (
+            f" with number {number}" if number is not None else ""
+        )
     if not runs:
-        raise UnknownRun(f"{what} is not in the store {session.history.path}. Audit the notebook first: nbrewind audit")
+        raise UnknownRun(
+            f"{what} is not in the store {session.history.path}. Audit the notebook first: nbrewind audit"
+        )
     return runs[-1]
 
 
@@ -84,7 +94,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     for manifest_id in run["state"].values():
         versions.setdefault(manifest_id, session.history.manifest(manifest_id))
 
-    undo = {
+    undo: dict[str, Any] = {
         "values": {name: session.namespace[name] for name in state.live_names()},
         "bound": dict(state.bound),
         "loaded": set(state.loaded),
@@ -93,7 +103,9 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         "process_pending": list(session.process_pending),
     }
     session.process = [{**item, "run_id": run["run_id"]} for item in run["process_state"]]
-    done = {item["text"] for item in undo["process"]} - {item["text"] for item in undo["process_pending"]}
+    done = {item["text"] for item in undo["process"]} - {
+        item["text"] for item in undo["process_pending"]
+    }
     session.process_pending = [item for item in session.process if item["text"] not in done]
     try:
         repeat.run_process_effects(session)
@@ -133,7 +145,9 @@ def _load_all(
     report: list[Restored] = []
     built: dict[str, Any] = {}
     # Engines first: lazy values come back to life on the cluster that is there.
-    for manifest_id, version in sorted(versions.items(), key=lambda item: (not item[1].is_handle, item[1].names)):
+    for manifest_id, version in sorted(
+        versions.items(), key=lambda item: (not item[1].is_handle, item[1].names)
+    ):
         names = [name for name in version.names if run["state"].get(name) == manifest_id]
         try:
             found = repeat.load_version(session, version, built)
@@ -147,7 +161,11 @@ def _load_all(
         for name in names:
             values[name] = found[name]
             kind = type(found[name])
-            shown = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+            shown = (
+                kind.__qualname__
+                if kind.__module__ == "builtins"
+                else f"{kind.__module__}.{kind.__qualname__}"
+            )
             report.append(Restored(name, how, shown, version.n_bytes, version.why))
     report.sort(key=lambda item: item.name)
     return {name: values[name] for name in run["state"]}, report

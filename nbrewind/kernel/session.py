@@ -34,7 +34,7 @@ from nbrewind.kernel.outputs import OutputTap
 MODES = ("off", "audit", "repeat")
 
 
-class CannotReplay(Exception):  # noqa: N818 - shown to the user by this name
+class CannotReplay(Exception):
     """A replayed value is needed and cannot be had; the run that made it has to execute."""
 
     def __init__(self, text: str, *run_ids: str) -> None:
@@ -119,7 +119,13 @@ class Session:
         original = shell.run_cell_async
 
         @functools.wraps(original)
-        async def run_cell_async(raw_cell: str, store_history: bool = False, silent: bool = False, *args: Any, **kwargs: Any) -> Any:
+        async def run_cell_async(
+            raw_cell: str,
+            store_history: bool = False,
+            silent: bool = False,
+            *args: Any,
+            **kwargs: Any,
+        ) -> Any:
             if self.default_mode is not None and store_history and not silent:
                 mode, self.default_mode = self.default_mode, None
                 with self.guarded("opening the store"):
@@ -209,11 +215,18 @@ class Session:
         # Between cells only the kernel's own threads draw.
         self.ambient.settle(self.symbolic_ambient)
         self.read_ambient()
-        wanted = {*effects["reads"], *effects["mutates"], *effects["deletes"], *effects["string_names"]}
+        wanted = {
+            *effects["reads"],
+            *effects["mutates"],
+            *effects["deletes"],
+            *effects["string_names"],
+        }
         present, absent = self.state.closure(wanted)
         unknown = [f"{entry['construct']} (line {entry['line']})" for entry in effects["unknown"]]
         for name in sorted(present):
-            unknown += [mark for mark in self.state.facts(name).marks if mark.startswith("unknown:")]
+            unknown += [
+                mark for mark in self.state.facts(name).marks if mark.startswith("unknown:")
+            ]
         return Run(
             run_id=uuid.uuid4().hex,
             source=source,
@@ -274,7 +287,11 @@ class Session:
         else:
             error = result.error_before_exec or result.error_in_exec
             if error is not None:
-                status = "interrupted" if isinstance(error, KeyboardInterrupt | asyncio.CancelledError) else "failed"
+                status = (
+                    "interrupted"
+                    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
+                    else "failed"
+                )
         report: dict[str, Any] = {
             "cell_id": run.cell_id,
             "run_id": run.run_id,
@@ -286,7 +303,12 @@ class Session:
         with self.guarded("recording a run"):
             if self.tasks is not None:
                 found = self.tasks.end_run()
-                report["tasks"] = {"hit": found.n_hit, "run": found.n_run, "pruned": found.n_pruned, "why": found.why}
+                report["tasks"] = {
+                    "hit": found.n_hit,
+                    "run": found.n_run,
+                    "pruned": found.n_pruned,
+                    "why": found.why,
+                }
                 report["executed_tasks"] = found.executed
                 report["not_captured"] = found.not_captured
             made = record.record_run(self, run, findings, outputs, status, seconds, report["tasks"])
@@ -300,8 +322,10 @@ class Session:
     def _replayed(self, found: dict[str, Any], run: Run, started: float) -> ExecutionResult:
         try:
             repeat.replay(self, found)
-        except Exception as error:  # noqa: BLE001 - a replay that failed half-way must not be built upon
-            raise CannotReplay(f"its record cannot be replayed: {type(error).__name__}: {error}", found["run_id"]) from error
+        except Exception as error:
+            raise CannotReplay(
+                f"its record cannot be replayed: {type(error).__name__}: {error}", found["run_id"]
+            ) from error
         self._note_replay(found, run)
         if any(output["kind"] == "execute_result" for output in found["outputs"]):
             self.shown.append(found["run_id"])
@@ -328,7 +352,12 @@ class Session:
         """So that the history knows this text as the cell's latest; durable with the next commit."""
         assert self.history is not None
         if self.history.is_writable:
-            note = {"run_id": found["run_id"], "cell_id": run.cell_id, "notebook": self.notebook, "source": run.source}
+            note = {
+                "run_id": found["run_id"],
+                "cell_id": run.cell_id,
+                "notebook": self.notebook,
+                "source": run.source,
+            }
             self.history.store.append("replay", run.cell_id or "", json.dumps(note))
 
     def _result(self, source: str, cell_id: str | None) -> ExecutionResult:
@@ -340,7 +369,9 @@ class Session:
         shell.execution_count += 1
         return result
 
-    def _refused(self, error: CannotReplay, source: str, cell_id: str | None, started: float) -> ExecutionResult:
+    def _refused(
+        self, error: CannotReplay, source: str, cell_id: str | None, started: float
+    ) -> ExecutionResult:
         result = self._result(source, cell_id)
         result.error_in_exec = error
         try:
@@ -377,7 +408,9 @@ class Session:
         if notebook is not None:
             self.notebook = notebook
         if self.history is None and mode != "off":
-            self.history = History(store or os.environ.get("NBREWIND_STORE") or os.path.join(os.getcwd(), ".nbrewind"))
+            self.history = History(
+                store or os.environ.get("NBREWIND_STORE") or os.path.join(os.getcwd(), ".nbrewind")
+            )
         self.shadow = shadow
         self.distrusted.update(distrusted or [])
         self.tags.update(tags or {})
@@ -396,7 +429,9 @@ class Session:
                 self.tasks = None
                 return
             self.tasks = tasks.TaskCache(
-                self.history.path, replay=self.mode == "repeat" and not self.shadow, salt=packages.python_version()
+                self.history.path,
+                replay=self.mode == "repeat" and not self.shadow,
+                salt=packages.python_version(),
             )
             tasks.install(self.tasks)
 

@@ -52,7 +52,9 @@ def _expr_fact(expr: Any, ctx: Context) -> Fact:
         return Fact("persisted", (expr.operand("_meta"), expr.operand("divisions"), parts))
     names = list(type(expr)._parameters)
     operands = list(expr.operands)
-    named = list(zip(names, operands, strict=False)) + [(str(i), value) for i, value in enumerate(operands[len(names) :])]
+    named = list(zip(names, operands, strict=False)) + [
+        (str(i), value) for i, value in enumerate(operands[len(names) :])
+    ]
     kept = tuple((name, value) for name, value in named if name not in _CACHED_OPERANDS)
     files: dict[str, str] = {}
     opaque = None
@@ -73,9 +75,13 @@ def _frame_fact(frame: Any, ctx: Context) -> Fact:
     return Fact("lazy frame", (type(frame), frame.expr), mutable=True)
 
 
-@register("dask.array.core:Array", "dask.bag.core:Bag", "dask.bag.core:Item", "dask.delayed:Delayed")
+@register(
+    "dask.array.core:Array", "dask.bag.core:Bag", "dask.bag.core:Item", "dask.delayed:Delayed"
+)
 def _graph_fact(value: Any, ctx: Context) -> Fact:
-    return Fact("lazy", opaque=f"a lazy {type(value).__name__} has no fingerprint yet", mutable=True)
+    return Fact(
+        "lazy", opaque=f"a lazy {type(value).__name__} has no fingerprint yet", mutable=True
+    )
 
 
 @register("distributed.client:Future")

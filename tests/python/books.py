@@ -89,7 +89,9 @@ class Book:
 
     def from_scratch(self) -> dict[str, list[Any]]:
         """The truth: everything executed, into a store that nobody reads."""
-        return self.run("audit", store=self.folder / f"scratch-{len(list(self.folder.glob('scratch-*')))}")
+        return self.run(
+            "audit", store=self.folder / f"scratch-{len(list(self.folder.glob('scratch-*')))}"
+        )
 
     @property
     def statuses(self) -> dict[str, str]:
@@ -107,7 +109,9 @@ class Book:
 
     def why_not(self, cell: str) -> str:
         """Why the run that the last run recorded of a cell can never be replayed."""
-        return "; ".join(next(item.get("why_not", []) for item in self.reports if item["cell_id"] == cell))
+        return "; ".join(
+            next(item.get("why_not", []) for item in self.reports if item["cell_id"] == cell)
+        )
 
 
 async def _restore(book: Book, cell: str, probe: str) -> tuple[dict[str, Any], str]:

@@ -45,6 +45,8 @@ pub fn stale(py: Python<'_>, audited: &str, edited: &str, facts: Option<&str>) -
 #[pyfunction]
 pub fn graph(py: Python<'_>, cells: &str, format: &str) -> PyResult<String> {
     let cells: Vec<analysis::CellInput> = decode(cells)?;
-    let format = format.parse().map_err(|error: analysis::UnknownFormat| into_error(error))?;
+    let format = format
+        .parse()
+        .map_err(|error: analysis::UnknownFormat| into_error(error))?;
     Ok(py.detach(|| analysis::graph(&cells, format)))
 }

@@ -15,13 +15,15 @@ use pyo3::prelude::*;
 /// What must be unchanged for a digest to be reused: device, inode, size, mtime and ctime in nanoseconds.
 type Signature = (u64, u64, u64, i128, i128);
 
-static MEMO: LazyLock<Mutex<HashMap<String, (Signature, String)>>> = LazyLock::new(|| Mutex::new(HashMap::new()));
+static MEMO: LazyLock<Mutex<HashMap<String, (Signature, String)>>> =
+    LazyLock::new(|| Mutex::new(HashMap::new()));
 
 /// Times this close to now may belong to a write that is not over.
 const RACY: Duration = Duration::from_millis(50);
 
 fn signature(metadata: &std::fs::Metadata) -> Signature {
-    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    let nanoseconds =
+        |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
     (
         metadata.dev(),
         metadata.ino(),
@@ -51,7 +53,9 @@ fn digest_now(path: &str) -> std::io::Result<String> {
     }
     let digest = hasher.finalize().to_hex().to_string();
     let after = signature(&file.metadata()?);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let settled = now.saturating_sub(RACY).as_nanos() as i128;
     if before == after
         && after.3 < settled

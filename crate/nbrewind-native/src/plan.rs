@@ -13,8 +13,11 @@ fn into_error(error: &serde_json::Error) -> PyErr {
 /// Which of these run records (JSON texts, oldest first) may stand for an execution in this state (JSON text).
 #[pyfunction]
 pub fn choose(records: Vec<String>, state: &str) -> PyResult<String> {
-    let records: Vec<Value> =
-        records.iter().map(|text| serde_json::from_str(text)).collect::<Result<_, _>>().map_err(|e| into_error(&e))?;
+    let records: Vec<Value> = records
+        .iter()
+        .map(|text| serde_json::from_str(text))
+        .collect::<Result<_, _>>()
+        .map_err(|e| into_error(&e))?;
     let state = serde_json::from_str(state).map_err(|e| into_error(&e))?;
     let decision = nbrewind_plan::choose(&records, &state).map_err(|e| into_error(&e))?;
     serde_json::to_string(&decision).map_err(|e| into_error(&e))

@@ -11,12 +11,42 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict, PyList};
 use serde_json::{Value, json};
 
-create_exception!(nbrewind, StoreError, PyException, "The store refused; the message says what to do next.");
-create_exception!(nbrewind, DamagedError, StoreError, "Stored bytes do not match their name.");
-create_exception!(nbrewind, MissingError, StoreError, "Stored bytes are not here (any more).");
-create_exception!(nbrewind, NewerFormatError, StoreError, "The store was written by a newer version.");
-create_exception!(nbrewind, NotAStoreError, StoreError, "The folder is not a store.");
-create_exception!(nbrewind, CannotWriteError, StoreError, "The store cannot be written: read-only, no permission, or full.");
+create_exception!(
+    nbrewind,
+    StoreError,
+    PyException,
+    "The store refused; the message says what to do next."
+);
+create_exception!(
+    nbrewind,
+    DamagedError,
+    StoreError,
+    "Stored bytes do not match their name."
+);
+create_exception!(
+    nbrewind,
+    MissingError,
+    StoreError,
+    "Stored bytes are not here (any more)."
+);
+create_exception!(
+    nbrewind,
+    NewerFormatError,
+    StoreError,
+    "The store was written by a newer version."
+);
+create_exception!(
+    nbrewind,
+    NotAStoreError,
+    StoreError,
+    "The folder is not a store."
+);
+create_exception!(
+    nbrewind,
+    CannotWriteError,
+    StoreError,
+    "The store cannot be written: read-only, no permission, or full."
+);
 
 /// The one place where the store's errors become Python's.
 fn into_error(error: CoreError) -> PyErr {
@@ -26,15 +56,16 @@ fn into_error(error: CoreError) -> PyErr {
         CoreError::MissingChunk { .. } => MissingError::new_err(text),
         CoreError::NewerFormat { .. } => NewerFormatError::new_err(text),
         CoreError::NotAStore { .. } => NotAStoreError::new_err(text),
-        CoreError::ReadOnly { .. } | CoreError::PermissionDenied { .. } | CoreError::DiskFull { .. } => {
-            CannotWriteError::new_err(text)
-        }
+        CoreError::ReadOnly { .. }
+        | CoreError::PermissionDenied { .. }
+        | CoreError::DiskFull { .. } => CannotWriteError::new_err(text),
         _ => StoreError::new_err(text),
     }
 }
 
 fn fingerprint(text: &str) -> PyResult<Fingerprint> {
-    Fingerprint::from_str(text).map_err(|_| PyValueError::new_err(format!("{text} is not a fingerprint of 64 hex digits")))
+    Fingerprint::from_str(text)
+        .map_err(|_| PyValueError::new_err(format!("{text} is not a fingerprint of 64 hex digits")))
 }
 
 fn fingerprints(texts: &[String]) -> PyResult<Vec<Fingerprint>> {
@@ -58,7 +89,9 @@ impl Store {
             "r" => Mode::ReadOnly,
             _ => return Err(PyValueError::new_err("mode is \"r\" or \"rw\"")),
         };
-        let inner = py.detach(|| CoreStore::open(Path::new(path), mode)).map_err(into_error)?;
+        let inner = py
+            .detach(|| CoreStore::open(Path::new(path), mode))
+            .map_err(into_error)?;
         Ok(Self { inner })
     }
 
@@ -74,13 +107,19 @@ impl Store {
         let chunks = if buffer.is_c_contiguous() {
             // SAFETY: the buffer stays exported, so it cannot be freed or resized. The caller must not write to it
             // meanwhile; the kernel stores between cells, when no user code runs.
-            let bytes = unsafe { std::slice::from_raw_parts(buffer.buf_ptr() as *const u8, buffer.len_bytes()) };
+            let bytes = unsafe {
+                std::slice::from_raw_parts(buffer.buf_ptr() as *const u8, buffer.len_bytes())
+            };
             py.detach(|| self.inner.put(bytes))
         } else {
             let bytes = buffer.to_vec(py)?;
             py.detach(|| self.inner.put(&bytes))
         };
-        Ok(chunks.map_err(into_error)?.iter().map(ToString::to_string).collect())
+        Ok(chunks
+            .map_err(into_error)?
+            .iter()
+            .map(ToString::to_string)
+            .collect())
     }
 
     /// The bytes of these chunks, each checked against its name.
@@ -100,7 +139,9 @@ impl Store {
     fn append(&self, kind: &str, key: &str, payload: &str, needs: Vec<String>) -> PyResult<()> {
         let payload = serde_json::from_str(payload)
             .map_err(|error| PyValueError::new_err(format!("the payload is not JSON: {error}")))?;
-        self.inner.append(kind, key, &payload, &fingerprints(&needs)?).map_err(into_error)
+        self.inner
+            .append(kind, key, &payload, &fingerprints(&needs)?)
+            .map_err(into_error)
     }
 
     /// Make everything put and appended so far durable.
@@ -115,7 +156,12 @@ impl Store {
 
     /// Records of one kind (and key), oldest first, as dicts; `payload` is JSON text.
     #[pyo3(signature = (kind, key=None))]
-    fn records<'py>(&self, py: Python<'py>, kind: &str, key: Option<&str>) -> PyResult<Bound<'py, PyList>> {
+    fn records<'py>(
+        &self,
+        py: Python<'py>,
+        kind: &str,
+        key: Option<&str>,
+    ) -> PyResult<Bound<'py, PyList>> {
         let found = PyList::empty(py);
         for record in self.inner.records(kind, key) {
             let item = PyDict::new(py);
@@ -171,7 +217,8 @@ impl Store {
 
 /// JSON as Python's own objects.
 fn loads<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
-    py.import("json")?.call_method1("loads", (value.to_string(),))
+    py.import("json")?
+        .call_method1("loads", (value.to_string(),))
 }
 
 /// Add the class and its errors to the module.

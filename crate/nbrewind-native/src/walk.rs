@@ -15,7 +15,8 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRecursionError;
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
+    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet,
+    PyString, PyTuple,
 };
 
 /// Deeper nesting than this is opaque rather than a crash of the stack.
@@ -70,13 +71,19 @@ fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<std::borrow::Cow<'a, [u8]
         // Lone surrogates have no UTF-8; "surrogatepass" keeps them apart.
         Err(_) => {
             let bytes = text.call_method1("encode", ("utf-8", "surrogatepass"))?;
-            Ok(std::borrow::Cow::Owned(bytes.cast::<PyBytes>()?.as_bytes().to_vec()))
+            Ok(std::borrow::Cow::Owned(
+                bytes.cast::<PyBytes>()?.as_bytes().to_vec(),
+            ))
         }
     }
 }
 
 impl<'py> Walker<'py> {
-    fn new(facts: Bound<'py, PyAny>, paths: Option<Bound<'py, PyAny>>, root: Option<String>) -> Self {
+    fn new(
+        facts: Bound<'py, PyAny>,
+        paths: Option<Bound<'py, PyAny>>,
+        root: Option<String>,
+    ) -> Self {
         Self {
             py: facts.py(),
             facts,
@@ -105,7 +112,9 @@ impl<'py> Walker<'py> {
 
     fn feed(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
         if self.depth >= MAX_DEPTH {
-            self.found.opaque.insert(format!("nested more than {MAX_DEPTH} levels deep"));
+            self.found
+                .opaque
+                .insert(format!("nested more than {MAX_DEPTH} levels deep"));
             return Ok(());
         }
         self.depth += 1;
@@ -131,7 +140,11 @@ impl<'py> Walker<'py> {
                     let n_bits: usize = number.call_method0("bit_length")?.extract()?;
                     let options = PyDict::new(self.py);
                     options.set_item("signed", true)?;
-                    let bytes = number.call_method("to_bytes", (n_bits / 8 + 1, "little"), Some(&options))?;
+                    let bytes = number.call_method(
+                        "to_bytes",
+                        (n_bits / 8 + 1, "little"),
+                        Some(&options),
+                    )?;
                     put_bytes(hasher, b'I', bytes.cast::<PyBytes>()?.as_bytes());
                 }
             }
@@ -185,12 +198,17 @@ impl<'py> Walker<'py> {
         Ok(())
     }
 
-    fn feed_text(&mut self, hasher: &mut blake3::Hasher, text: &Bound<'py, PyString>) -> PyResult<()> {
+    fn feed_text(
+        &mut self,
+        hasher: &mut blake3::Hasher,
+        text: &Bound<'py, PyString>,
+    ) -> PyResult<()> {
         let bytes = utf8(text)?;
         if let Some(paths) = &self.paths
             && !bytes.is_empty()
             && bytes.len() < 1024
-            && std::str::from_utf8(&bytes).is_ok_and(|path| !path.contains(['\n', '\0']) && std::fs::metadata(path).is_ok())
+            && std::str::from_utf8(&bytes)
+                .is_ok_and(|path| !path.contains(['\n', '\0']) && std::fs::metadata(path).is_ok())
         {
             let fact = paths.call1((text,))?;
             if !fact.is_none() {
@@ -209,7 +227,12 @@ impl<'py> Walker<'py> {
     }
 
     /// Sets: every element by itself, sorted by digest, so that the order of iteration does not matter.
-    fn feed_unordered(&mut self, hasher: &mut blake3::Hasher, tag: u8, items: &[Bound<'py, PyAny>]) -> PyResult<()> {
+    fn feed_unordered(
+        &mut self,
+        hasher: &mut blake3::Hasher,
+        tag: u8,
+        items: &[Bound<'py, PyAny>],
+    ) -> PyResult<()> {
         let mut digests = Vec::with_capacity(items.len());
         for item in items {
             let memo = std::mem::take(&mut self.memo);
@@ -235,7 +258,9 @@ impl<'py> Walker<'py> {
         let fact = match self.facts.call1((obj,)) {
             Ok(fact) => fact,
             Err(error) if error.is_instance_of::<PyRecursionError>(self.py) => {
-                self.found.opaque.insert("nested too deep for Python's stack".to_owned());
+                self.found
+                    .opaque
+                    .insert("nested too deep for Python's stack".to_owned());
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -273,7 +298,9 @@ impl<'py> Walker<'py> {
         }
         let files = fact.getattr(pyo3::intern!(py, "files"))?;
         if !files.is_none() {
-            self.found.files.extend(files.extract::<BTreeMap<String, String>>()?);
+            self.found
+                .files
+                .extend(files.extract::<BTreeMap<String, String>>()?);
         }
         for buffer in fact.getattr(pyo3::intern!(py, "buffers"))?.try_iter()? {
             self.found.buffers.push(buffer?.extract()?);
@@ -289,7 +316,9 @@ impl<'py> Walker<'py> {
         let mut inner = blake3::Hasher::new();
         let done = self.feed_body(&mut inner, fact);
         let digest = inner.finalize();
-        self.found.components.push((self.labels.join(" -> "), digest.to_hex().to_string()));
+        self.found
+            .components
+            .push((self.labels.join(" -> "), digest.to_hex().to_string()));
         self.labels.pop();
         done?;
         put_bytes(hasher, b'y', tag.as_bytes());
@@ -305,7 +334,9 @@ impl<'py> Walker<'py> {
             // SAFETY: the buffer is C-contiguous bytes (checked by the type and below) and stays exported while it is
             // read; the GIL is held, so no Python code changes it meanwhile.
             if buffer.is_c_contiguous() {
-                let bytes = unsafe { std::slice::from_raw_parts(buffer.buf_ptr() as *const u8, buffer.len_bytes()) };
+                let bytes = unsafe {
+                    std::slice::from_raw_parts(buffer.buf_ptr() as *const u8, buffer.len_bytes())
+                };
                 self.found.n_bytes += bytes.len() as u64;
                 put_bytes(hasher, b'm', bytes);
             } else {
@@ -340,7 +371,10 @@ impl<'py> Walker<'py> {
         result.set_item("refs", self.found.refs.into_iter().collect::<Vec<_>>())?;
         result.set_item("idents", self.found.idents.into_iter().collect::<Vec<_>>())?;
         result.set_item("marks", self.found.marks.into_iter().collect::<Vec<_>>())?;
-        result.set_item("handles", self.found.handles.into_iter().collect::<Vec<_>>())?;
+        result.set_item(
+            "handles",
+            self.found.handles.into_iter().collect::<Vec<_>>(),
+        )?;
         result.set_item("files", self.found.files)?;
         result.set_item("components", self.found.components)?;
         result.set_item("buffers", self.found.buffers)?;
@@ -422,7 +456,10 @@ pub fn walk_namespace<'py>(
     spans.sort_unstable();
     let mut holders: BTreeMap<usize, BTreeSet<(usize, usize)>> = BTreeMap::new();
     for (index, span) in spans.iter().enumerate() {
-        for other in spans[index + 1..].iter().take_while(|other| other.0 < span.1) {
+        for other in spans[index + 1..]
+            .iter()
+            .take_while(|other| other.0 < span.1)
+        {
             if span.2 != 0 && other.2 != 0 {
                 continue;
             }
@@ -445,7 +482,14 @@ pub fn walk_namespace<'py>(
 
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for position in 0..values.len() {
-        groups.entry(find(&mut parents, position)).or_default().push(position);
+        groups
+            .entry(find(&mut parents, position))
+            .or_default()
+            .push(position);
     }
-    Ok((walks, groups.into_values().collect(), mixed.into_iter().collect()))
+    Ok((
+        walks,
+        groups.into_values().collect(),
+        mixed.into_iter().collect(),
+    ))
 }

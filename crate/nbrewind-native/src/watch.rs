@@ -23,8 +23,11 @@ mod slots {
 
     use super::Event;
 
+    /// What was noted: once per kind and path, and in order.
+    type Seen = (BTreeSet<(u8, String)>, Vec<Event>);
+
     static ACTIVE: AtomicBool = AtomicBool::new(false);
-    static EVENTS: Mutex<(BTreeSet<(u8, String)>, Vec<Event>)> = Mutex::new((BTreeSet::new(), Vec::new()));
+    static EVENTS: Mutex<Seen> = Mutex::new((BTreeSet::new(), Vec::new()));
     static PATCHED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
 
     const READ: u8 = 0;
@@ -35,7 +38,16 @@ mod slots {
 
     /// Files that no notebook owns: noting them would only cost time.
     fn is_system(path: &[u8]) -> bool {
-        [&b"/proc/"[..], b"/sys/", b"/dev/", b"/usr/", b"/lib", b"/etc/"].iter().any(|prefix| path.starts_with(prefix))
+        [
+            &b"/proc/"[..],
+            b"/sys/",
+            b"/dev/",
+            b"/usr/",
+            b"/lib",
+            b"/etc/",
+        ]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
     }
 
     fn note(kind: u8, path: &[u8]) {
@@ -43,12 +55,15 @@ mod slots {
             return;
         }
         let path = String::from_utf8_lossy(path).into_owned();
-        let Ok(mut events) = EVENTS.lock() else { return };
+        let Ok(mut events) = EVENTS.lock() else {
+            return;
+        };
         if !events.0.insert((kind, path.clone())) {
             return;
         }
         let found = std::fs::metadata(&path).ok().map(|data| {
-            let nanoseconds = |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
+            let nanoseconds =
+                |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
             (
                 data.dev(),
                 data.ino(),
@@ -61,7 +76,9 @@ mod slots {
     }
 
     fn kind_of_flags(flags: c_int) -> u8 {
-        if flags & (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND) == 0 {
+        if flags & (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND)
+            == 0
+        {
             READ
         } else if flags & libc::O_TRUNC != 0 {
             WRITE
@@ -91,7 +108,12 @@ mod slots {
         }
     }
 
-    unsafe extern "C" fn openat(folder: c_int, path: *const c_char, flags: c_int, mode: libc::mode_t) -> c_int {
+    unsafe extern "C" fn openat(
+        folder: c_int,
+        path: *const c_char,
+        flags: c_int,
+        mode: libc::mode_t,
+    ) -> c_int {
         unsafe {
             see(path, |bytes| {
                 if bytes.starts_with(b"/") || folder == libc::AT_FDCWD {
@@ -143,7 +165,9 @@ mod slots {
             b"dlopen" => dlopen as *const () as usize,
             _ if is_python => return None,
             b"open" | b"open64" | b"__open_2" | b"__open64_2" => open as *const () as usize,
-            b"openat" | b"openat64" | b"__openat_2" | b"__openat64_2" => openat as *const () as usize,
+            b"openat" | b"openat64" | b"__openat_2" | b"__openat64_2" => {
+                openat as *const () as usize
+            }
             b"fopen" | b"fopen64" => fopen as *const () as usize,
             b"opendir" => opendir as *const () as usize,
             _ => return None,
@@ -177,27 +201,49 @@ mod slots {
     const DT_RELASZ: i64 = 8;
     const DT_JMPREL: i64 = 23;
 
-    unsafe extern "C" fn patch_object(info: *mut libc::dl_phdr_info, _size: usize, own: *mut c_void) -> c_int {
+    unsafe extern "C" fn patch_object(
+        info: *mut libc::dl_phdr_info,
+        _size: usize,
+        own: *mut c_void,
+    ) -> c_int {
         // SAFETY: the loader gives valid tables of an object that stays loaded while it is being visited.
         unsafe {
             let info = &*info;
             let base = info.dlpi_addr as usize;
-            let name = if info.dlpi_name.is_null() { &b""[..] } else { CStr::from_ptr(info.dlpi_name).to_bytes() };
-            let is_loader = [&b"linux-vdso"[..], b"ld-linux", b"libc.so", b"libpthread", b"libdl.so"]
-                .iter()
-                .any(|part| name.windows(part.len()).any(|window| window == *part));
+            let name = if info.dlpi_name.is_null() {
+                &b""[..]
+            } else {
+                CStr::from_ptr(info.dlpi_name).to_bytes()
+            };
+            let is_loader = [
+                &b"linux-vdso"[..],
+                b"ld-linux",
+                b"libc.so",
+                b"libpthread",
+                b"libdl.so",
+            ]
+            .iter()
+            .any(|part| name.windows(part.len()).any(|window| window == *part));
             if is_loader || base == *(own as *const usize) {
                 return 0;
             }
-            let Ok(mut patched) = PATCHED.lock() else { return 0 };
+            let Ok(mut patched) = PATCHED.lock() else {
+                return 0;
+            };
             if !patched.insert(base) {
                 return 0;
             }
             let is_python = name.is_empty() || name.windows(9).any(|window| window == b"libpython");
             let headers = std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum as usize);
-            let Some(dynamic) = headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC) else { return 0 };
+            let Some(dynamic) = headers
+                .iter()
+                .find(|header| header.p_type == libc::PT_DYNAMIC)
+            else {
+                return 0;
+            };
             let mut entry = (base + dynamic.p_vaddr as usize) as *const Dynamic;
-            let (mut strings, mut symbols, mut tables) = (0_usize, 0_usize, [(0_usize, 0_usize); 2]);
+            let (mut strings, mut symbols, mut tables) =
+                (0_usize, 0_usize, [(0_usize, 0_usize); 2]);
             while (*entry).tag != 0 {
                 let value = (*entry).value as usize;
                 match (*entry).tag {
@@ -219,13 +265,18 @@ mod slots {
                 if table < base || table == 0 {
                     continue;
                 }
-                let entries = std::slice::from_raw_parts(table as *const Rela, size / size_of::<Rela>());
+                let entries =
+                    std::slice::from_raw_parts(table as *const Rela, size / size_of::<Rela>());
                 for rela in entries {
                     if !SLOT_KINDS.contains(&(rela.info & 0xffff_ffff)) {
                         continue;
                     }
-                    let symbol = &*((symbols + (rela.info >> 32) as usize * size_of::<libc::Elf64_Sym>()) as *const libc::Elf64_Sym);
-                    let symbol_name = CStr::from_ptr((strings + symbol.st_name as usize) as *const c_char).to_bytes();
+                    let symbol = &*((symbols
+                        + (rela.info >> 32) as usize * size_of::<libc::Elf64_Sym>())
+                        as *const libc::Elf64_Sym);
+                    let symbol_name =
+                        CStr::from_ptr((strings + symbol.st_name as usize) as *const c_char)
+                            .to_bytes();
                     if let Some(function) = replacement(symbol_name, is_python) {
                         set_slot(base + rela.offset as usize, function);
                     }
@@ -241,22 +292,29 @@ mod slots {
         unsafe {
             let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
             let start = slot & !(page - 1);
-            if libc::mprotect(start as *mut c_void, page, libc::PROT_READ | libc::PROT_WRITE) != 0 {
+            if libc::mprotect(
+                start as *mut c_void,
+                page,
+                libc::PROT_READ | libc::PROT_WRITE,
+            ) != 0
+            {
                 return;
             }
             // The page stays writable: lazy binding may need it, and we cannot know how it was.
-            std::sync::atomic::AtomicUsize::from_ptr(slot as *mut usize).store(function, Ordering::SeqCst);
+            std::sync::atomic::AtomicUsize::from_ptr(slot as *mut usize)
+                .store(function, Ordering::SeqCst);
         }
     }
 
     fn patch_all() {
         let mut own: libc::Dl_info = unsafe { std::mem::zeroed() };
         // SAFETY: `patch_all` is an address inside this library.
-        let mut base = if unsafe { libc::dladdr(patch_all as *const () as *const c_void, &mut own) } != 0 {
-            own.dli_fbase as usize
-        } else {
-            return;
-        };
+        let mut base =
+            if unsafe { libc::dladdr(patch_all as *const () as *const c_void, &mut own) } != 0 {
+                own.dli_fbase as usize
+            } else {
+                return;
+            };
         // SAFETY: the callback reads only what the loader hands it.
         unsafe { libc::dl_iterate_phdr(Some(patch_object), (&raw mut base).cast()) };
     }
@@ -271,7 +329,10 @@ mod slots {
 
     pub fn stop() -> Vec<Event> {
         ACTIVE.store(false, Ordering::SeqCst);
-        EVENTS.lock().map(|mut events| std::mem::take(&mut *events).1).unwrap_or_default()
+        EVENTS
+            .lock()
+            .map(|mut events| std::mem::take(&mut *events).1)
+            .unwrap_or_default()
     }
 }
 

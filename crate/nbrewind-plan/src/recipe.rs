@@ -30,7 +30,10 @@ pub struct Slice {
 ///
 /// # Errors
 /// When the statements do not have the form that the analysis gives.
-pub fn slice(statements: &serde_json::Value, wanted: &BTreeSet<String>) -> Result<Slice, serde_json::Error> {
+pub fn slice(
+    statements: &serde_json::Value,
+    wanted: &BTreeSet<String>,
+) -> Result<Slice, serde_json::Error> {
     let statements: Vec<Statement> = serde_json::from_value(statements.clone())?;
     let mut wanted = wanted.clone();
     let mut chosen = Vec::new();
@@ -48,7 +51,10 @@ pub fn slice(statements: &serde_json::Value, wanted: &BTreeSet<String>) -> Resul
         wanted.extend(statement.mutates.iter().cloned());
     }
     chosen.reverse();
-    Ok(Slice { statements: chosen, needs: wanted })
+    Ok(Slice {
+        statements: chosen,
+        needs: wanted,
+    })
 }
 
 #[cfg(test)]
@@ -57,9 +63,20 @@ mod tests {
     use serde_json::json;
 
     fn check(statements: serde_json::Value, wanted: &[&str], chosen: &[usize], needs: &[&str]) {
-        let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+        let set = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<BTreeSet<_>>()
+        };
         let found = slice(&statements, &set(wanted)).expect("statements");
-        assert_eq!(found, Slice { statements: chosen.to_vec(), needs: set(needs) });
+        assert_eq!(
+            found,
+            Slice {
+                statements: chosen.to_vec(),
+                needs: set(needs)
+            }
+        );
     }
 
     #[test]
@@ -90,6 +107,11 @@ mod tests {
 
     #[test]
     fn an_augmented_assignment_needs_the_value_before() {
-        check(json!([{"reads": ["x"], "writes": ["x"], "mutates": ["x"]}]), &["x"], &[0], &["x"]);
+        check(
+            json!([{"reads": ["x"], "writes": ["x"], "mutates": ["x"]}]),
+            &["x"],
+            &[0],
+            &["x"],
+        );
     }
 }

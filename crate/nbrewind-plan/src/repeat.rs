@@ -83,23 +83,35 @@ fn name_mismatch(name: &str, then: &NameFact, recorded: &Inputs, now: &State) ->
         return Some(format!("`{name}` is not defined now"));
     };
     match (&then.fp, &current.fp) {
-        (None, _) | (_, None) => return Some(format!("`{name}` has no content that can be compared")),
+        (None, _) | (_, None) => {
+            return Some(format!("`{name}` has no content that can be compared"));
+        }
         (Some(a), Some(b)) if a != b => return Some(format!("`{name}` changed")),
         _ => {}
     }
     let among_inputs = |group: &[String]| -> BTreeSet<String> {
-        group.iter().filter(|other| recorded.names.contains_key(*other)).cloned().collect()
+        group
+            .iter()
+            .filter(|other| recorded.names.contains_key(*other))
+            .cloned()
+            .collect()
     };
     let shared_then = among_inputs(&then.group);
     if shared_then != among_inputs(&current.group) {
-        return Some(format!("`{name}` shares its object with other names than before"));
+        return Some(format!(
+            "`{name}` shares its object with other names than before"
+        ));
     }
     let whole_group_counts = shared_then.len() > 1 || recorded.touched.contains(name);
     if whole_group_counts && then.group != current.group {
-        return Some(format!("`{name}` shares its object with other names than before"));
+        return Some(format!(
+            "`{name}` shares its object with other names than before"
+        ));
     }
     if shared_then.len() > 1 && (then.joint.is_none() || then.joint != current.joint) {
-        return Some(format!("`{name}` and the names it shares objects with changed"));
+        return Some(format!(
+            "`{name}` and the names it shares objects with changed"
+        ));
     }
     None
 }
@@ -123,18 +135,35 @@ fn outside_mismatch(
 
 /// Every way in which the state differs from what a run had, one sentence each.
 fn mismatches(recorded: &Inputs, now: &State) -> Vec<String> {
-    let mut why: Vec<String> =
-        recorded.names.iter().filter_map(|(name, then)| name_mismatch(name, then, recorded, now)).collect();
+    let mut why: Vec<String> = recorded
+        .names
+        .iter()
+        .filter_map(|(name, then)| name_mismatch(name, then, recorded, now))
+        .collect();
     why.extend(
-        recorded.absent.iter().filter(|name| now.names.contains_key(*name)).map(|name| {
-            format!("`{name}` was not defined before and is now")
-        }),
+        recorded
+            .absent
+            .iter()
+            .filter(|name| now.names.contains_key(*name))
+            .map(|name| format!("`{name}` was not defined before and is now")),
     );
     why.extend(outside_mismatch("file", &recorded.files, &now.files));
-    why.extend(outside_mismatch("environment variable", &recorded.env, &now.env));
-    why.extend(outside_mismatch("state of", &recorded.ambient, &now.ambient));
+    why.extend(outside_mismatch(
+        "environment variable",
+        &recorded.env,
+        &now.env,
+    ));
+    why.extend(outside_mismatch(
+        "state of",
+        &recorded.ambient,
+        &now.ambient,
+    ));
     why.extend(outside_mismatch("module", &recorded.modules, &now.modules));
-    why.extend(outside_mismatch("version of", &recorded.versions, &now.versions));
+    why.extend(outside_mismatch(
+        "version of",
+        &recorded.versions,
+        &now.versions,
+    ));
     why
 }
 
@@ -143,8 +172,10 @@ fn mismatches(recorded: &Inputs, now: &State) -> Vec<String> {
 /// # Errors
 /// When a record does not have the form of one; the caller then executes.
 pub fn choose(records: &[serde_json::Value], now: &State) -> Result<Decision, serde_json::Error> {
-    let candidates: Vec<Candidate> =
-        records.iter().map(|record| serde_json::from_value(record.clone())).collect::<Result<_, _>>()?;
+    let candidates: Vec<Candidate> = records
+        .iter()
+        .map(|record| serde_json::from_value(record.clone()))
+        .collect::<Result<_, _>>()?;
     let judge = |candidate: &Candidate| {
         if candidate.replayable {
             mismatches(&candidate.inputs, now)
@@ -155,8 +186,12 @@ pub fn choose(records: &[serde_json::Value], now: &State) -> Result<Decision, se
         }
     };
     let verdicts: Vec<Vec<String>> = candidates.iter().rev().map(judge).collect();
-    let matching: Vec<usize> =
-        verdicts.iter().enumerate().filter(|(_, why)| why.is_empty()).map(|(index, _)| index).collect();
+    let matching: Vec<usize> = verdicts
+        .iter()
+        .enumerate()
+        .filter(|(_, why)| why.is_empty())
+        .map(|(index, _)| index)
+        .collect();
     match matching.first() {
         Some(newest) => Ok(Decision::Replay {
             run_id: candidates[candidates.len() - 1 - newest].run_id.clone(),
@@ -182,7 +217,13 @@ mod tests {
         let now: State = serde_json::from_value(now).expect("a state");
         let decision = choose(&[record], &now).expect("a record");
         if expected.is_empty() {
-            assert_eq!(decision, Decision::Replay { run_id: "r1".into(), n_others: 0 });
+            assert_eq!(
+                decision,
+                Decision::Replay {
+                    run_id: "r1".into(),
+                    n_others: 0
+                }
+            );
         } else {
             let why = expected.iter().map(|&text| text.to_owned()).collect();
             assert_eq!(decision, Decision::Execute { why });
@@ -191,7 +232,8 @@ mod tests {
 
     #[test]
     fn equal_content_is_replayed() {
-        let inputs = json!({"names": {"x": {"fp": "1", "group": ["x"], "joint": "1"}}, "absent": ["len"]});
+        let inputs =
+            json!({"names": {"x": {"fp": "1", "group": ["x"], "joint": "1"}}, "absent": ["len"]});
         check(inputs.clone(), inputs, &[]);
     }
 
@@ -216,7 +258,11 @@ mod tests {
     #[test]
     fn content_that_cannot_be_compared_never_matches() {
         let opaque = json!({"names": {"gen": {"fp": null, "group": ["gen"]}}});
-        check(opaque.clone(), opaque, &["`gen` has no content that can be compared"]);
+        check(
+            opaque.clone(),
+            opaque,
+            &["`gen` has no content that can be compared"],
+        );
     }
 
     #[test]
@@ -262,26 +308,47 @@ mod tests {
 
     #[test]
     fn what_was_not_checked_does_not_match() {
-        check(json!({"env": {"KEY": "d"}}), json!({}), &["environment variable KEY could not be checked"]);
+        check(
+            json!({"env": {"KEY": "d"}}),
+            json!({}),
+            &["environment variable KEY could not be checked"],
+        );
     }
 
     #[test]
     fn the_newest_matching_record_is_taken_and_the_others_are_counted() {
         let record = |id: &str| json!({"run_id": id, "replayable": true, "inputs": {}});
         let decision = choose(&[record("old"), record("new")], &State::default()).expect("records");
-        assert_eq!(decision, Decision::Replay { run_id: "new".into(), n_others: 1 });
+        assert_eq!(
+            decision,
+            Decision::Replay {
+                run_id: "new".into(),
+                n_others: 1
+            }
+        );
     }
 
     #[test]
     fn a_record_that_is_not_replayable_says_why() {
-        let record = json!({"run_id": "r", "replayable": false, "why_not": ["it failed"], "inputs": {}});
+        let record =
+            json!({"run_id": "r", "replayable": false, "why_not": ["it failed"], "inputs": {}});
         let decision = choose(&[record], &State::default()).expect("a record");
-        assert_eq!(decision, Decision::Execute { why: vec!["it failed".into()] });
+        assert_eq!(
+            decision,
+            Decision::Execute {
+                why: vec!["it failed".into()]
+            }
+        );
     }
 
     #[test]
     fn code_without_a_record_is_executed() {
         let decision = choose(&[], &State::default()).expect("no records");
-        assert_eq!(decision, Decision::Execute { why: vec!["this code has not run before".into()] });
+        assert_eq!(
+            decision,
+            Decision::Execute {
+                why: vec!["this code has not run before".into()]
+            }
+        );
     }
 }

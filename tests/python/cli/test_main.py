@@ -45,7 +45,11 @@ def test_repeat_replays_and_says_what_it_saved(book: Book) -> None:
 
 def test_cells_before_the_start_are_restored(book: Book) -> None:
     done = nbrewind("repeat", book.path, "--from", "c", "--json", cwd=book.folder)
-    assert [cell["status"] for cell in json.loads(done.stdout)["cells"]] == ["restored", "restored", "replayed"]
+    assert [cell["status"] for cell in json.loads(done.stdout)["cells"]] == [
+        "restored",
+        "restored",
+        "replayed",
+    ]
 
 
 def test_a_dry_run_tells_and_does_nothing(book: Book) -> None:
@@ -101,7 +105,11 @@ def test_without_a_store_the_next_step_is_named(tmp_path: Path) -> None:
 
 def test_a_store_of_a_newer_version_is_refused_and_untouched(book: Book) -> None:
     marker = book.store / "format.json"
-    marker.write_text(marker.read_text().replace('"version":1', '"version":99').replace('"version": 1', '"version": 99'))
+    marker.write_text(
+        marker.read_text()
+        .replace('"version":1', '"version":99')
+        .replace('"version": 1', '"version": 99')
+    )
     done = nbrewind("repeat", book.path, cwd=book.folder)
     assert done.returncode == 3
     assert "version 99" in done.stderr
@@ -191,7 +199,11 @@ def test_restore_starts_a_kernel_that_stays(book: Book) -> None:
     client.start_channels()
     try:
         shown: list[str] = []
-        client.execute_interactive("print(x, y)", output_hook=lambda m: shown.append(m["content"].get("text", "")), timeout=60)
+        client.execute_interactive(
+            "print(x, y)",
+            output_hook=lambda m: shown.append(m["content"].get("text", "")),
+            timeout=60,
+        )
         assert "1 2\n" in shown
     finally:
         client.shutdown()

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a case is one line of a table
 """The repeat rule: every case is a notebook, an edit, and the cells that must execute then.
 
 The outputs of every repeat are held against a run from scratch of the edited notebook.

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a cell is one line here
 """Restore: every name has its content, shares what it shared, and what cannot come back says so."""
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def test_what_cannot_be_rebuilt_is_a_stub_that_names_itself(tmp_path: Path) -> N
     book = Book(tmp_path, {"a": "x = 1\nopen('t.txt', 'w').close()\nf = open('t.txt')"})
     book.audit()
     (tmp_path / "t.txt").unlink()
-    how, shown = restore(book, "a", "print(x)\ntry:\n    f.read()\nexcept RuntimeError as error:\n    print(error)")
+    how, shown = restore(
+        book, "a", "print(x)\ntry:\n    f.read()\nexcept RuntimeError as error:\n    print(error)"
+    )
     assert how == {"x": "loaded", "f": "stub"}
     assert shown.startswith("1\n`f` was not restored: ")
 
@@ -78,7 +81,11 @@ def test_random_state_and_working_directory_come_back(tmp_path: Path) -> None:
     )
     shown = book.run("audit")
     assert shown["b"] == []
-    _, probe = restore(book, "a", "print((random.random(), np.random.rand()), os.path.basename(os.getcwd()), os.environ['MY_VALUE'])")
+    _, probe = restore(
+        book,
+        "a",
+        "print((random.random(), np.random.rand()), os.path.basename(os.getcwd()), os.environ['MY_VALUE'])",
+    )
     _, truth = restore(book, "b", "print(first)")
     assert probe.split(") ")[0] + ")" == truth.strip()
     assert probe.strip().endswith("sub one")
@@ -95,7 +102,17 @@ def test_restore_changes_nothing_when_the_run_is_unknown(tmp_path: Path) -> None
 
 
 def test_restore_can_be_undone(tmp_path: Path) -> None:
-    book = Book(tmp_path, {"a": "x = [1]", "b": "x.append(2)\ny = x", "c": "%nbrewind goto a", "d": "print(x, 'y' in dir())", "e": "%nbrewind undo", "f": "print(x, y is x)"})
+    book = Book(
+        tmp_path,
+        {
+            "a": "x = [1]",
+            "b": "x.append(2)\ny = x",
+            "c": "%nbrewind goto a",
+            "d": "print(x, 'y' in dir())",
+            "e": "%nbrewind undo",
+            "f": "print(x, y is x)",
+        },
+    )
     shown = book.audit()
     assert shown["d"] == [("stdout", "[1] False\n")]
     assert shown["f"] == [("stdout", "[1, 2] True\n")]
