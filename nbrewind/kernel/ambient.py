@@ -182,6 +182,11 @@ class Places:
             if now.get(name) != self.env.get(name) and not _PRIVATE.search(name)
         }
 
+    def private_changes(self, before: dict[str, str]) -> list[str]:
+        """Names of credentials and session variables that changed since: they are never stored."""
+        names = set(before) | set(os.environ)
+        return sorted(name for name in names if _PRIVATE.search(name) and before.get(name) != os.environ.get(name))
+
     def env_set(self, state: dict[str, str | None]) -> None:
         """Apply the recorded differences."""
         for name in self.env_get():
@@ -203,6 +208,45 @@ class Places:
     def path_set(self, state: list[str]) -> None:
         """Put the same entries in front."""
         sys.path[:] = state + [entry for entry in sys.path if entry not in state]
+
+
+def _numpy_errors_get() -> Any:
+    numpy = _module("numpy")
+    return None if numpy is None or not hasattr(numpy, "geterr") else numpy.geterr()
+
+
+def _numpy_errors_set(state: dict[str, Any]) -> None:
+    import numpy as np
+
+    np.seterr(**state)
+
+
+def _logging_get() -> dict[str, Any]:
+    """Level and handlers of every logger that somebody set up; the kernel's own libraries do not count."""
+    import logging
+
+    loggers = {"": logging.root, **logging.root.manager.loggerDict}
+    return {
+        name: (logger.level, logger.disabled, logger.propagate, len(logger.handlers))
+        for name, logger in sorted(loggers.items())
+        if isinstance(logger, logging.Logger)
+        and (logger.level or logger.disabled or logger.handlers or not logger.propagate)
+        and name.partition(".")[0] not in _SERVICE_LOGGERS
+    }
+
+
+def _logging_set(state: dict[str, Any]) -> None:
+    import logging
+
+    for name, (level, disabled, propagate, _) in state.items():
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.disabled, logger.propagate = disabled, propagate
+
+
+_SERVICE_LOGGERS = frozenset(
+    "IPKernelApp traitlets tornado asyncio distributed zmq parso asyncio concurrent matplotlib PIL".split()
+)
 
 
 def _decimal_set(state: tuple[Any, ...]) -> None:
@@ -236,6 +280,9 @@ def providers(places: Places) -> list[Provider]:
         Provider("matplotlib rcParams", _rc_get, _rc_set),
         Provider("scikit-learn configuration", _sklearn_get, _sklearn_set),
         Provider("numpy print options", _numpy_print_get, _numpy_print_set),
+        Provider("numpy error handling", _numpy_errors_get, _numpy_errors_set),
+        Provider("logging", _logging_get, _logging_set),
+        Provider("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
         Provider("decimal context", _decimal_get, _decimal_set),
         Provider("locale", lambda: locale.setlocale(locale.LC_ALL), _locale_set),
     ]  # fmt: skip

@@ -17,6 +17,8 @@ class OutputTap:
         self._kernel = kernel
         self._taken: list[dict[str, Any]] | None = None
         self._parent_id: str | None = None
+        # Live widgets: what they show comes over comms, which no output keeps.
+        self.opened_comm = False
         session = kernel.session
         original = session.send
 
@@ -45,6 +47,8 @@ class OutputTap:
             kind = msg_or_type
             header = parent.get("header", parent) if isinstance(parent, dict) else {}
             parent_id = header.get("msg_id")
+        if kind == "comm_open":
+            self.opened_comm = True
         if kind not in _KINDS or (self._parent_id and parent_id and parent_id != self._parent_id):
             return
         content = copy.deepcopy(content)
@@ -64,6 +68,7 @@ class OutputTap:
         parent = self._kernel.get_parent() or {}
         self._parent_id = parent.get("header", {}).get("msg_id")
         self._taken = []
+        self.opened_comm = False
 
     def stop(self) -> list[dict[str, Any]]:
         """End; the messages in order."""

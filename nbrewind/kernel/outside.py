@@ -135,6 +135,20 @@ class Findings:
     deleted: set[str] = field(default_factory=set)
     env: dict[str, tuple[str | None, set[int]]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    missing_modules: set[str] = field(default_factory=set)
+
+
+class _LastFinder:
+    """Asked when nobody else found a module: a failed import is an input of the run that tried it."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        watch = _watching()
+        if watch is not None:
+            _guard.busy = True
+            try:
+                watch.module_missing(name)
+            finally:
+                _guard.busy = False
 
 
 class Watch:
@@ -150,6 +164,7 @@ class Watch:
         self._deleted: set[str] = set()
         self._env: dict[str, tuple[str | None, set[int]]] = {}
         self._problems: list[str] = []
+        self._missing: set[str] = set()
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -262,6 +277,17 @@ class Watch:
             self.problem(f"it asked when {os.path.basename(path)} was changed")
         self.read(path, who)
 
+    def module_missing(self, name: str) -> None:
+        """An import failed; it counts when the user's code asked for it."""
+        for frame in _frames(sys._getframe(2)):
+            module = frame.f_globals.get("__name__", "")
+            if module in _IMPORTERS or module.partition(".")[0] in _IMPORT_PACKAGES or module == __name__:
+                continue
+            if frame.f_globals is self.namespace or not is_library_file(frame.f_code.co_filename):
+                with self._lock:
+                    self._missing.add(name)
+            return
+
     def problem(self, text: str) -> None:
         """Something that cannot be replayed happened."""
         with self._lock:
@@ -314,7 +340,7 @@ class Watch:
         global _active
         _active = None
         self._native_events(_native.watch_stop())
-        found = Findings(problems=self._problems, env=self._env)
+        found = Findings(problems=self._problems, env=self._env, missing_modules=self._missing)
         for path, then in sorted(self._reads.items(), key=lambda item: item[0]):
             found.reads[path] = self._digest(path, then)
         for path, (digest, own) in sorted(self._listings.items()):
@@ -508,6 +534,7 @@ def _install() -> None:
         return
     _installed = True
     sys.addaudithook(_on_event)
+    sys.meta_path.append(_LastFinder())  # type: ignore[arg-type]
     for name in ("stat", "lstat", "access"):
         original = getattr(os, name)
         wrapped = _watched_stat(original)

@@ -13,7 +13,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
-from nbrewind.fingerprint import is_library_module, path_digest
+from nbrewind.fingerprint import is_importable, is_library_module, path_digest
 from nbrewind.kernel import packages, pickling
 from nbrewind.kernel.namespace import CoVariable
 from nbrewind.kernel.outside import Findings
@@ -32,8 +32,8 @@ PROCESS_KINDS = frozenset({"import", "config", "magic"})
 _TAME = frozenset(
     """IPython PIL altair array base64 bisect bokeh collections copy csv dask datetime distributed functools gc
     glob gzip hashlib heapq io itertools joblib json logging math matplotlib networkx numpy operator os pandas
-    pathlib pickle plotly polars pprint pyarrow random re scipy seaborn shutil sklearn statistics statsmodels string
-    struct sys tempfile textwrap time torch tqdm types typing uuid warnings xarray zipfile zlib""".split()
+    pathlib pickle plotly pprint pyarrow random re scipy seaborn shutil sklearn statistics statsmodels string
+    struct sys tempfile textwrap time tqdm types typing uuid warnings xarray zipfile zlib""".split()
 )
 
 _ENGINE_THREADS = (
@@ -218,19 +218,26 @@ def hidden_state(session: Session, run: Run) -> list[str]:
     why: list[str] = []
     for item in run.effects["statements"]:
         if item.get("discarded_call") and item["kind"] not in PROCESS_KINDS:
-            root = session.namespace.get(item["discarded_call"].partition(".")[0])
-            if isinstance(root, types.ModuleType):
-                top = root.__name__.partition(".")[0]
-                if is_library_module(root.__name__) and top not in _TAME:
-                    why.append(f"`{item['discarded_call']}()` may change state inside {top}")
+            call = item["discarded_call"]
+            module = _library_of(session.namespace.get(call.partition(".")[0]))
+            if module is not None:
+                top = module.partition(".")[0]
+                if top not in _TAME or _SETTING.search(call.rpartition(".")[2]):
+                    why.append(f"`{call}()` may change state inside {top}")
+        for call in item["calls"]:
+            if "register" in call.rpartition(".")[2].lower():
+                module = _library_of(session.namespace.get(call.partition(".")[0]))
+                if module is not None:
+                    why.append(f"`{call}()` registers something inside {module.partition('.')[0]}")
         for target in item.get("attribute_stores", []):
-            root = session.namespace.get(target.partition(".")[0])
-            if isinstance(root, types.ModuleType):
+            if _library_of(session.namespace.get(target.partition(".")[0])) is not None or isinstance(
+                session.namespace.get(target.partition(".")[0]), types.ModuleType
+            ):
                 why.append(f"it sets `{target}` inside a module")
     for name in run.effects["mutates"]:
         root = session.namespace.get(name)
-        if isinstance(root, types.ModuleType) and _sets_attributes_of(run, name):
-            why.append(f"it sets attributes of module {root.__name__}")
+        if (isinstance(root, types.ModuleType) or _library_of(root)) and _sets_attributes_of(run, name):
+            why.append(f"it sets attributes of `{name}`, which belongs to a module")
     started = [
         thread.name
         for thread in threading.enumerate()
@@ -248,6 +255,21 @@ def hidden_state(session: Session, run: Run) -> list[str]:
     return why
 
 
+# Functions that only set something, by their names.
+_SETTING = re.compile(r"^set(_|[A-Z]|$)|config|option|enable|disable|filter|install|patch", re.IGNORECASE)
+
+
+def _library_of(obj: Any) -> str | None:
+    """The library module that this object is or comes from by name; None for the user's own things and for values."""
+    if isinstance(obj, types.ModuleType):
+        return obj.__name__ if is_library_module(obj.__name__) else None
+    if isinstance(obj, type | types.FunctionType | types.BuiltinFunctionType | types.MethodType):
+        owner = getattr(obj, "__func__", obj)
+        if is_importable(owner) or (isinstance(obj, types.MethodType) and is_library_module(owner.__module__)):
+            return str(owner.__module__)
+    return None
+
+
 def _sets_attributes_of(run: Run, name: str) -> bool:
     return any(
         name in item["mutates"] and any(call in {"setattr", "delattr"} for call in item["calls"])
@@ -263,6 +285,11 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
     why += [f"it uses {text}" for text in run.unknown]
     why += [f"it uses {entry['construct']}" for entry in run.effects["marks"].get("history", [])]
     why += findings.problems
+    if session.tap is not None and session.tap.opened_comm:
+        why.append("it shows a live widget")
+    private = session.ambient.places.private_changes(run.places[0])
+    if private:
+        why.append(f"it changes {', '.join(private)} in the environment, which may be a secret and is not stored")
     if run.lazy_files and os.path.realpath(os.getcwd()) != session.ambient.places.root:
         why.append("it reads lazy data after a change of the working directory")
     for path, digest in run.lazy_files.items():
@@ -376,6 +403,7 @@ def record_run(
         if mark.startswith("module: ")
     }
     modules |= set(loaded) - run.modules
+    modules |= findings.missing_modules
     asks_where = any(
         "cwd" in entry["construct"].lower() for entry in run.effects["marks"].get("environment", [])
     )
