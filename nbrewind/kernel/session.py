@@ -12,6 +12,7 @@ import builtins
 import functools
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -221,6 +222,8 @@ class Session:
             *effects["deletes"],
             *effects["string_names"],
         }
+        if runs_bodies(source, effects):
+            wanted.update(effects["loads"])
         present, absent = self.state.closure(wanted)
         unknown = [f"{entry['construct']} (line {entry['line']})" for entry in effects["unknown"]]
         for name in sorted(present):
@@ -451,6 +454,20 @@ def analyze(source: str) -> dict[str, Any]:
     """The effects of a cell."""
     found: dict[str, Any] = json.loads(_analyze(source))
     return found
+
+
+def runs_bodies(source: str, effects: dict[str, Any]) -> bool:
+    """True when what the cell defines may run at once without being named: decorators, and classes with bases."""
+    raw = source.encode()
+    for item in effects["statements"]:
+        if item["kind"] == "definition":
+            text = raw[item["start"] : item["end"]].lstrip()
+            if text.startswith(b"@") or b"\n@" in text or _BASES.match(text):
+                return True
+    return False
+
+
+_BASES = re.compile(rb"class\s+\w+\s*[(\[]")
 
 
 def user_modules() -> list[str]:

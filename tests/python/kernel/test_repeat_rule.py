@@ -85,6 +85,13 @@ CASES = [
     Case("a name bound to a module and then to a value", {"a": "import json as x", "b": "x = 5", "c": "print(x)"}, {"c": "print(x + 1)"}, "c"),
     Case("a deleted name and a function that used it", {"a": "k = 1\ndef f():\n    return k", "b": "v = f()", "c": "del k", "d": "print(v, 'k' in globals())"}, {"a": "k = 2\ndef f():\n    return k"}, "a b d", may="c"),
     Case("a display that is updated", {"a": "from IPython.display import display\nh = display('one', display_id=True)", "b": "h.update('two')"}, {}, "", may="a b"),
+    Case("a decorator that calls at once", {"a": "def call(f):\n    f()\n    return f", "b": "k = 1", "c": "@call\ndef g():\n    print(k)"}, {"b": "k = 2"}, "b c"),
+    Case("a base class that runs a method", {"a": "class Base:\n    def __init_subclass__(cls):\n        cls.go()", "b": "k = 1", "c": "class Sub(Base):\n    @staticmethod\n    def go():\n        print(k)"}, {"b": "k = 2"}, "b c"),
+    Case("a lambda that runs at once", {"a": "k = 1", "b": "y = sorted([3, 1], key=lambda v: v * k)", "c": "print(y)"}, {"a": "k = -1"}, "a b c"),
+    Case("a function in a function", {"a": "k = 1", "b": "def f():\n    def g():\n        return k\n    return g", "c": "h = f()", "d": "print(h())"}, {"a": "k = 2"}, "a d", may="c b"),
+    Case("an attribute of an object that holds a function", {"a": "class Box: pass\nbox = Box()\nbox.f = lambda: k", "b": "k = 1", "c": "print(box.f())"}, {"b": "k = 2"}, "b c"),
+    Case("a partial and a bound method", {"a": "from functools import partial\ndef f(a, b): return a + b + k\ng = partial(f, 1)", "b": "k = 1", "c": "m = [].append\nprint(g(2))"}, {"b": "k = 5"}, "b c"),
+    Case("a property of a class", {"a": "class P:\n    @property\n    def v(self): return k", "b": "k = 1", "c": "p = P()", "d": "print(p.v)"}, {"b": "k = 2"}, "b d", may="c"),
     Case("state inside a module", {"a": "import math", "b": "math.kk = 1", "c": "print(math.kk)"}, {"b": "math.kk = 2"}, "b c", may="a"),
     Case("state inside a module that stays", {"a": "import math", "b": "math.kk = 1", "c": "print(math.kk)"}, {}, "b", may="a"),
 ]  # fmt: skip
