@@ -18,7 +18,14 @@ from typing import Any
 
 from nbrewind import _native
 from nbrewind.tasks import worker
-from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts, components, digest, explain
+from nbrewind.tasks.fingerprint import (
+    Fingerprinter,
+    TaskFacts,
+    components,
+    digest,
+    explain,
+    value_fingerprint,
+)
 from nbrewind.tasks.graph import Key, Node, UnknownGraphError, build
 from nbrewind.tasks.plan import Plan, decide, emit
 
@@ -127,6 +134,8 @@ class TaskCache:
         self._loaded: dict[Key, str] = {}
         # Keys of futures -> the record that they were loaded from.
         self._made: dict[Key, dict[str, Any]] = {}
+        # Keys of scattered values.
+        self._values: set[Key] = set()
         self._occurrences: dict[str, dict[Any, int]] = {}
         self._chosen: dict[str, dict[str, Any] | None] = {}
         self._damaged: set[str] = set()
@@ -246,10 +255,16 @@ class TaskCache:
             except Exception as error:
                 logger.debug("planning failed", exc_info=True)
                 self.note(f"a graph ran without the cache: {type(error).__name__}: {error}")
-            for key in keys:
-                # Whatever was known under this key need not be what runs now.
-                self._known.pop(key, None)
+            self.forget(keys)
             return None
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """These keys run unplanned: what was known under them need not be what they hold now."""
+        with self._lock:
+            for key in keys:
+                self._known.pop(key, None)
+                self._made.pop(key, None)
+                self._values.discard(key)
 
     def note(self, problem: str) -> None:
         """Report something once per run."""
@@ -269,6 +284,7 @@ class TaskCache:
             salt=self.salt,
             known=self._known_of,
             live=live,
+            is_value=self._values.__contains__,
             occurrences=self._occurrences,
             observed=self._is_observed,
         )
@@ -458,6 +474,9 @@ class TaskCache:
         if key in self._loaded:
             return self._loaded[key]
         fp, draws = self._known_of(key)
+        if key in self._values:
+            # No task made it, so it cannot be brought back by one.
+            return None
         if fp is None or not draws:
             return fp
         with self._lock:
@@ -476,6 +495,12 @@ class TaskCache:
                 self.store.append(worker.KIND, named, json.dumps(payload), needs)
                 self.store.commit()
             return named
+
+    def remember(self, key: Key, value: Any) -> None:
+        """A future that holds this very value, without a task."""
+        with self._lock:
+            self._known[key] = (value_fingerprint(value), _NO_DRAWS)
+            self._values.add(key)
 
     def _last_record(self, fp: str) -> dict[str, Any] | None:
         self._refresh()

@@ -192,6 +192,13 @@ class _TaskContext(Context):
         elif isinstance(obj, type):
             if not is_importable(obj) and obj.__module__ != "builtins":
                 self.is_user = True
+                fact = super().facts(obj)
+                if fact.tag == "class":
+                    # Pickle leaves a note on classes whose instances it has seen.
+                    *rest, body = fact.parts
+                    kept = tuple(pair for pair in body if pair[0] != "__slotnames__")
+                    fact.parts = (*rest, kept)
+                return fact
         else:
             self.note_callable(
                 getattr(obj, "method", None) if kind.__name__ == "methodcaller" else kind.__name__
@@ -208,6 +215,14 @@ class _TaskContext(Context):
                 # A task gets its own copy: which memory the array was cut from does not matter.
                 return super().facts(obj.copy(order="K"))
         return super().facts(obj)
+
+    def path_fact(self, path: str) -> Fact | None:
+        fact = super().path_fact(path)
+        if fact is not None:
+            # As bytes: the bare name may name another file, in the working folder.
+            name, found = fact.parts
+            fact.parts = (name.encode("utf-8", "surrogatepass"), found)
+        return fact
 
     def note_callable(self, name: Any) -> None:
         if isinstance(name, str):
@@ -349,6 +364,14 @@ def _has_dynamic_getattr(code: types.CodeType) -> bool:
     return False
 
 
+@register("fsspec.spec:AbstractFileSystem")
+def _filesystem_fact(filesystem: Any, ctx: Context) -> Fact:
+    name = type(filesystem).__name__
+    if name != "LocalFileSystem":
+        return Fact("opaque", opaque=f"{name}: the versions of what is there are not known yet")
+    return Fact("local file system", (name, filesystem.storage_args, filesystem.storage_options))
+
+
 @register("dask.dataframe.dask_expr.io.parquet:FragmentWrapper")
 def _fragment_fact(wrapper: Any, ctx: Context) -> Fact:
     fragment = wrapper.fragment
@@ -411,6 +434,7 @@ class Fingerprinter:
         salt: str = "",
         known: Callable[[Key], tuple[str | None, frozenset[str]]] | None = None,
         live: Callable[[Key], bool] | None = None,
+        is_value: Callable[[Key], bool] | None = None,
         occurrences: dict[str, dict[Any, int]] | None = None,
         observed: Callable[[str], bool] | None = None,
     ) -> None:
@@ -423,6 +447,8 @@ class Fingerprinter:
         # Keys that the cluster already holds: whatever their task says now, that result will be
         # taken.
         self.live = live or (lambda key: False)
+        # Futures of values that were put on the cluster as they are: no task, nothing to look up.
+        self.is_value = is_value or (lambda key: False)
         # Suspect tasks that look the same are told apart by the order in which they were asked for.
         self.occurrences = occurrences if occurrences is not None else {}
         # Fingerprint -> do records say that its result depends on more than the fingerprint covers?
@@ -457,9 +483,9 @@ class Fingerprinter:
         if node.kind == "external":
             fp, draws = self.known(node.key)
             # A future holds one certain result: what is built on it stands on that one.
-            facts = TaskFacts(
-                name=key_name(node.key, None), fp=fp, draws=draws | {fp} if fp else draws
-            )
+            facts = TaskFacts(name=key_name(node.key, None), fp=fp, draws=draws)
+            if fp is not None and not self.is_value(node.key):
+                facts.draws = draws | {fp}
             if fp is None:
                 facts.opaque.append("depends on a future whose task is not known")
             return facts
@@ -495,8 +521,12 @@ class Fingerprinter:
         module = getattr(spec.func, "__module__", None) or type(spec.func).__module__
         if module.startswith(_SHUFFLE_MODULES):
             name = getattr(spec.func, "__name__", type(spec.func).__name__)
-            facts.is_interior = name in _INTERIOR or module.startswith("partd")
+            where = getattr(spec.func, "__qualname__", name)
+            facts.is_interior = (
+                name in _INTERIOR and not where.startswith("TaskShuffle")
+            ) or module.startswith("partd")
             facts.is_shuffle_output = name in _SHUFFLE_OUTPUTS
+        facts.is_interior = facts.is_interior or facts.name in {"partd", "zpartd"}
         self._close(facts, ("task", code), complex_literals, func)
         for source in node.refs.values():
             upstream = self.facts[source.idx]
@@ -697,6 +727,12 @@ def explain(now: dict[str, str], before: dict[str, str]) -> str:
         label for label in labels if not any(other.startswith(label + " -> ") for other in labels)
     ]
     return ", ".join(inner) if inner else "nothing that is named"
+
+
+def value_fingerprint(value: Any) -> str | None:
+    """Content of a value, or None when it has none to compare."""
+    found = _TaskContext().literal(value)
+    return digest(("value", found.fp)) if found.fp is not None else None
 
 
 def file_signatures(files: dict[str, str]) -> dict[str, Any] | None:

@@ -108,6 +108,7 @@ def _submit(
 # --- Clients -------------------------------------------------------------------------------------
 
 _original_graph_to_futures: Any = None
+_originals: dict[str, Any] = {}
 
 
 class _ClientState:
@@ -136,11 +137,15 @@ def hook_client(module: ModuleType) -> None:
     @functools.wraps(original)
     def graph_to_futures(client: Any, expr: Any, keys: Any, *args: Any, **kwargs: Any) -> Any:
         cache = current_cache()
-        if cache is None or getattr(_local, "is_direct", False) or kwargs.get("actors"):
+        if cache is None or getattr(_local, "is_direct", False):
+            return original(client, expr, keys, *args, **kwargs)
+        if kwargs.get("actors"):
+            cache.forget(keys)
             return original(client, expr, keys, *args, **kwargs)
         reason = _why_not(client, cache)
         if reason is not None:
             cache.note(f"a graph ran without the cache: {reason}")
+            cache.forget(keys)
             return original(client, expr, keys, *args, **kwargs)
         keys = list(keys)
         with client._refcount_lock:
@@ -154,12 +159,36 @@ def hook_client(module: ModuleType) -> None:
         submission.flush = _flusher(client)
         return futures
 
+    original_scatter = _originals["scatter"] = module.Client.scatter
+
+    @functools.wraps(original_scatter)
+    def scatter(client: Any, data: Any, *args: Any, **kwargs: Any) -> Any:
+        found = original_scatter(client, data, *args, **kwargs)
+        cache = current_cache()
+        if cache is not None and not client.asynchronous:
+            _remember(cache, data, found)
+        return found
+
+    module.Client.scatter = scatter
     module.Client._graph_to_futures = graph_to_futures
+
+
+def _remember(cache: TaskCache, data: Any, futures: Any) -> None:
+    """What was scattered is content: tasks that get it can be replayed."""
+    if hasattr(futures, "key"):
+        cache.remember(futures.key, data)
+    elif isinstance(futures, dict):
+        for name, future in futures.items():
+            cache.remember(future.key, data[name])
+    elif isinstance(data, list | tuple) and len(data) == len(futures):
+        for value, future in zip(data, futures, strict=True):
+            cache.remember(future.key, value)
 
 
 def unhook_client(module: ModuleType) -> None:
     """Undo `hook_client`."""
     if _original_graph_to_futures is not None:
+        module.Client.scatter = _originals["scatter"]
         module.Client._graph_to_futures = _original_graph_to_futures
 
 

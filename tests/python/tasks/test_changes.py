@@ -325,3 +325,56 @@ def test_a_damaged_result_is_computed_again(store):
             pack.write_bytes(bytes(data))
     [cell] = run_session(store, source)
     assert (cell.value, cell.error) == ("49999", None)
+
+
+def test_text_files_are_read_once(store, tmp_path):
+    source = """
+import dask.bag as db, dask.dataframe as dd
+words = db.read_text("lines.txt").map(lambda line: len(line.split())).sum().compute()
+result = (words, dd.read_csv("table.csv").groupby("b").a.sum().compute().to_dict())
+"""
+    (tmp_path / "lines.txt").write_text("a b\nc\n")
+    (tmp_path / "table.csv").write_text("a,b\n1,x\n2,y\n3,x\n")
+    [first] = run_session(store, source, replay=False)
+    [same] = run_session(store, source)
+    assert (same.value, same.n_run) == (first.value, 0)
+    (tmp_path / "table.csv").write_text("a,b\n1,x\n2,y\n4,x\n")
+    [changed] = run_session(store, source)
+    assert changed.value == "(3, {'x': 5, 'y': 2})"
+
+
+def test_instances_of_the_users_classes_are_replayed(store):
+    source = """
+import dask
+class Box:
+    def __init__(self, n):
+        self.n = n
+    def doubled(self):
+        return self.n * {factor}
+result = dask.delayed(lambda box: box.doubled())(dask.delayed(Box)(4)).compute()
+"""
+    run_session(store, source.format(factor=2), engine="threads", replay=False)
+    [same] = run_session(store, source.format(factor=2), engine="threads")
+    assert (same.value, same.n_run) == ("8", 0)
+    [changed] = run_session(store, source.format(factor=3), engine="threads")
+    assert changed.value == "12"
+
+
+def test_a_native_read_that_cannot_be_watched_is_never_built_upon(store, tmp_path):
+    # In the kernel's own process the watch belongs to the cell.
+    source = """
+import sys, types, dask, pandas as pd
+outside = types.ModuleType("nbrewind.kernel.outside")
+outside._active = object()
+sys.modules["nbrewind.kernel.outside"] = outside
+def read(i):
+    return float(pd.read_parquet("part" + "." + str(i) + ".pq").v.sum())
+def follow(x):
+    return -x
+result = dask.delayed(follow)(dask.delayed(read)(0)).compute()
+"""
+    make = "import pandas as pd\npd.DataFrame({{'v': [{v}]}}).to_parquet('part.0.pq')"
+    _, first = run_session(store, make.format(v=1.0), source, engine="threads", replay=False)
+    assert any("could not be watched" in text for text in first.not_captured), first.not_captured
+    _, changed = run_session(store, make.format(v=2.0), source, engine="threads")
+    assert changed.value == "-2.0"

@@ -155,3 +155,12 @@ def test_the_worker_module_imports_little():
         [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_scattered_values_count_by_content(store):
+    source = "[held] = client.scatter([{values}])\nresult = client.submit(sum, client.submit(list, held)).result()"
+    run_session(store, source.format(values=[1, 2, 3]), engine="distributed", replay=False)
+    [same] = run_session(store, source.format(values=[1, 2, 3]), engine="distributed")
+    assert (same.value, same.n_run) == ("6", 0)
+    [changed] = run_session(store, source.format(values=[1, 2, 4]), engine="distributed")
+    assert changed.value == "7"
