@@ -48,6 +48,7 @@ class CodeNames:
     stored: frozenset[str]
     idents: frozenset[str]
     attributes: frozenset[str]
+    imports: frozenset[str] = frozenset()
 
 
 _code_names: dict[int, tuple[types.CodeType, CodeNames]] = {}
@@ -62,11 +63,14 @@ def code_names(code: types.CodeType) -> CodeNames:
     stored: set[str] = set()
     idents: set[str] = set()
     attributes: set[str] = set(code.co_names)
+    imports: set[str] = set()
     for instruction in dis.get_instructions(code):
         if instruction.opname in _GLOBAL_OPS:
             names.add(instruction.argval)
             if instruction.opname in {"STORE_GLOBAL", "DELETE_GLOBAL"}:
                 stored.add(instruction.argval)
+        elif instruction.opname == "IMPORT_NAME" and instruction.argval:
+            imports.add(instruction.argval)
     pending: list[Any] = list(code.co_consts)
     while pending:
         const = pending.pop()
@@ -76,12 +80,17 @@ def code_names(code: types.CodeType) -> CodeNames:
             stored |= inner.stored
             idents |= inner.idents
             attributes |= inner.attributes
+            imports |= inner.imports
         elif isinstance(const, str):
             idents.update(_IDENTIFIER.findall(const))
         elif isinstance(const, tuple | frozenset):
             pending.extend(const)
     found = CodeNames(
-        tuple(sorted(names)), frozenset(stored), frozenset(idents), frozenset(attributes)
+        tuple(sorted(names)),
+        frozenset(stored),
+        frozenset(idents),
+        frozenset(attributes),
+        frozenset(imports),
     )
     _code_names[id(code)] = (code, found)
     return found
@@ -126,6 +135,9 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
     late_bound = func.__globals__ is ctx.namespace and not ctx.follow_globals
     scope = func.__globals__
     marks = _module_marks(func.__module__, late_bound or ctx.follow_globals)
+    if not ctx.follow_globals:
+        # An import inside the body happens when the function is called.
+        marks += [f"module: {name}" for name in names.imports if not is_library_module(name)]
     if names.attributes & _PLACES:
         marks.append("reads: cwd")
     if any(
@@ -290,6 +302,7 @@ _CLASS_NOISE = frozenset(
         "__module__",
         "__firstlineno__",
         "__static_attributes__",
+        "__slotnames__",
         "_abc_impl",
         "__orig_bases__",
     }

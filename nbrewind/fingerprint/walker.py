@@ -175,7 +175,12 @@ class Context:
             return None
         name, digest, opaque = found
         return Fact(
-            "file", (name, digest), label=f"file:{name}", files={path: digest}, opaque=opaque
+            # As bytes: the walker would take a string for a path again.
+            "file",
+            (name.encode("utf-8", "surrogateescape"), digest),
+            label=f"file:{name}",
+            files={path: digest},
+            opaque=opaque,
         )
 
     def walk(self, obj: Any) -> Walk:

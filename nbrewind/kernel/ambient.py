@@ -185,7 +185,11 @@ class Places:
     def private_changes(self, before: dict[str, str]) -> list[str]:
         """Names of credentials and session variables that changed since: they are never stored."""
         names = set(before) | set(os.environ)
-        return sorted(name for name in names if _PRIVATE.search(name) and before.get(name) != os.environ.get(name))
+        return sorted(
+            name
+            for name in names
+            if _PRIVATE.search(name) and before.get(name) != os.environ.get(name)
+        )
 
     def env_set(self, state: dict[str, str | None]) -> None:
         """Apply the recorded differences."""

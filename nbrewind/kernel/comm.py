@@ -47,8 +47,8 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
     if do == "plan":
         return {"plan": repeat.plan(session, request["cells"])}
     if do == "flush":
-        if session.history is not None and session.history.is_writable:
-            session.history.store.commit()
+        if session.history is not None:
+            session.history.flush()
         return {}
     if do == "undo-restore":
         return {"undone": restore.undo_restore(session)}

@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from nbrewind._native import MissingError, Store, StoreError
+from nbrewind._native import CannotWriteError, MissingError, Store, StoreError
 from nbrewind.kernel.namespace import CoVariable
 
 
@@ -96,6 +96,22 @@ class History:
             content = self.store.get(buffer["chunks"])
             buffers.append(bytes(content) if buffer["readonly"] else content)
         return bytes(self.store.get(data["head"])), buffers
+
+    def note_replay(self, note: dict[str, Any]) -> None:
+        """Remember which text a cell was last shown for; durable with the next commit."""
+        if self.is_writable:
+            try:
+                self.store.append("replay", note["cell_id"] or "", json.dumps(note))
+            except CannotWriteError:
+                self.is_writable = False
+
+    def flush(self) -> None:
+        """Make notes durable. A store that cannot be written has nothing to lose."""
+        if self.is_writable:
+            try:
+                self.store.commit()
+            except CannotWriteError:
+                self.is_writable = False
 
     def append_run(self, record: dict[str, Any], needs: list[str]) -> None:
         """Add a run record and make it durable."""

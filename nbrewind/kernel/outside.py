@@ -281,7 +281,11 @@ class Watch:
         """An import failed; it counts when the user's code asked for it."""
         for frame in _frames(sys._getframe(2)):
             module = frame.f_globals.get("__name__", "")
-            if module in _IMPORTERS or module.partition(".")[0] in _IMPORT_PACKAGES or module == __name__:
+            if (
+                module in _IMPORTERS
+                or module.partition(".")[0] in _IMPORT_PACKAGES
+                or module == __name__
+            ):
                 continue
             if frame.f_globals is self.namespace or not is_library_file(frame.f_code.co_filename):
                 with self._lock:
@@ -534,7 +538,7 @@ def _install() -> None:
         return
     _installed = True
     sys.addaudithook(_on_event)
-    sys.meta_path.append(_LastFinder())  # type: ignore[arg-type]
+    sys.meta_path.append(_LastFinder())
     for name in ("stat", "lstat", "access"):
         original = getattr(os, name)
         wrapped = _watched_stat(original)

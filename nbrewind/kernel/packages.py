@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 
 from nbrewind import _native
-from nbrewind.fingerprint import is_library_module
+from nbrewind.fingerprint import is_library_file, is_library_module
 
 
 def python_version() -> str:
@@ -89,4 +89,4 @@ def module_fp(name: str) -> str | None:
         path = list(spec.submodule_search_locations or [])
     if spec is None or not spec.origin or not os.path.isfile(spec.origin):
         return None
-    return _source_fp(spec.origin)
+    return "library" if is_library_file(spec.origin) else _source_fp(spec.origin)

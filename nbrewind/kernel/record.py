@@ -159,6 +159,13 @@ def file_inputs(
         else:
             key = path_key(session, key, is_rooted)
         found[key] = digest
+    for path in run.task_files:
+        # Looked at again in our own words: a task's digest of a folder is not ours.
+        kind = "listing" if os.path.isdir(path) else "tree"
+        key = json.dumps(
+            [kind, path_key(session, path, is_rooted), *([[]] if kind == "listing" else [])]
+        )
+        found[key] = file_fact(session, key)
     for path, digest in run.lazy_files.items():
         found[json.dumps(["tree", path_key(session, path, is_rooted)])] = digest
     return found
@@ -230,13 +237,17 @@ def hidden_state(session: Session, run: Run) -> list[str]:
                 if module is not None:
                     why.append(f"`{call}()` registers something inside {module.partition('.')[0]}")
         for target in item.get("attribute_stores", []):
-            if _library_of(session.namespace.get(target.partition(".")[0])) is not None or isinstance(
+            if _library_of(
+                session.namespace.get(target.partition(".")[0])
+            ) is not None or isinstance(
                 session.namespace.get(target.partition(".")[0]), types.ModuleType
             ):
                 why.append(f"it sets `{target}` inside a module")
     for name in run.effects["mutates"]:
         root = session.namespace.get(name)
-        if (isinstance(root, types.ModuleType) or _library_of(root)) and _sets_attributes_of(run, name):
+        if (isinstance(root, types.ModuleType) or _library_of(root)) and _sets_attributes_of(
+            run, name
+        ):
             why.append(f"it sets attributes of `{name}`, which belongs to a module")
     started = [
         thread.name
@@ -256,7 +267,9 @@ def hidden_state(session: Session, run: Run) -> list[str]:
 
 
 # Functions that only set something, by their names.
-_SETTING = re.compile(r"^set(_|[A-Z]|$)|config|option|enable|disable|filter|install|patch", re.IGNORECASE)
+_SETTING = re.compile(
+    r"^set(_|[A-Z]|$)|config|option|enable|disable|filter|install|patch", re.IGNORECASE
+)
 
 
 def _library_of(obj: Any) -> str | None:
@@ -265,7 +278,9 @@ def _library_of(obj: Any) -> str | None:
         return obj.__name__ if is_library_module(obj.__name__) else None
     if isinstance(obj, type | types.FunctionType | types.BuiltinFunctionType | types.MethodType):
         owner = getattr(obj, "__func__", obj)
-        if is_importable(owner) or (isinstance(obj, types.MethodType) and is_library_module(owner.__module__)):
+        if is_importable(owner) or (
+            isinstance(obj, types.MethodType) and is_library_module(owner.__module__)
+        ):
             return str(owner.__module__)
     return None
 
@@ -285,11 +300,15 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
     why += [f"it uses {text}" for text in run.unknown]
     why += [f"it uses {entry['construct']}" for entry in run.effects["marks"].get("history", [])]
     why += findings.problems
+    if run.unfinished:
+        why.append(f"its tasks had not ended with it ({', '.join(sorted(set(run.unfinished)))})")
     if session.tap is not None and session.tap.opened_comm:
         why.append("it shows a live widget")
     private = session.ambient.places.private_changes(run.places[0])
     if private:
-        why.append(f"it changes {', '.join(private)} in the environment, which may be a secret and is not stored")
+        why.append(
+            f"it changes {', '.join(private)} in the environment, which may be a secret and is not stored"
+        )
     if run.lazy_files and os.path.realpath(os.getcwd()) != session.ambient.places.root:
         why.append("it reads lazy data after a change of the working directory")
     for path, digest in run.lazy_files.items():

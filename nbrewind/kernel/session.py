@@ -66,6 +66,9 @@ class Run:
     watch: outside.Watch | None = None
     # Environment and module path before the run.
     places: tuple[dict[str, str], list[str]] = field(default_factory=lambda: ({}, []))
+    # Files that tasks read by paths they computed, and tasks of the user's that had not ended with the cell.
+    task_files: dict[str, str | None] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
     # What lazy values stand for, as it was when the cell began.
     lazy_files: dict[str, str | None] = field(default_factory=dict)
     # Shadow mode: the record that would have stood for this run.
@@ -314,6 +317,8 @@ class Session:
                 }
                 report["executed_tasks"] = found.executed
                 report["not_captured"] = found.not_captured
+                run.task_files = found.files
+                run.unfinished = found.unfinished
             made = record.record_run(self, run, findings, outputs, status, seconds, report["tasks"])
             report["replayable"] = made["replayable"]
             report["why_not"] = made["why_not"]
@@ -354,14 +359,14 @@ class Session:
     def _note_replay(self, found: dict[str, Any], run: Run) -> None:
         """So that the history knows this text as the cell's latest; durable with the next commit."""
         assert self.history is not None
-        if self.history.is_writable:
-            note = {
+        self.history.note_replay(
+            {
                 "run_id": found["run_id"],
                 "cell_id": run.cell_id,
                 "notebook": self.notebook,
                 "source": run.source,
             }
-            self.history.store.append("replay", run.cell_id or "", json.dumps(note))
+        )
 
     def _result(self, source: str, cell_id: str | None) -> ExecutionResult:
         """The shell's bookkeeping for a cell that it did not execute itself."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -133,13 +133,66 @@ def test_a_damaged_store_is_named_by_verify_and_the_repeat_executes_instead(book
     assert '"5\\n"' in (book.folder / "out.ipynb").read_text()
 
 
-def test_a_store_that_cannot_be_written_still_replays(book: Book) -> None:
+@pytest.fixture
+def read_only_store(book: Book) -> Iterator[Path]:
+    """The book's store, as nobody may change it: not even root, where the file system has that flag."""
     if os.getuid() == 0:
-        # Root writes everywhere; a file in the place of the folder for writers refuses root, too.
-        shutil.copytree(book.store, book.folder / "readable")
+        done = subprocess.run(
+            ["chattr", "-R", "+i", book.store], check=False, capture_output=True, text=True
+        )
+        if done.returncode:
+            pytest.skip(
+                f"root writes everywhere, and this file system cannot forbid it: {done.stderr.strip()}"
+            )
+        yield book.store
+        subprocess.run(["chattr", "-R", "-i", book.store], check=True)
+    else:
+        folders = [book.store, *(path for path in book.store.rglob("*") if path.is_dir())]
+        for folder in folders:
+            folder.chmod(0o555)
+        yield book.store
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+def test_a_store_that_cannot_be_written_still_replays_and_says_what_is_not_recorded(
+    book: Book, read_only_store: Path
+) -> None:
     done = nbrewind("repeat", book.path, "--json", cwd=book.folder)
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
     assert {cell["status"] for cell in json.loads(done.stdout)["cells"]} == {"replayed"}
+    book.edit(c="print(y + 1)")
+    done = nbrewind("repeat", book.path, "-o", book.folder / "out.ipynb", cwd=book.folder)
+    assert done.returncode == 0, done.stderr
+    assert '"3\\n"' in (book.folder / "out.ipynb").read_text()
+    assert "cell c is not recorded" in done.stderr
+    assert "read-only" in done.stderr or "permission" in done.stderr
+
+
+def test_a_full_disk_loses_nothing_and_the_notebook_goes_on(book: Book) -> None:
+    book.edit(
+        b="y = x + 2\ny",
+        c="import random\nbig = random.Random(1).randbytes(9_000_000)\nprint(len(big))",
+    )
+    limited = (
+        f"ulimit -f 4096; exec {sys.executable} -m nbrewind.cli.main repeat {book.path} --json"
+    )
+    done = subprocess.run(
+        ["bash", "-c", limited], cwd=book.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [cell["status"] for cell in json.loads(done.stdout)["cells"]] == [
+        "replayed",
+        "executed",
+        "executed",
+    ]
+    assert "no room left" in done.stderr
+    assert nbrewind("verify", "--store", book.store, cwd=book.folder).returncode == 0
+    done = nbrewind("repeat", book.path, "--json", cwd=book.folder)
+    assert [cell["status"] for cell in json.loads(done.stdout)["cells"]][:2] == [
+        "replayed",
+        "replayed",
+    ]
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
