@@ -165,20 +165,31 @@ class Session:
         why: list[str] = []
         try:
             with self.guarded("looking for a record"):
-                run = self.observe(source, cell_id)
-                if self.mode == "repeat":
-                    found, why = repeat.decide(self, run, self._tags(cell_id, cell_meta))
-                    if found is not None and not self.shadow:
-                        return self._replayed(found, run, started)
-                    run.shadow = found
-                if run.effects["marks"].get("history") and self.shown:
-                    raise CannotReplay(
-                        "this cell reads `_`, `Out` or `In`, which replayed cells do not fill; they must execute",
-                        *self.shown,
-                    )
-                run.why = why
-                repeat.prepare(self, run)
-                self._start(run, started)
+                try:
+                    run = self.observe(source, cell_id)
+                    if self.mode == "repeat":
+                        found, why = repeat.decide(self, run, self._tags(cell_id, cell_meta))
+                        if found is not None and not self.shadow:
+                            return self._replayed(found, run, started)
+                        run.shadow = found
+                    if run.effects["marks"].get("history") and self.shown:
+                        raise CannotReplay(
+                            "this cell reads `_`, `Out` or `In`, which replayed cells do not fill; they must execute",
+                            *self.shown,
+                        )
+                    run.why = why
+                    repeat.prepare(self, run)
+                    self._start(run, started)
+                except (CannotReplay, KeyboardInterrupt):
+                    raise
+                except Exception as error:
+                    # The cell must not run in a namespace that lacks what replayed cells promised.
+                    promised = {version.made_by for version in self.state.bound.values()} - {""}
+                    if self.state.pending() and promised:
+                        raise CannotReplay(
+                            f"{type(error).__name__}: {error}", *sorted(promised)
+                        ) from error
+                    raise
         except CannotReplay as error:
             return self._refused(error, source, cell_id, started)
         return None
