@@ -216,14 +216,6 @@ class _TaskContext(Context):
                 return super().facts(obj.copy(order="K"))
         return super().facts(obj)
 
-    def path_fact(self, path: str) -> Fact | None:
-        fact = super().path_fact(path)
-        if fact is not None:
-            # As bytes: the bare name may name another file, in the working folder.
-            name, found = fact.parts
-            fact.parts = (name.encode("utf-8", "surrogatepass"), found)
-        return fact
-
     def note_callable(self, name: Any) -> None:
         if isinstance(name, str):
             if self.writer is None and _LIBRARY_WRITER.search(name):
