@@ -47,6 +47,7 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
     if do == "plan":
         return {"plan": repeat.plan(session, request["cells"])}
     if do == "flush":
+        session.settle()
         if session.history is not None:
             session.history.flush()
         return {}

@@ -31,7 +31,19 @@ class History:
 
     def runs_of_source(self, source_fp: str) -> list[dict[str, Any]]:
         """Records of runs of this code, oldest first."""
-        return [json.loads(record["payload"]) for record in self.store.records("run", source_fp)]
+        runs = [json.loads(record["payload"]) for record in self.store.records("run", source_fp)]
+        for run in runs:
+            if run.get("unsettled"):
+                settled = self.store.records("settled", run["run_id"])
+                if settled:
+                    run["inputs"]["files"].update(json.loads(settled[-1]["payload"])["files"])
+                else:
+                    run["replayable"] = False
+                    run["why_not"] = [
+                        *run["why_not"],
+                        "what its tasks read after the cell had ended is not known",
+                    ]
+        return runs
 
     def all_runs(self) -> list[dict[str, Any]]:
         """Every run record, oldest first."""
@@ -104,6 +116,12 @@ class History:
                 self.store.append("replay", note["cell_id"] or "", json.dumps(note))
             except CannotWriteError:
                 self.is_writable = False
+
+    def settle(self, run_id: str, files: dict[str, str | None]) -> None:
+        """What the tasks of a run read that went on after its cell."""
+        if self.is_writable:
+            self.store.append("settled", run_id, json.dumps({"files": files}))
+            self.store.commit()
 
     def flush(self) -> None:
         """Make notes durable. A store that cannot be written has nothing to lose."""

@@ -36,6 +36,9 @@ _TAME = frozenset(
     struct sys tempfile textwrap time tqdm types typing uuid warnings xarray zipfile zlib""".split()
 )
 
+_ENGINE_MODULES = frozenset(
+    {"distributed", "dask", "tornado", "asyncio", "concurrent", "zmq", "ipykernel", "IPython"}
+)
 _ENGINE_THREADS = (
     "IO loop",
     "Dask",
@@ -252,7 +255,7 @@ def hidden_state(session: Session, run: Run) -> list[str]:
     started = [
         thread.name
         for thread in threading.enumerate()
-        if (thread.ident or 0) not in run.threads and not thread.name.startswith(_ENGINE_THREADS)
+        if (thread.ident or 0) not in run.threads and not _is_engine_thread(thread)
     ]
     made_engine = any(
         version.is_handle and run.before_versions.get(name) is not version
@@ -285,6 +288,29 @@ def _library_of(obj: Any) -> str | None:
     return None
 
 
+def _is_engine_thread(thread: threading.Thread) -> bool:
+    """True for threads that compute engines and the kernel keep for themselves."""
+    module = (
+        getattr(getattr(thread, "_target", None), "__module__", None) or type(thread).__module__
+    )
+    return thread.name.startswith(_ENGINE_THREADS) or module.partition(".")[0] in _ENGINE_MODULES
+
+
+def settle(session: Session, run: dict[str, Any], files: dict[str, str | None]) -> None:
+    """Say what the tasks of a run read that went on after its cell. A file that changed meanwhile settles nothing."""
+    assert session.history is not None
+    found: dict[str, str | None] = {}
+    for path, then in files.items():
+        kind = "listing" if os.path.isdir(path) else "tree"
+        if kind == "tree" and path_digest(path) != then:
+            return
+        key = json.dumps(
+            [kind, path_key(session, path, run["is_rooted"]), *([[]] if kind == "listing" else [])]
+        )
+        found[key] = file_fact(session, key)
+    session.history.settle(run["run_id"], found)
+
+
 def _sets_attributes_of(run: Run, name: str) -> bool:
     return any(
         name in item["mutates"] and any(call in {"setattr", "delattr"} for call in item["calls"])
@@ -300,8 +326,6 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
     why += [f"it uses {text}" for text in run.unknown]
     why += [f"it uses {entry['construct']}" for entry in run.effects["marks"].get("history", [])]
     why += findings.problems
-    if run.unfinished:
-        why.append(f"its tasks had not ended with it ({', '.join(sorted(set(run.unfinished)))})")
     if session.tap is not None and session.tap.opened_comm:
         why.append("it shows a live widget")
     private = session.ambient.places.private_changes(run.places[0])
@@ -467,6 +491,9 @@ def record_run(
         "process_state": [{"kind": item["kind"], "text": item["text"]} for item in session.process],
         "outputs": outputs,
         "replayable": not why_not,
+        # Until a record of kind `settled` tells what tasks read that went on after the cell.
+        "unsettled": run.unfinished is not None,
+        "is_rooted": is_rooted,
         "why_not": why_not,
         "marks": [entry["construct"] for entry in run.effects["marks"].get("nondeterministic", [])],
         "tasks": {key: tasks[key] for key in ("hit", "run", "pruned")},

@@ -66,9 +66,9 @@ class Run:
     watch: outside.Watch | None = None
     # Environment and module path before the run.
     places: tuple[dict[str, str], list[str]] = field(default_factory=lambda: ({}, []))
-    # Files that tasks read by paths they computed, and tasks of the user's that had not ended with the cell.
+    # Files that tasks read by paths they computed; the task report, when some had not ended with the cell.
     task_files: dict[str, str | None] = field(default_factory=dict)
-    unfinished: list[str] = field(default_factory=list)
+    unfinished: Any = None
     # What lazy values stand for, as it was when the cell began.
     lazy_files: dict[str, str | None] = field(default_factory=dict)
     # Shadow mode: the record that would have stood for this run.
@@ -110,6 +110,8 @@ class Session:
         self.tap = OutputTap(self.kernel) if self.kernel is not None else None
         self.undo: dict[str, Any] | None = None
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        # Runs whose tasks had not ended with the cell: (record, task report).
+        self.unsettled: list[tuple[dict[str, Any], Any]] = []
         # The mode that a kernelspec asks for; it begins with the first cell, so that a driver can choose the store.
         self.default_mode: str | None = None
         self._depth = 0
@@ -222,6 +224,7 @@ class Session:
 
     def observe(self, source: str, cell_id: str | None) -> Run:
         """The state that the cell would start from, and what it could read of it."""
+        self.settle()
         effects = analyze(source)
         changed, _ = self.state.sweep(suspects=set())
         for version in changed:
@@ -260,6 +263,16 @@ class Session:
             lazy_files=record.lazy_files(self, present),
         )
 
+    def settle(self) -> None:
+        """Runs whose tasks went on after the cell become replayable when the tasks have ended."""
+        if self.history is None or self.tasks is None:
+            return
+        for run, report in list(self.unsettled):
+            files = self.tasks.settle(report)
+            if files is not None:
+                self.unsettled.remove((run, report))
+                record.settle(self, run, files)
+
     def read_ambient(self) -> None:
         """Bring the ambient state up to date, apart from what replayed cells changed and nobody has restored."""
         for name, fp in self.ambient.fingerprints().items():
@@ -280,6 +293,9 @@ class Session:
             self.tasks.begin_run()
         if self.tap is not None:
             self.tap.start()
+        # Preparing may have started engines and imported modules: those are not the cell's.
+        run.threads = {thread.ident or 0 for thread in threading.enumerate()}
+        run.modules = set(sys.modules)
         run.places = (dict(os.environ), list(sys.path))
         run.started = time.time()
         run.clock = time.perf_counter()
@@ -329,8 +345,10 @@ class Session:
                 report["executed_tasks"] = found.executed
                 report["not_captured"] = found.not_captured
                 run.task_files = found.files
-                run.unfinished = found.unfinished
+                run.unfinished = found if found.unfinished else None
             made = record.record_run(self, run, findings, outputs, status, seconds, report["tasks"])
+            if run.unfinished is not None:
+                self.unsettled.append((made, run.unfinished))
             report["replayable"] = made["replayable"]
             report["why_not"] = made["why_not"]
             report["record_seconds"] = time.perf_counter() - run.clock - seconds

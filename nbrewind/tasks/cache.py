@@ -130,6 +130,8 @@ class TaskCache:
         self._records = _Records(self.store)
         # Keys of futures -> (task fingerprint, draws it stands on).
         self._known: dict[Key, tuple[str | None, frozenset[str]]] = {}
+        # Reports with unfinished tasks, by identity (kept alive here), and what they came from.
+        self._unsettled: dict[int, tuple[TaskReport, list[Submission]]] = {}
         # Futures that `load_future` made: they are what they were asked for.
         self._loaded: dict[Key, str] = {}
         # Keys of futures -> the record that they were loaded from.
@@ -176,7 +178,24 @@ class TaskCache:
         if self.log is not None:
             for entry in report.executed:
                 self.log(entry)
+        if report.unfinished:
+            self._unsettled[id(report)] = (report, [submission for submission, _ in pending])
         return report
+
+    def settle(self, report: TaskReport) -> dict[str, str | None] | None:
+        """What the tasks of an ended cell run read, once all of them have ended; None until then."""
+        known = self._unsettled.get(id(report))
+        if known is None:
+            return None
+        fresh = TaskReport()
+        with self._lock:
+            self._refresh()
+            for submission in known[1]:
+                self._account_inputs(submission.plan, submission.outcome(), fresh)
+        if fresh.unfinished:
+            return None
+        del self._unsettled[id(report)]
+        return fresh.files
 
     def _account(self, submission: Submission, started: float, report: TaskReport) -> None:
         plan = submission.plan
