@@ -27,7 +27,7 @@ ALWAYS_RUN = "nbrewind-always-run"
 def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
     """The record that stands for this cell now, or None and why the cell executes."""
     assert session.history is not None
-    if ALWAYS_RUN in tags:
+    if ALWAYS_RUN in tags or (run.effects.get("directives") or {}).get("always_run"):
         return None, ["it is tagged to run always"]
     session.history.refresh()
     records = [

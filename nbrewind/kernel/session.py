@@ -239,6 +239,7 @@ class Session:
             *effects["deletes"],
             *effects["string_names"],
         }
+        wanted.update((effects.get("directives") or {}).get("reads") or [])
         if runs_bodies(source, effects):
             wanted.update(effects["loads"])
         present, absent = self.state.closure(wanted)

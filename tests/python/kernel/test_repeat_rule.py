@@ -94,6 +94,7 @@ CASES = [
     Case("an attribute of an object that holds a function", {"a": "class Box: pass\nbox = Box()\nbox.f = lambda: k", "b": "k = 1", "c": "print(box.f())"}, {"b": "k = 2"}, "b c"),
     Case("a partial and a bound method", {"a": "from functools import partial\ndef f(a, b): return a + b + k\ng = partial(f, 1)", "b": "k = 1", "c": "m = [].append\nprint(g(2))"}, {"b": "k = 5"}, "b c"),
     Case("a property of a class", {"a": "class P:\n    @property\n    def v(self): return k", "b": "k = 1", "c": "p = P()", "d": "print(p.v)"}, {"b": "k = 2"}, "b d", may="c"),
+    Case("a cell that says it reads a name", {"a": "k = 1", "b": "# nbrewind: reads=k\nprint('b')", "c": "print('c')"}, {"a": "k = 2"}, "a b"),
     Case("state inside a module", {"a": "import math", "b": "math.kk = 1", "c": "print(math.kk)"}, {"b": "math.kk = 2"}, "b c", may="a"),
     Case("state inside a module that stays", {"a": "import math", "b": "math.kk = 1", "c": "print(math.kk)"}, {}, "b", may="a"),
 ]  # fmt: skip
