@@ -1,0 +1,80 @@
+"""Looks at stores without changing them: where a notebook's store is, whose it is, and which runs it holds.
+
+Records are JSON. Nothing here loads a recorded value, so a store may be looked at before it is trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from nbrewind._native import Store
+from nbrewind.client import Refused
+
+# A store that another user wrote can hold pickles that run code when they are loaded.
+TRUST_VARIABLE = "NBREWIND_TRUST"
+STORE_VARIABLE = "NBREWIND_STORE"
+
+
+def store_of(notebook: Path, store: str | None) -> Path:
+    """Where the records of a notebook are: `--store`, else NBREWIND_STORE, else `.nbrewind` beside it."""
+    chosen = store or os.environ.get(STORE_VARIABLE)
+    return Path(chosen).resolve() if chosen else notebook.resolve().parent / ".nbrewind"
+
+
+def check_trust(store: Path) -> None:
+    """Refuse a store that other users could have written, unless the user said that they trust it."""
+    if not store.exists() or os.environ.get(TRUST_VARIABLE) == "1":
+        return
+    for path in (store, *store.glob("writers/*")):
+        found = path.stat()
+        if found.st_uid not in {os.getuid(), 0}:
+            raise Refused(
+                f"{path} belongs to another user (uid {found.st_uid}). Loading its values can run code that they "
+                f"wrote. If you trust them, set {TRUST_VARIABLE}=1, or copy the store as your own."
+            )
+
+
+def runs(
+    store: Store, notebook: str | None = None, cell: str | None = None
+) -> list[dict[str, Any]]:
+    """The recorded runs as the kernel protocol describes them, newest first."""
+    sizes: dict[str, int] = {}
+    for record in store.records("manifest"):
+        data = json.loads(record["payload"])["data"]
+        sizes[record["key"]] = data["bytes"] if data else 0
+    found = []
+    for record in store.records("run"):
+        run = json.loads(record["payload"])
+        if notebook is not None and run["notebook"] != notebook:
+            continue
+        if cell is not None and run["cell_id"] != cell:
+            continue
+        found.append(
+            {
+                "run_id": run["run_id"],
+                "cell_id": run["cell_id"],
+                "number": run["run_number"],
+                "session": run["session"],
+                "started": run["started"],
+                "seconds": run["seconds"],
+                "status": run["status"],
+                "replayable": run["replayable"],
+                "n_names": len(run["state"]),
+                "n_bytes": sum(sizes.get(manifest, 0) for manifest in set(run["state"].values())),
+                "source": run["source"],
+                "notebook": run["notebook"],
+            }
+        )
+    return found[::-1]
+
+
+def outputs_of(store: Store, run_id: str) -> list[dict[str, Any]] | None:
+    """The messages that a run published; None when the store does not have it."""
+    for record in reversed(store.records("run")):
+        run = json.loads(record["payload"])
+        if run["run_id"] == run_id:
+            return list(run["outputs"])
+    return None
