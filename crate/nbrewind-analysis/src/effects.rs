@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 /// Facts about one cell. Broken code gives partial facts and `parse_errors`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct CellEffects {
     /// 64 hex digits over the normalised tree; comments and formatting do not count.
     pub fingerprint: String,
@@ -42,6 +43,7 @@ pub struct CellEffects {
 
 /// What a function's body does when it is called; for a class, what its methods do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct FunctionEffects {
     /// Global names the body loads.
     pub reads: Vec<String>,
@@ -57,6 +59,7 @@ pub struct FunctionEffects {
 
 /// A construct and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Note {
     /// The construct as a reader would name it, such as `exec` or `os.environ`.
     pub construct: String,
@@ -66,6 +69,7 @@ pub struct Note {
 
 /// Constructs by what they touch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Marks {
     /// Clocks, unique ids and random draws.
     pub nondeterministic: Vec<Note>,
@@ -83,6 +87,7 @@ pub struct Marks {
 
 /// One top-level statement; offsets are UTF-8 bytes of the cell's text, lines 1-based.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct StatementEffects {
     /// First byte, decorators included.
     pub start: usize,
@@ -112,6 +117,7 @@ pub struct StatementEffects {
 
 /// What a statement is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum StatementKind {
     /// Only imports.
@@ -129,6 +135,7 @@ pub enum StatementKind {
 
 /// What the user declared about a cell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Directives {
     /// Declared reads.
     pub reads: Vec<String>,
@@ -144,6 +151,7 @@ pub struct Directives {
 
 /// A syntax error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct ParseError {
     /// What the parser says.
     pub message: String,

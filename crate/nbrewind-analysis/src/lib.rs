@@ -13,6 +13,9 @@ mod graph;
 mod knowledge;
 mod notebook;
 mod syntax;
+#[cfg(feature = "types")]
+mod types;
+mod verdict;
 mod visit;
 
 pub use effects::{
@@ -24,6 +27,10 @@ pub use notebook::{
     CellInput, CellReport, CellState, DefUseEdge, NotebookEffects, RecordedCell, RecordedFacts,
     Staleness, analyze_notebook, stale,
 };
+pub use verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
+
+#[cfg(feature = "types")]
+pub use types::typescript;
 
 use std::collections::BTreeMap;
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 /// A code cell of a notebook.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct CellInput {
     /// The cell's id; copies may share one.
     pub id: String,
@@ -16,11 +17,13 @@ pub struct CellInput {
     pub source: String,
     /// Its tags.
     #[serde(default)]
+    #[cfg_attr(feature = "types", ts(as = "Option<Vec<String>>", optional))]
     pub tags: Vec<String>,
 }
 
 /// One cell's effects with its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct CellReport {
     /// The cell's id.
     pub id: String,
@@ -31,6 +34,7 @@ pub struct CellReport {
 
 /// A def-use edge: a cell reads what another one made or changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct DefUseEdge {
     /// The defining cell.
     pub from: String,
@@ -42,6 +46,7 @@ pub struct DefUseEdge {
 
 /// Effects of all cells and the edges between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct NotebookEffects {
     /// In page order.
     pub cells: Vec<CellReport>,
@@ -51,6 +56,7 @@ pub struct NotebookEffects {
 
 /// How a cell stands towards its last run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum CellState {
     /// Nothing that can reach it differs.
@@ -67,6 +73,7 @@ pub enum CellState {
 
 /// Which cells no longer match the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Staleness {
     /// Edited, new and stale cells, in page order.
     pub stale: Vec<String>,
@@ -80,29 +87,40 @@ pub struct Staleness {
 
 /// What recorded runs add to what the text shows, by cell id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct RecordedFacts {
     /// By cell id.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "types",
+        ts(as = "Option<BTreeMap<String, RecordedCell>>", optional)
+    )]
     pub cells: BTreeMap<String, RecordedCell>,
 }
 
 /// What one recorded run read and wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct RecordedCell {
     /// Names read.
     #[serde(default)]
+    #[cfg_attr(feature = "types", ts(as = "Option<Vec<String>>", optional))]
     pub reads: Vec<String>,
     /// Names bound.
     #[serde(default)]
+    #[cfg_attr(feature = "types", ts(as = "Option<Vec<String>>", optional))]
     pub writes: Vec<String>,
     /// Names whose object changed.
     #[serde(default)]
+    #[cfg_attr(feature = "types", ts(as = "Option<Vec<String>>", optional))]
     pub mutates: Vec<String>,
     /// Files read.
     #[serde(default)]
+    #[cfg_attr(feature = "types", ts(as = "Option<Vec<String>>", optional))]
     pub files_read: Vec<String>,
     /// Files written.
     #[serde(default)]
+    #[cfg_attr(feature = "types", ts(as = "Option<Vec<String>>", optional))]
     pub files_written: Vec<String>,
 }
 

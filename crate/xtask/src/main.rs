@@ -1,7 +1,9 @@
 //! Chores of the repository: `cargo run -p xtask -- wasm` builds the browser face into `pkg/`,
-//! `cargo run -p xtask -- rules` checks what `docs/ARCHITECTURE.md` promises about the repository.
+//! `cargo run -p xtask -- rules` checks what `docs/ARCHITECTURE.md` promises about the repository,
+//! `cargo run -p xtask -- types` writes the types that TypeScript shares with the analysis.
 
 mod rules;
+mod types;
 mod wasm;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +17,9 @@ fn main() -> ExitCode {
     let result = match task.as_str() {
         "wasm" => wasm::build(&root()),
         "rules" => rules::check(&root()),
-        other => Err(format!("{other:?} is no task; use: wasm, rules")),
+        "types" if std::env::args().nth(2).as_deref() == Some("--check") => types::check(&root()),
+        "types" => types::write(&root()),
+        other => Err(format!("{other:?} is no task; use: wasm, rules, types")),
     };
     match result {
         Ok(report) => {

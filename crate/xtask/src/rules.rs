@@ -1,6 +1,6 @@
 //! Rules that hold for the whole repository and that no compiler checks.
 
-use crate::Failure;
+use crate::{Failure, types};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["nbrewind-analysis", "nbrewind-plan", "nbrewind-store"],
     ),
     ("nbrewind-wasm", &["nbrewind-analysis"]),
-    ("xtask", &[]),
+    ("xtask", &["nbrewind-analysis"]),
 ];
 
 /// Crates that touch nothing outside their arguments.
@@ -40,6 +40,7 @@ pub fn check(root: &Path) -> Result<String, Failure> {
     versions(root, &mut broken)?;
     named_paths(root, &mut broken)?;
     machine_paths(root, &mut broken)?;
+    broken.extend(types::check(root).err());
     if broken.is_empty() {
         Ok("Every rule holds.".to_owned())
     } else {
