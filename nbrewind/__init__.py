@@ -21,6 +21,16 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     load(shell)
 
 
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """Where the Jupyter server finds our routes."""
+    return [{"module": "nbrewind.server"}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Where JupyterLab finds our front end when the package is installed from its sources."""
+    return [{"src": "../data/data/share/jupyter/labextensions/nbrewind", "dest": "nbrewind"}]
+
+
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Give the shell back as it was: ``%unload_ext nbrewind``."""
     from nbrewind.kernel.extension import unload_ipython_extension as unload

@@ -529,6 +529,23 @@ class Conversation:
                 waiting.set_result(answer)
 
 
+def show(notebook: Any, cell: Cell, messages: Sequence[dict[str, Any]]) -> None:
+    """Give a cell the outputs of a recorded run (`[{kind, content}]`)."""
+    outputs = NotebookClient(notebook, record_timing=False)
+    cell.node["outputs"] = []
+    for message in messages:
+        kind = message["kind"]
+        if kind in _SHOWN:
+            header = {"msg_type": kind}
+            told = {
+                "header": header,
+                "msg_type": kind,
+                "parent_header": {},
+                "content": message["content"],
+            }
+            outputs.process_message(told, cell.node, 0)
+
+
 # --- Replay from a cell ---------------------------------------------------------------------------------------------
 
 

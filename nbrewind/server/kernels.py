@@ -1,0 +1,88 @@
+"""Attaches to running kernels of the server's kernel manager, as one client among others."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from jupyter_core.utils import ensure_async
+
+from nbrewind.client import Conversation, Refused
+from nbrewind.server.errors import Trouble
+from nbrewind.server.notebooks import Place
+
+
+def check_kernel(kernels: Any, kernel_id: str) -> None:
+    """Raise `Trouble` when the server has no such kernel."""
+    if kernel_id not in kernels:
+        raise Trouble("no-kernel", f"there is no kernel {kernel_id}")
+
+
+def attach(
+    kernels: Any,
+    kernel_id: str,
+    on_event: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> Conversation:
+    """A conversation with a running kernel; it is lost when the kernel's process goes, also by a restart."""
+    check_kernel(kernels, kernel_id)
+    manager = kernels.get_kernel(kernel_id)
+    # An identity of its own: two sockets with one identity would take each other's replies.
+    session = manager.session.clone()
+    session.session = uuid.uuid4().hex
+    process = _process(manager)
+
+    async def is_alive() -> bool:
+        return (
+            kernel_id in kernels
+            and _process(manager) == process
+            and bool(await ensure_async(manager.is_alive()))
+        )
+
+    return Conversation(manager.client(session=session), is_alive, on_event)
+
+
+def _process(manager: Any) -> Any:
+    return getattr(getattr(manager, "provisioner", None), "pid", None)
+
+
+def is_local(kernels: Any, kernel_id: str) -> bool:
+    """True when the kernel sees the files that the server sees."""
+    provisioner = getattr(kernels.get_kernel(kernel_id), "provisioner", None)
+    return isinstance(provisioner, LocalProvisioner)
+
+
+async def configure(
+    kernels: Any,
+    kernel_id: str,
+    talk: Conversation,
+    place: Place | None,
+    mode: str,
+    patience: float | None = None,
+) -> dict[str, Any]:
+    """Set the mode, and the notebook and its store if given. Raises `Refused` if the kernel has another store."""
+    arguments: dict[str, Any] = {"mode": mode}
+    if place is not None:
+        arguments["notebook"] = place.file.name
+        # On another host, paths and store are the kernel's own.
+        if is_local(kernels, kernel_id):
+            arguments["store"] = str(place.store)
+    answer = await talk.ask("configure", patience=patience, **arguments)
+    store = answer.get("store")
+    if "store" in arguments and store is not None and store != arguments["store"]:
+        raise Refused(
+            f"this kernel uses the store {store}, not that of {place.path if place else ''}; restart it to change that"
+        )
+    return answer
+
+
+async def make_ready(kernels: Any, kernel_id: str, talk: Conversation, place: Place) -> None:
+    """See that the kernel knows the notebook and its store before values come from there; the mode stays."""
+    mode = talk.status["mode"]
+    if talk.status.get("store") is None and mode == "off":
+        # A store is opened by a mode that uses it.
+        await configure(kernels, kernel_id, talk, place, "audit")
+        await talk.ask("configure", mode="off")
+    else:
+        await configure(kernels, kernel_id, talk, place, mode)
