@@ -159,6 +159,8 @@ class Conversation:
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._statuses: dict[str, asyncio.Future[None]] = {}
         self._executions: dict[str, _Execution] = {}
+        # What it means that a request of ours was dealt with, if nothing was heard before.
+        self._at_idle: dict[str, Callable[[], None]] = {}
         self._listeners: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Conversation:
@@ -252,8 +254,12 @@ class Conversation:
             "target_name": TARGET,
             "data": {"id": request, "do": "status"},
         }
-        self._send("shell", "comm_open", content, subshell=self._subshell)
-        answer = await self._wait(request, answered, "open the comm", patience)
+        sent = self._send("shell", "comm_open", content, subshell=self._subshell)
+        self._at_idle[sent] = self._closed
+        try:
+            answer = await self._wait(request, answered, "open the comm", patience)
+        finally:
+            del self._at_idle[sent]
         if answer.get("closed"):
             self._comm_id = ""
             return False
@@ -492,6 +498,8 @@ class Conversation:
             known = self._statuses.get(parent)
             if known is not None and not known.done():
                 known.set_result(None)
+            if content["execution_state"] == "idle" and parent in self._at_idle:
+                self._at_idle[parent]()
             if execution is not None:
                 self._at_status(execution, content["execution_state"])
         elif execution is not None and kind in _SHOWN:
@@ -517,7 +525,7 @@ class Conversation:
             waiting.set_result(data)
 
     def _closed(self) -> None:
-        """The kernel's side closed: it does not know the target, or the extension was unloaded."""
+        """The kernel's side closed, or never opened: it does not know the target, or was unloaded."""
         answer = {
             "ok": False,
             "closed": True,

@@ -24,6 +24,7 @@ def restore(manager: Any, place: Place, which: dict[str, Any]) -> Work:
         await notebooks.check_trust(place)
         async with kernels.attach(manager, job.kernel, job.heard) as talk:
             job.talk = talk
+            _go_on(job)
             await kernels.make_ready(manager, job.kernel, talk, place)
             _go_on(job)
             job.report = (await talk.ask("restore", **which))["report"]
@@ -37,6 +38,7 @@ def undo_restore(manager: Any) -> Work:
     async def work(job: Job) -> None:
         async with kernels.attach(manager, job.kernel, job.heard) as talk:
             job.talk = talk
+            _go_on(job)
             job.report = {"undone": (await talk.ask("undo-restore"))["undone"]}
 
     return work
@@ -91,6 +93,7 @@ class _Replay:
             try:
                 async with kernels.attach(self.manager, self.job.kernel, self.job.heard) as talk:
                     self.job.talk = talk
+                    _go_on(self.job)
                     # A kernel that was restarted goes on in the mode that it had.
                     mode = mode or talk.status["mode"]
                     talk.status["mode"] = mode

@@ -24,7 +24,13 @@ ROOT = Path(__file__).parents[3]
 # `nbrewind` cannot be imported there.
 WITHOUT = """
 import sys
-sys.modules["nbrewind"] = None
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "nbrewind":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Hide())
 from ipykernel.kernelapp import launch_new_instance
 launch_new_instance()
 """
