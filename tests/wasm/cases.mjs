@@ -1,4 +1,5 @@
-// Runs the table in tests/cases through the WebAssembly build in pkg/. No packages needed: node tests/wasm/cases.mjs
+// Runs the cases in tests/cases, and the live sessions in tests/cases/live, through the WebAssembly build in pkg/. No
+// packages needed: node tests/wasm/cases.mjs
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -124,8 +125,125 @@ function check(aCase) {
   return complaints;
 }
 
+/** A page, a kernel, and the bench that judges them: one section of tests/cases/live. */
+class Session {
+  cells = [];
+  runs = [];
+  number = 0;
+  bench = new wasm.Workbench();
+  verdicts = [];
+
+  at(id) {
+    const at = this.cells.findIndex(cell => cell.id === id);
+    if (at < 0) {
+      throw new Error(`no cell ${id}`);
+    }
+    return at;
+  }
+
+  run(id, more = {}) {
+    const { source } = this.cells[this.at(id)];
+    this.number += 1;
+    this.runs.push({ cell: id, source, number: this.number, status: 'ok', how: 'executed', undone: false, ...more });
+  }
+
+  ids(list) {
+    return list === 'all' ? this.cells.map(cell => cell.id) : list.split(',').map(id => id.trim());
+  }
+
+  /** Does what a line says; the complaint if the line is a check that does not hold. */
+  step(line) {
+    const [, verb, rest] = /^(\S+) ?(.*)$/.exec(line);
+    const colon = rest.indexOf(':');
+    const head = (colon < 0 ? rest : rest.slice(0, colon)).trim();
+    const text = colon < 0 ? '' : rest.slice(colon + 1).trim().replaceAll('\\n', '\n');
+    const steps = {
+      cell: () => this.cells.push({ id: head, source: text }),
+      edit: () => (this.cells[this.at(head)].source = text),
+      delete: () => this.cells.splice(this.at(head), 1),
+      move: () => {
+        const [id, before] = head.split(' before ');
+        const [cell] = this.cells.splice(this.at(id), 1);
+        this.cells.splice(this.at(before), 0, cell);
+      },
+      insert: () => {
+        const [id, before] = head.split(' before ');
+        this.cells.splice(this.at(before), 0, { id, source: text });
+      },
+      rename: () => {
+        const [id, to] = head.split(' to ');
+        this.cells[this.at(id)].id = to;
+      },
+      run: () => {
+        for (const one of this.ids(head)) {
+          const [id, result] = one.split(' giving ');
+          this.run(id, { result });
+        }
+      },
+      begin: () => this.ids(head).forEach(id => this.run(id, { status: 'running', number: null })),
+      end: () => this.runs.filter(run => run.status === 'running').forEach(run => (run.status = 'ok')),
+      fail: () => this.run(head, { status: 'failed' }),
+      interrupt: () => this.run(head, { status: 'interrupted' }),
+      replay: () => this.ids(head).forEach(id => this.run(id, { how: 'replayed' })),
+      restored: () => this.run(head, { how: 'restored' }),
+      console: () => {
+        this.number += 1;
+        this.runs.push({ cell: '', source: rest.trim().replaceAll('\\n', '\n'), number: this.number, status: 'ok' });
+      },
+      restore: () => this.runs.forEach(run => (run.undone = run.number !== null && run.number > Number(head))),
+      restart: () => {
+        this.runs = [];
+        this.number = 0;
+      },
+      then: () => this.check(rest),
+      reason: () => {
+        const { reason } = this.verdicts[this.at(head)];
+        const isRight = text.endsWith('.') ? reason === text : reason.includes(text);
+        return isRight ? undefined : `reason of ${head}: ${reason}`;
+      },
+      jump: () => {
+        const found = this.verdicts[this.at(head)].because.map(one => one.cell ?? '-').join(', ');
+        return found === text ? undefined : `because of ${head}: ${found}`;
+      }
+    };
+    if (!(verb in steps)) {
+      throw new Error(`what does this line mean? ${line}`);
+    }
+    const complaint = steps[verb]();
+    return ['then', 'reason', 'jump'].includes(verb) ? complaint : undefined;
+  }
+
+  check(expected) {
+    this.verdicts = this.bench.verdicts(this.cells, this.runs);
+    const again = JSON.stringify(this.bench.verdicts(this.cells));
+    if (again !== JSON.stringify(this.verdicts)) {
+      return `without runs: ${again}`;
+    }
+    const found = this.verdicts.filter(verdict => verdict.state !== 'fresh');
+    const text = found.map(verdict => `${verdict.id} ${verdict.state}`).join(', ') || 'all fresh';
+    return text === expected ? undefined : `then ${text}: ${found.map(verdict => verdict.reason).join(' ')}`;
+  }
+}
+
 let nPassed = 0;
 let nFailed = 0;
+for (const file of readdirSync(join(root, 'tests', 'cases', 'live')).sort()) {
+  const text = readFileSync(join(root, 'tests', 'cases', 'live', file), 'utf8');
+  for (const section of text.split(/^## /m).slice(1)) {
+    const [title, ...lines] = section.split('\n');
+    const session = new Session();
+    const complaints = lines
+      .filter(line => line.startsWith('    '))
+      .map(line => session.step(line.slice(4)))
+      .filter(complaint => complaint !== undefined);
+    if (complaints.length === 0) {
+      nPassed += 1;
+    } else {
+      nFailed += 1;
+      console.log(`FAILED ${title}: ${complaints.join('; ')}`);
+    }
+  }
+}
 const folder = join(root, 'tests', 'cases');
 for (const file of readdirSync(folder).sort()) {
   if (!file.endsWith('.md') || file === 'README.md') {

@@ -11,8 +11,14 @@
 //!
 //! Invariant: whatever a statement may change gets a version made from the statement's key, so a change is never lost;
 //! being too careful costs a false alarm only.
+//!
+//! The same pass follows what a kernel really ran, in whatever order that was. Running the whole page again must then
+//! give every cell the key it had, although the namespace is full of what the cells below left there. So what is set
+//! again is set, not added to (settings, environment, items of dicts and frames), and what may or may not have been
+//! bound is judged by what stands above on the page.
 
 use crate::cell::Cell;
+pub(crate) use crate::facts::Varies;
 use crate::facts::{
     Call, Callee, FilePath, FunctionFacts, FunctionId, How, Key, Kind, Op, Outside, Path, Relation,
     Source, StatementFacts, Value,
@@ -20,7 +26,8 @@ use crate::facts::{
 use crate::fingerprint::hash_parts;
 use crate::knowledge;
 use crate::visit::{is_history_name, judge};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 /// 128 bits of a blake3 hash.
 type Digest = u128;
@@ -94,6 +101,23 @@ pub(crate) struct ReadRecord {
 pub(crate) struct CellOutcome {
     pub key: Version,
     pub reads: Vec<ReadRecord>,
+    /// Running it again may give something else.
+    pub varies: Option<Varies>,
+}
+
+/// One run of a cell, beside its text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn<'t> {
+    pub extra: Option<&'t Extra>,
+    /// The effects are not those of the text: it could not be parsed, so these are an earlier text's statements, or the
+    /// run did not get to the end.
+    pub doubt: Option<&'t [u8]>,
+    /// What tells this run from others of the same code where a run may give something else each time.
+    pub salt: Option<&'t [u8]>,
+    /// Where the cell stands on the page; runs from elsewhere stand nowhere.
+    pub place: Option<usize>,
+    /// The first cell of the page: what follows is a new run of the page.
+    pub starts_over: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -105,11 +129,15 @@ struct Binding {
     since: usize,
     text: Option<String>,
     module: Option<String>,
+    /// What the name still stands for if this binding did not happen.
+    beneath: Option<Rc<Binding>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ObjectKind {
     Plain,
+    /// What code from elsewhere gave, most likely a table or a mapping: items under constant strings are independent.
+    Foreign,
     List,
     Dict,
     Frame,
@@ -127,6 +155,8 @@ struct Object {
     /// Changes with every change.
     whole: Version,
     keys: BTreeMap<Key, (Version, Option<usize>)>,
+    /// The keys in the order in which they came.
+    order: Vec<Key>,
     holds: Vec<ObjectId>,
     part_of: Vec<(ObjectId, Option<Key>)>,
     /// Cell and function, for functions, classes and instances of classes of the notebook.
@@ -152,15 +182,40 @@ enum Touched {
     },
     Ambient {
         name: String,
-        replaces: bool,
+        manner: AmbientChange,
     },
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AmbientChange {
+    Replace,
+    Advance,
+    /// Doing it twice is the same as doing it once.
+    Set,
+}
+
+#[derive(Debug, Clone, Default)]
 struct Ambient {
     version: Version,
     origin: Option<usize>,
     is_seeded: bool,
+    settings: Settings,
+}
+
+/// Keys of the statements that set something, each once, in the order in which they ran last.
+#[derive(Debug, Clone, Default)]
+struct Settings(Vec<Version>);
+
+impl Settings {
+    fn set(&mut self, key: Version) -> Version {
+        self.0.retain(|known| *known != key);
+        self.0.push(key);
+        let mut all = Version::default();
+        for key in &self.0 {
+            all = key.derive("set", Some(all));
+        }
+        all
+    }
 }
 
 struct Taint {
@@ -180,15 +235,20 @@ pub(crate) struct Extra {
 }
 
 /// The state of the pass.
-pub(crate) struct World<'c> {
-    cells: Vec<&'c Cell>,
+pub(crate) struct World {
+    cells: Vec<Rc<Cell>>,
+    places: Vec<Option<usize>>,
     names: HashMap<String, Binding>,
     objects: Vec<Object>,
     modules: HashMap<String, ObjectId>,
     ambient: BTreeMap<String, Ambient>,
     files: ObjectId,
     environment: ObjectId,
+    environment_changes: Settings,
+    module_settings: HashMap<(ObjectId, Key), Settings>,
     taint: Option<Taint>,
+    /// Star imports since anything that cannot be known.
+    stars: Settings,
     /// Files may have been written whose path is not known.
     file_taint: Option<(Digest, usize)>,
     /// Everything so far.
@@ -206,19 +266,32 @@ pub(crate) struct World<'c> {
     displays: bool,
     visited_code: HashSet<(usize, FunctionId)>,
     doubt: Option<Digest>,
+    varies: Option<Varies>,
+    /// Libraries that the statement sets up.
+    configures: Vec<String>,
 }
 
-impl<'c> World<'c> {
+impl Default for World {
+    fn default() -> Self {
+        World::new()
+    }
+}
+
+impl World {
     pub(crate) fn new() -> Self {
         let mut world = World {
             cells: Vec::new(),
+            places: Vec::new(),
             names: HashMap::new(),
             objects: Vec::new(),
             modules: HashMap::new(),
             ambient: BTreeMap::new(),
             files: 0,
             environment: 0,
+            environment_changes: Settings::default(),
+            module_settings: HashMap::new(),
             taint: None,
+            stars: Settings::default(),
             file_taint: None,
             history: 0,
             counter: 0,
@@ -233,22 +306,30 @@ impl<'c> World<'c> {
             displays: false,
             visited_code: HashSet::new(),
             doubt: None,
+            varies: None,
+            configures: Vec::new(),
         };
         world.files = world.object(ObjectKind::Module);
         world.environment = world.object(ObjectKind::Module);
         world
     }
 
-    /// Runs one cell. `doubt`: the text could not be parsed, so these are an earlier text's statements and whatever
-    /// they write is uncertain.
-    pub(crate) fn run_cell(
-        &mut self,
-        cell: &'c Cell,
-        extra: &Extra,
-        doubt: Option<&[u8]>,
-    ) -> CellOutcome {
+    /// Runs one cell.
+    pub(crate) fn run_cell(&mut self, cell: &Rc<Cell>, turn: Turn<'_>) -> CellOutcome {
+        let (none, doubt) = (Extra::default(), turn.doubt);
+        let extra = turn.extra.unwrap_or(&none);
         self.cell = self.cells.len();
-        self.cells.push(cell);
+        self.cells.push(cell.clone());
+        self.places.push(turn.place);
+        if turn.starts_over {
+            // The last run of the page left files as a restart would, and what unknown code may read or may have written
+            // is taken to be what stands above it.
+            self.history = 0;
+            self.file_taint = None;
+            let taint = self.taint.take();
+            self.taint = taint.filter(|taint| !self.is_from_below(Some(taint.origin)));
+            self.stars = Settings::default();
+        }
         let mut outcome = CellOutcome::default();
         let mut certain = blake3::Hasher::new();
         let mut full = blake3::Hasher::new();
@@ -268,10 +349,10 @@ impl<'c> World<'c> {
             self.displays = statement.is_expression;
             if index == 0 {
                 for name in &declared.reads {
-                    self.read_name(name, None);
+                    self.read_name(name);
                 }
                 for name in &extra.reads {
-                    self.read_name(name, None);
+                    self.read_name(name);
                 }
                 for path in &extra.files_read {
                     self.outside(&Outside::FileRead(FilePath::Literal(path.clone())));
@@ -294,7 +375,8 @@ impl<'c> World<'c> {
                     self.outside(&Outside::FileWrite(FilePath::Literal(path.clone())));
                 }
             }
-            let key = self.finish(&mut outcome.reads);
+            let key = self.finish(&mut outcome.reads, turn.salt);
+            outcome.varies = outcome.varies.max(self.varies);
             certain.update(&key.certain.to_le_bytes());
             full.update(&key.full.to_le_bytes());
         }
@@ -318,15 +400,23 @@ impl<'c> World<'c> {
         self.results.clear();
         self.visited_code.clear();
         self.is_unknown = false;
+        self.varies = None;
         self.through = None;
         self.counter += 1;
     }
 
-    fn finish(&mut self, reads: &mut Vec<ReadRecord>) -> Version {
+    fn finish(&mut self, reads: &mut Vec<ReadRecord>, salt: Option<&[u8]>) -> Version {
         if self.is_unknown {
             let history = self.history;
             self.full.update(b"unknown");
             self.full.update(&history.to_le_bytes());
+            self.varies = self.varies.max(Some(Varies::Unknown));
+        }
+        if self.varies.is_some()
+            && let Some(salt) = salt
+        {
+            self.full.update(b"salt");
+            self.full.update(salt);
         }
         let key = Version {
             certain: short(&self.certain),
@@ -353,59 +443,68 @@ impl<'c> World<'c> {
                     object.whole = version;
                     object.origin = cell;
                 }
+                Touched::Changed(id) if id == self.environment => {
+                    let version = self.environment_changes.set(key);
+                    let object = &mut self.objects[id];
+                    object.base = version;
+                    object.whole = version;
+                    object.keys.clear();
+                    object.order.clear();
+                    object.origin = cell;
+                }
                 Touched::Changed(id) => {
                     let object = &mut self.objects[id];
                     let version = key.derive("", Some(object.whole));
                     object.base = version;
                     object.whole = version;
                     object.keys.clear();
+                    object.order.clear();
                     object.origin = cell;
                     if object.manner == Manner::Bound {
                         object.manner = Manner::Changed;
                     }
                 }
                 Touched::ChangedKey {
-                    object,
+                    object: id,
                     key: at,
                     replaces,
                 } => {
-                    let object = &mut self.objects[object];
+                    let object = &mut self.objects[id];
                     let label = format!("{at:?}");
                     let old = object
                         .keys
                         .get(&at)
                         .map_or(object.base, |(version, _)| *version);
-                    let version = key.derive(&label, (!replaces).then_some(old));
-                    object.keys.insert(at, (version, cell));
-                    object.whole = key.derive(&label, Some(object.whole));
+                    let version = if object.kind == ObjectKind::Module && !replaces {
+                        let settings = self.module_settings.entry((id, at.clone()));
+                        settings.or_default().set(key)
+                    } else {
+                        key.derive(&label, (!replaces).then_some(old))
+                    };
+                    if object.keys.insert(at.clone(), (version, cell)).is_none() {
+                        object.order.push(at);
+                    }
+                    object.whole = object.with_keys();
                     object.origin = cell;
                     if object.manner == Manner::Bound {
                         object.manner = Manner::Changed;
                     }
                 }
-                Touched::Ambient { name, replaces } => {
-                    let old = self.ambient.get(&name).copied();
-                    let version = key.derive(
-                        &name,
-                        if replaces {
-                            None
-                        } else {
-                            old.map(|old| old.version)
-                        },
-                    );
-                    let is_seeded = replaces || old.is_some_and(|old| old.is_seeded);
-                    self.ambient.insert(
-                        name,
-                        Ambient {
-                            version,
-                            origin: cell,
-                            is_seeded,
-                        },
-                    );
+                Touched::Ambient { name, manner } => {
+                    let ambient = self.ambient.entry(name.clone()).or_default();
+                    let old = ambient.origin.map(|_| ambient.version);
+                    ambient.version = match manner {
+                        AmbientChange::Replace => key.derive(&name, None),
+                        AmbientChange::Advance => key.derive(&name, old),
+                        AmbientChange::Set => ambient.settings.set(key),
+                    };
+                    ambient.origin = cell;
+                    ambient.is_seeded |= manner == AmbientChange::Replace;
                 }
             }
         }
         if self.is_unknown {
+            self.stars = Settings::default();
             self.taint = Some(Taint {
                 digest: key.full,
                 since: self.counter,
@@ -459,7 +558,7 @@ impl<'c> World<'c> {
     }
 
     /// Reads a name with everything that can be reached from it. Returns the functions that may run.
-    fn read_name(&mut self, name: &str, _from: Option<&str>) -> Vec<(usize, FunctionId)> {
+    fn read_name(&mut self, name: &str) -> Vec<(usize, FunctionId)> {
         self.read(
             &Path {
                 root: name.to_owned(),
@@ -532,13 +631,20 @@ impl<'c> World<'c> {
         };
         if let Some(library) = library
             && !matches!(library.as_str(), "pandas" | "numpy")
+            // What is set does not depend on what was set.
+            && !self.configures.contains(&library)
         {
             self.read_ambient(
                 &format!("configuration of {library}"),
                 Manner::Configuration,
             );
         }
-        if self.displays && matches!(kind, ObjectKind::Plain | ObjectKind::Frame) {
+        if self.displays
+            && matches!(
+                kind,
+                ObjectKind::Plain | ObjectKind::Foreign | ObjectKind::Frame
+            )
+        {
             for library in ["pandas", "numpy"] {
                 self.read_ambient(
                     &format!("configuration of {library}"),
@@ -561,7 +667,11 @@ impl<'c> World<'c> {
         }
         if let Some(key) = key {
             self.absorb(root, base, origin, Manner::Bound);
-            if let Some((version, origin)) = self.objects[id].keys.get(&key).copied() {
+            // What is set in a module does not depend on what was set there.
+            let is_set = how == How::Store && kind == ObjectKind::Module;
+            if let Some((version, origin)) = self.objects[id].keys.get(&key).copied()
+                && !is_set
+            {
                 self.absorb(root, version, origin, Manner::Changed);
             }
             // A method below the key belongs to a held object.
@@ -668,26 +778,23 @@ impl<'c> World<'c> {
             return;
         }
         let (cell, function) = code;
-        let facts = &self.cells[cell].facts.functions[function];
+        let owner = self.cells[cell].clone();
+        let facts = &owner.facts.functions[function];
         if !self.cells[self.cell].effects.marks.reads_source.is_empty() {
             let exact = self.cells[cell].exact_fingerprint;
             self.absorb_bytes(&exact);
         }
         let outer = self.through.replace(name.to_owned());
-        let names: BTreeSet<String> = facts.reads.iter().cloned().collect();
-        let strings: Vec<String> = facts.string_names.iter().cloned().collect();
-        let outside: Vec<Outside> = facts.outside.iter().cloned().collect();
-        let is_unknown = !facts.unknown.is_empty();
-        for name in names {
-            let more = self.read_name(&name, None);
+        for name in &facts.reads {
+            let more = self.read_name(name);
             found.extend(more);
         }
-        for name in strings {
-            if self.names.contains_key(&name) {
-                self.read_name(&name, None);
+        for name in &facts.string_names {
+            if self.may_mean(name) {
+                self.read_name(name);
             }
         }
-        for effect in outside {
+        for effect in &facts.outside {
             if !matches!(
                 effect,
                 Outside::FileWrite(_)
@@ -695,13 +802,21 @@ impl<'c> World<'c> {
                     | Outside::Seed(_)
                     | Outside::Configure(_)
             ) {
-                self.outside(&effect);
+                self.outside(effect);
             }
         }
-        if is_unknown && !self.cells[cell].effects.directives.declared {
+        if !facts.unknown.is_empty() && !owner.effects.directives.declared {
             self.is_unknown = true;
         }
         self.through = outer;
+    }
+
+    /// Whether an identifier in a string may be this name: many are columns, so what the cells below left under a name is
+    /// not meant.
+    fn may_mean(&self, name: &str) -> bool {
+        self.names
+            .get(name)
+            .is_some_and(|binding| !self.is_from_below(binding.origin))
     }
 
     fn library_of(&self, name: &str) -> Option<String> {
@@ -710,8 +825,9 @@ impl<'c> World<'c> {
     }
 
     fn read_ambient(&mut self, name: &str, manner: Manner) {
-        if let Some(ambient) = self.ambient.get(name).copied() {
-            self.absorb(name, ambient.version, ambient.origin, manner);
+        if let Some(ambient) = self.ambient.get(name) {
+            let (version, origin) = (ambient.version, ambient.origin);
+            self.absorb(name, version, origin, manner);
         }
     }
 
@@ -723,6 +839,7 @@ impl<'c> World<'c> {
             base: Version::default(),
             whole: Version::default(),
             keys: BTreeMap::new(),
+            order: Vec::new(),
             holds: Vec::new(),
             part_of: Vec::new(),
             code: None,
@@ -818,8 +935,11 @@ impl<'c> World<'c> {
     }
 
     fn bind_weakly(&mut self, name: &str) {
-        let mut binding = self.names.get(name).cloned().unwrap_or_default();
-        let old = self.names.contains_key(name).then_some(binding.version);
+        let standing = self.standing(name);
+        let old = standing.as_ref().map(|binding| binding.version);
+        let beneath = standing.clone().map(Rc::new);
+        let mut binding = standing.unwrap_or_default();
+        binding.beneath = beneath;
         let id = self.make(ObjectKind::Plain);
         binding.objects.push(id);
         binding.since = self.counter + 1;
@@ -833,7 +953,6 @@ impl<'c> World<'c> {
     }
 
     fn bind(&mut self, name: &str, value: &Value, is_definite: bool) {
-        let old = self.names.get(name).cloned();
         if let [(Source::Module(module), Relation::Same)] = &value.sources[..]
             && is_definite
         {
@@ -874,6 +993,7 @@ impl<'c> World<'c> {
                     since,
                     text: None,
                     module: Some(dotted),
+                    beneath: None,
                 },
             );
             return;
@@ -892,6 +1012,7 @@ impl<'c> World<'c> {
                 }
                 _ => None,
             },
+            beneath: None,
         };
         if binding.text.is_none()
             && let [(Source::Name(other), Relation::Same)] = &value.sources[..]
@@ -917,9 +1038,11 @@ impl<'c> World<'c> {
                 old: None,
             });
         } else {
+            let old = self.standing(name).map(Rc::new);
             let mut old_version = old.as_ref().map(|old| old.version);
+            binding.beneath.clone_from(&old);
             if let Some(old) = old {
-                for id in old.objects {
+                for &id in &old.objects {
                     if objects.contains(&id) {
                         continue;
                     }
@@ -944,6 +1067,27 @@ impl<'c> World<'c> {
                 old,
             });
         }
+    }
+
+    /// Whether this was made by a run of a cell that stands below, or by an earlier run of this very cell: in a run of
+    /// the page it would not be there yet.
+    fn is_from_below(&self, origin: Option<usize>) -> bool {
+        let place = |cell: usize| self.places.get(cell).copied().flatten();
+        match (origin, place(self.cell)) {
+            (Some(origin), Some(here)) if origin != self.cell => {
+                place(origin).is_some_and(|there| there >= here)
+            }
+            _ => false,
+        }
+    }
+
+    /// What a name stands for if the statement does not bind it after all.
+    fn standing(&self, name: &str) -> Option<Binding> {
+        let mut binding = self.names.get(name)?;
+        while self.is_from_below(binding.origin) {
+            binding = binding.beneath.as_deref()?;
+        }
+        Some(binding.clone())
     }
 
     fn is_private(&self, id: ObjectId) -> bool {
@@ -1048,6 +1192,12 @@ impl<'c> World<'c> {
     // ---- operations --------------------------------------------------------------------------------------------
 
     fn run_statement(&mut self, statement: &StatementFacts, is_declared: bool) {
+        self.configures.clear();
+        for op in &statement.ops {
+            if let Op::Outside(Outside::Configure(library)) = op {
+                self.configures.push(library.clone());
+            }
+        }
         for op in &statement.ops {
             match op {
                 Op::Read { path, how } => {
@@ -1091,12 +1241,8 @@ impl<'c> World<'c> {
                 Op::Outside(outside) => self.outside(outside),
                 Op::StringNames(names) => {
                     for name in names {
-                        if self
-                            .names
-                            .get(name)
-                            .is_some_and(|binding| binding.module.is_none())
-                        {
-                            self.read_name(name, None);
+                        if self.may_mean(name) && self.names[name].module.is_none() {
+                            self.read_name(name);
                         }
                     }
                 }
@@ -1116,9 +1262,17 @@ impl<'c> World<'c> {
             }
             None => {
                 // Which names it binds is not known, but it is the same as long as the module is.
-                let value = digest("star", &[module.as_bytes()]);
-                let old = self.taint.as_ref().map_or(0, |taint| taint.digest);
-                let value = digest("stars", &[&old.to_le_bytes(), &value.to_le_bytes()]);
+                let before = match self.taint.as_ref() {
+                    Some(taint) if self.stars.0.is_empty() => taint.digest,
+                    _ => 0,
+                };
+                if before != 0 {
+                    self.stars.0.push(Version {
+                        certain: before,
+                        full: before,
+                    });
+                }
+                let value = self.stars.set(Version::constant("star", module)).full;
                 self.taint = Some(Taint {
                     digest: value,
                     since: self.counter,
@@ -1226,7 +1380,8 @@ impl<'c> World<'c> {
             if !done.insert((cell, function)) {
                 continue;
             }
-            let facts = self.cells[cell].facts.functions[function].clone();
+            let owner = self.cells[cell].clone();
+            let facts = &owner.facts.functions[function];
             for name in &facts.mutates {
                 let objects = self.objects_of(name);
                 self.change_all(&objects, None);
@@ -1460,7 +1615,8 @@ impl<'c> World<'c> {
         {
             self.change_all(receiver, None);
         }
-        let facts = self.cells[cell].facts.functions[function].clone();
+        let owner = self.cells[cell].clone();
+        let facts = &owner.facts.functions[function];
         if let Some(class) = &facts.class {
             let id = self.make(if class.has_plain_attributes {
                 ObjectKind::Namespace
@@ -1477,13 +1633,13 @@ impl<'c> World<'c> {
         let id = self.make(if facts.is_generator {
             ObjectKind::Iterator
         } else {
-            ObjectKind::Plain
+            ObjectKind::Foreign
         });
         for (source, relation) in &facts.returns.sources {
             let objects: Vec<ObjectId> = match source {
                 Source::Param(owner, index) if *owner == function => match (receiver, index) {
                     (Some(receiver), 0) => receiver.to_vec(),
-                    _ => argument_at(&facts, *index, shift, call, arguments),
+                    _ => argument_at(facts, *index, shift, call, arguments),
                 },
                 Source::Name(name) => self.objects_of(name),
                 Source::Function(inner) => {
@@ -1604,7 +1760,7 @@ impl<'c> World<'c> {
         }
         let kind = full
             .as_deref()
-            .map_or(ObjectKind::Plain, |full| self.kind_of_result(full));
+            .map_or(ObjectKind::Foreign, |full| self.kind_of_result(full));
         let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
         if judgement.is_fresh {
             if full
@@ -1720,7 +1876,7 @@ impl<'c> World<'c> {
         } else if matches!(full, "list" | "sorted") {
             ObjectKind::List
         } else {
-            ObjectKind::Plain
+            ObjectKind::Foreign
         }
     }
 
@@ -1736,12 +1892,15 @@ impl<'c> World<'c> {
                         self.objects[self.files].keys.get(&key).copied()
                     {
                         self.absorb(&name, version, origin, Manner::File);
+                    } else {
+                        self.vary(Varies::Files);
                     }
                     if let Some((value, origin)) = self.file_taint {
                         self.absorb_doubt(&name, value, Some(origin), Manner::File);
                     }
                 }
                 None => {
+                    self.vary(Varies::Files);
                     if let FilePath::Name(name) = path {
                         self.read_symbolic_file(name);
                     }
@@ -1792,9 +1951,12 @@ impl<'c> World<'c> {
                     self.objects[self.environment].keys.get(&key).copied()
                 {
                     self.absorb(variable, version, origin, Manner::Environment);
+                } else {
+                    self.vary(Varies::Environment);
                 }
             }
             Outside::EnvironmentRead(None) => {
+                self.vary(Varies::Environment);
                 let (whole, origin) = (
                     self.objects[self.environment].whole,
                     self.objects[self.environment].origin,
@@ -1822,23 +1984,30 @@ impl<'c> World<'c> {
                     self.read_ambient(&name, Manner::Random);
                     self.touched.push(Touched::Ambient {
                         name,
-                        replaces: false,
+                        manner: AmbientChange::Advance,
                     });
+                } else {
+                    self.vary(Varies::Random);
                 }
             }
+            Outside::Varies(how) => self.vary(*how),
             Outside::Seed(state) => {
                 self.touched.push(Touched::Ambient {
                     name: format!("random state of {state}"),
-                    replaces: true,
+                    manner: AmbientChange::Replace,
                 });
             }
             Outside::Configure(library) => {
                 self.touched.push(Touched::Ambient {
                     name: format!("configuration of {library}"),
-                    replaces: false,
+                    manner: AmbientChange::Set,
                 });
             }
         }
+    }
+
+    fn vary(&mut self, how: Varies) {
+        self.varies = self.varies.max(Some(how));
     }
 
     /// A file whose path is only known as the value of a name.
@@ -1862,6 +2031,30 @@ impl<'c> World<'c> {
             FilePath::Unknown => return None,
         };
         Some(Key::Attr(text.trim_start_matches("./").to_owned()))
+    }
+}
+
+impl Object {
+    /// The version of all of it after a key changed: setting an item again to what it was changes nothing.
+    fn with_keys(&self) -> Version {
+        let mut certain = blake3::Hasher::new();
+        let mut full = blake3::Hasher::new();
+        certain.update(&self.base.certain.to_le_bytes());
+        full.update(&self.base.full.to_le_bytes());
+        let mut add = |version: &Version| {
+            certain.update(&version.certain.to_le_bytes());
+            full.update(&version.full.to_le_bytes());
+        };
+        if self.kind == ObjectKind::Module {
+            self.keys.values().for_each(|(version, _)| add(version));
+        } else {
+            let in_order = self.order.iter().filter_map(|key| self.keys.get(key));
+            in_order.for_each(|(version, _)| add(version));
+        }
+        Version {
+            certain: short(&certain),
+            full: short(&full),
+        }
     }
 }
 
@@ -1904,6 +2097,7 @@ fn normal_key(kind: ObjectKind, key: &Key) -> Option<Key> {
         (ObjectKind::Dict, Key::Item(_))
         | (ObjectKind::Namespace | ObjectKind::Module, Key::Attr(_)) => Some(key.clone()),
         (ObjectKind::Frame, Key::Item(item)) => Some(Key::Item(item.clone())),
+        (ObjectKind::Foreign, Key::Item(item)) if item.starts_with("s:") => Some(key.clone()),
         (ObjectKind::Frame, Key::Attr(attribute))
             if !knowledge::has("frame-attributes", attribute) =>
         {

@@ -197,6 +197,21 @@ pub(crate) enum Outside {
     Seed(String),
     /// A configuration call for this library.
     Configure(String),
+    /// Doing it again may give something else.
+    Varies(Varies),
+}
+
+/// Why doing something again may give something else; the last one explains most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Varies {
+    /// An unknown construct.
+    Unknown,
+    Environment,
+    Files,
+    Process,
+    Network,
+    Clock,
+    Random,
 }
 
 /// One operation of a statement on the namespace, in evaluation order.

@@ -11,7 +11,10 @@ mod facts;
 mod fingerprint;
 mod graph;
 mod knowledge;
+mod memo;
 mod notebook;
+mod reason;
+mod session;
 mod syntax;
 #[cfg(feature = "types")]
 mod types;
@@ -27,6 +30,7 @@ pub use notebook::{
     CellInput, CellReport, CellState, DefUseEdge, NotebookEffects, RecordedCell, RecordedFacts,
     Staleness, analyze_notebook, stale,
 };
+pub use session::Workbench;
 pub use verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
 
 #[cfg(feature = "types")]

@@ -1,8 +1,9 @@
 //! Whole notebooks: the dataflow graph, and which cells are stale after an edit and why.
 
-use crate::cell::{self, Cell};
-use crate::dataflow::{CellOutcome, Extra, Manner, ReadRecord, World};
+use crate::cell::Cell;
+use crate::dataflow::{CellOutcome, Extra, Manner, ReadRecord, Turn, World};
 use crate::effects::CellEffects;
+use crate::memo::{self, Imports, Memo, Text};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -126,8 +127,7 @@ pub struct RecordedCell {
 
 /// Effects of every cell, and the edges of a run from top to bottom.
 pub fn analyze_notebook(cells: &[CellInput]) -> NotebookEffects {
-    let mut memo = Memo::default();
-    let analysed = memo.notebook(cells);
+    let analysed = in_context(&texts(&mut Memo::default(), cells));
     let outcomes = run(&analysed, &[], &[]);
     let mut edges = BTreeSet::new();
     for (to, outcome) in outcomes.iter().enumerate() {
@@ -163,9 +163,11 @@ pub fn stale(
     facts: Option<&RecordedFacts>,
 ) -> Staleness {
     let mut memo = Memo::default();
-    let before = memo.notebook(audited);
-    let after = memo.notebook(edited);
-    let matches = match_cells(audited, &before, edited, &after);
+    let old_texts = texts(&mut memo, audited);
+    let new_texts = texts(&mut memo, edited);
+    let matches = match_cells(audited, &old_texts, edited, &new_texts);
+    let before = in_context(&old_texts);
+    let after = in_context(&new_texts);
 
     let recorded = |id: &str| {
         facts
@@ -174,9 +176,7 @@ pub fn stale(
             .unwrap_or_default()
     };
     let extras_before: Vec<Extra> = audited.iter().map(|cell| recorded(&cell.id)).collect();
-    let is_same = |at: usize| {
-        matches[at].is_some_and(|old| fingerprint(&before[old]) == fingerprint(&after[at]))
-    };
+    let is_same = |at: usize| matches[at].is_some_and(|old| old_texts[old].is_same(&new_texts[at]));
     let extras_after: Vec<Extra> = (0..edited.len())
         .map(|at| match matches[at] {
             Some(old) if is_same(at) => extras_before[old].clone(),
@@ -187,10 +187,7 @@ pub fn stale(
     let mut doubts: Vec<Option<[u8; 32]>> = vec![None; edited.len()];
     let run_as: Vec<Rc<Cell>> = (0..edited.len())
         .map(|at| match matches[at] {
-            Some(old)
-                if !after[at].effects.parse_errors.is_empty()
-                    && before[old].effects.parse_errors.is_empty() =>
-            {
+            Some(old) if new_texts[at].is_broken() && !old_texts[old].is_broken() => {
                 doubts[at] = Some(after[at].fingerprint);
                 before[old].clone()
             }
@@ -278,98 +275,44 @@ fn extra(recorded: &RecordedCell) -> Extra {
     }
 }
 
-/// What decides "same text or not": comments count only where the code reads its own source.
-fn fingerprint(cell: &Cell) -> ([u8; 32], Option<[u8; 32]>) {
-    let reads_source = !cell.effects.marks.reads_source.is_empty();
-    (
-        cell.fingerprint,
-        reads_source.then_some(cell.exact_fingerprint),
-    )
-}
-
 fn run(cells: &[Rc<Cell>], extras: &[Extra], doubts: &[Option<[u8; 32]>]) -> Vec<CellOutcome> {
-    let none = Extra::default();
     let mut world = World::new();
+    let turn = |at: usize| Turn {
+        extra: extras.get(at),
+        doubt: doubts
+            .get(at)
+            .and_then(|doubt| doubt.as_ref().map(|doubt| &doubt[..])),
+        salt: None,
+        place: Some(at),
+        starts_over: false,
+    };
+    let cells = cells.iter().enumerate();
     cells
-        .iter()
-        .enumerate()
-        .map(|(at, cell)| {
-            let doubt = doubts
-                .get(at)
-                .and_then(|doubt| doubt.as_ref().map(|doubt| &doubt[..]));
-            world.run_cell(cell, extras.get(at).unwrap_or(&none), doubt)
-        })
+        .map(|(at, cell)| world.run_cell(cell, turn(at)))
         .collect()
 }
 
-/// Cells of one text, tags and imports are analysed once.
-#[derive(Default)]
-struct Memo(HashMap<MemoKey, Rc<Cell>>);
+/// Every cell, knowing what the others import.
+fn in_context(texts: &[Rc<Text>]) -> Vec<Rc<Cell>> {
+    let elsewhere = memo::anywhere(texts.iter().map(|text| &**text));
+    let mut imports = Imports::default();
+    let texts = texts.iter();
+    texts.map(|text| imports.place(text, &elsewhere)).collect()
+}
 
-/// Source, tags and imports from other cells.
-type MemoKey = (String, Vec<String>, BTreeMap<String, String>);
-
-impl Memo {
-    fn cell(&mut self, input: &CellInput, imports: BTreeMap<String, String>) -> Rc<Cell> {
-        let key = (input.source.clone(), input.tags.clone(), imports);
-        if let Some(known) = self.0.get(&key) {
-            return known.clone();
-        }
-        let cell = Rc::new(cell::analyze(&key.0, &key.1, &key.2));
-        self.0.insert(key, cell.clone());
-        cell
-    }
-
-    /// Every cell, knowing what the others import: `seed(1)` is a seed when a cell has `from random import seed`.
-    fn notebook(&mut self, inputs: &[CellInput]) -> Vec<Rc<Cell>> {
-        let alone: Vec<Rc<Cell>> = inputs
-            .iter()
-            .map(|input| self.cell(input, BTreeMap::new()))
-            .collect();
-        // Functions look names up when they run, so an import below counts when there is none above.
-        let mut anywhere: BTreeMap<&str, &str> = BTreeMap::new();
-        for cell in alone.iter().rev() {
-            anywhere.extend(
-                cell.facts
-                    .imports
-                    .iter()
-                    .map(|(name, module)| (name.as_str(), module.as_str())),
-            );
-        }
-        let mut above: BTreeMap<&str, Option<&str>> = BTreeMap::new();
-        let mut found = Vec::with_capacity(inputs.len());
-        for (input, cell) in inputs.iter().zip(&alone) {
-            let mut imports = BTreeMap::new();
-            for name in &cell.effects.loads {
-                let module = match above.get(name.as_str()) {
-                    Some(known) => *known,
-                    None => anywhere.get(name.as_str()).copied(),
-                };
-                if let Some(module) = module
-                    && !cell.facts.imports.contains_key(name)
-                {
-                    imports.insert(name.clone(), module.to_owned());
-                }
-            }
-            found.push(if imports.is_empty() {
-                cell.clone()
-            } else {
-                self.cell(input, imports)
-            });
-            for name in &cell.effects.writes {
-                above.insert(name, cell.facts.imports.get(name).map(String::as_str));
-            }
-        }
-        found
-    }
+fn texts(memo: &mut Memo, cells: &[CellInput]) -> Vec<Rc<Text>> {
+    let cells = cells.iter();
+    cells
+        .map(|cell| memo.text(&cell.source, &cell.tags))
+        .collect()
 }
 
 /// For every edited cell the audited one it was: by id and occurrence, else by content among those left over.
 fn match_cells(
     audited: &[CellInput],
-    before: &[Rc<Cell>],
+    before: &[Rc<Text>],
     edited: &[CellInput],
-    after: &[Rc<Cell>],
+    after: &[Rc<Text>],
 ) -> Vec<Option<usize>> {
     let mut by_id: HashMap<&str, Vec<usize>> = HashMap::new();
     for (at, cell) in audited.iter().enumerate() {
@@ -384,10 +327,10 @@ fn match_cells(
                 continue;
             }
             let candidates = by_id.get(cell.id.as_str()).map_or(&[][..], |found| found);
-            let found = candidates.iter().copied().find(|&old| {
-                !is_taken[old]
-                    && (!only_same || fingerprint(&before[old]) == fingerprint(&after[at]))
-            });
+            let found = candidates
+                .iter()
+                .copied()
+                .find(|&old| !is_taken[old] && (!only_same || before[old].is_same(&after[at])));
             if let Some(old) = found {
                 is_taken[old] = true;
                 matches[at] = Some(old);
@@ -402,7 +345,7 @@ fn match_cells(
         let found = (0..audited.len()).find(|&old| {
             !is_taken[old]
                 && !edited.iter().any(|other| other.id == audited[old].id)
-                && fingerprint(&before[old]) == fingerprint(&after[at])
+                && before[old].is_same(&after[at])
         });
         if let Some(old) = found {
             is_taken[old] = true;
@@ -564,7 +507,7 @@ impl Context<'_> {
     }
 }
 
-fn first_line(source: &str) -> String {
+pub(crate) fn first_line(source: &str) -> String {
     let line = source
         .lines()
         .map(str::trim)

@@ -11,7 +11,7 @@ use crate::binder::{self, mangle};
 use crate::effects::{Marks, Note, StatementEffects, StatementKind};
 use crate::facts::{
     Call, Callee, ClassFacts, FilePath, FunctionFacts, FunctionId, How, Key, Kind, Op, Outside,
-    Path, Relation, Source, StatementFacts, Value,
+    Path, Relation, Source, StatementFacts, Value, Varies,
 };
 use crate::fingerprint;
 use crate::knowledge;
@@ -593,10 +593,30 @@ impl<'t> Visitor<'t> {
                     line,
                 };
                 match section {
-                    "nondeterministic" => self.found.marks.nondeterministic.push(note),
+                    "nondeterministic" => {
+                        self.found.marks.nondeterministic.push(note);
+                        // Whether a draw gives something else depends on whether the state was seeded.
+                        if knowledge::random_state(&full).is_none() {
+                            let how = if full.starts_with("secrets.")
+                                || full.starts_with("uuid.")
+                                || full == "os.urandom"
+                            {
+                                Varies::Random
+                            } else {
+                                Varies::Clock
+                            };
+                            self.outside(Outside::Varies(how));
+                        }
+                    }
                     "environment" => self.found.marks.environment.push(note),
-                    "process" => self.found.marks.process.push(note),
-                    "network" => self.found.marks.network.push(note),
+                    "process" => {
+                        self.found.marks.process.push(note);
+                        self.outside(Outside::Varies(Varies::Process));
+                    }
+                    "network" => {
+                        self.found.marks.network.push(note);
+                        self.outside(Outside::Varies(Varies::Network));
+                    }
                     _ => self.found.marks.reads_source.push(note),
                 }
             }
@@ -2198,6 +2218,7 @@ impl<'t> Visitor<'t> {
             || full == "random.Random" && node.arguments.is_empty()
         {
             self.note_nondeterministic(full, line);
+            self.outside(Outside::Varies(Varies::Random));
         }
         if matches!(last, "train_test_split" | "shuffle" | "resample")
             && full.contains("sklearn")
@@ -2557,6 +2578,7 @@ impl<'t> Visitor<'t> {
             construct: construct.to_owned(),
             line,
         });
+        self.outside(Outside::Varies(Varies::Process));
         self.outside(Outside::EnvironmentRead(None));
         self.outside(Outside::FileRead(FilePath::Unknown));
         self.outside(Outside::FileWrite(FilePath::Unknown));

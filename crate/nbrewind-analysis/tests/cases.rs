@@ -1,6 +1,6 @@
 //! Runs every case of `tests/cases`: what is stale after which edit.
 
-use nbrewind_analysis::{CellInput, CellState, stale};
+use nbrewind_analysis::{CellInput, CellState, RunInput, Verdict, VerdictState, Workbench, stale};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -263,4 +263,90 @@ fn every_case_holds() {
         failures.len(),
         failures.join("\n")
     );
+}
+
+fn all_cases() -> Vec<Case> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases");
+    let mut cases = Vec::new();
+    for name in ["table", "variants", "sessions", "more"] {
+        let text = std::fs::read_to_string(folder.join(format!("{name}.md")));
+        cases.extend(parse(&text.expect("a readable case file")));
+    }
+    cases
+}
+
+fn runs_of(cells: &[CellInput]) -> Vec<RunInput> {
+    let cells = cells.iter();
+    cells
+        .map(|cell| RunInput {
+            cell: cell.id.clone(),
+            source: cell.source.clone(),
+            ..RunInput::default()
+        })
+        .collect()
+}
+
+fn flagged(verdicts: &[Verdict]) -> BTreeSet<String> {
+    let flagged = verdicts.iter().filter(|verdict| {
+        matches!(
+            verdict.state,
+            VerdictState::Stale | VerdictState::UpstreamEdited | VerdictState::Unknown
+        )
+    });
+    flagged.map(|verdict| verdict.id.clone()).collect()
+}
+
+/// A session in which every cell ran once, in order, is what `stale` judges; running the edited cells as well changes
+/// nothing for the others.
+#[test]
+fn a_live_session_flags_what_a_comparison_of_notebooks_flags() {
+    for case in all_cases() {
+        let after = edited(&case);
+        let found = stale(&case.cells, &after, None);
+        let of_state = |wanted: &[CellState]| -> BTreeSet<String> {
+            let states = found.states.iter();
+            states
+                .filter(|(_, state)| wanted.contains(state))
+                .map(|(id, _)| id.clone())
+                .collect()
+        };
+        let expected = of_state(&[CellState::Stale, CellState::Unknown]);
+        let edits = of_state(&[CellState::Edited, CellState::New]);
+        let mut runs = runs_of(&case.cells);
+        let mut bench = Workbench::new();
+        assert_eq!(
+            flagged(&bench.verdicts(&after, &runs)),
+            expected,
+            "{}",
+            case.title
+        );
+        let again = runs_of(&after).into_iter();
+        let again = again.filter(|run| {
+            let is_broken = !nbrewind_analysis::analyze_cell(&run.source)
+                .parse_errors
+                .is_empty();
+            edits.contains(&run.cell) && !is_broken
+        });
+        runs.extend(again);
+        let others: BTreeSet<String> = flagged(&bench.verdicts(&after, &runs))
+            .difference(&edits)
+            .cloned()
+            .collect();
+        assert_eq!(others, expected, "{} (run)", case.title);
+    }
+}
+
+/// Running the whole page again makes everything fresh, whatever the first time left behind.
+#[test]
+fn running_the_page_again_leaves_nothing_stale() {
+    for case in all_cases() {
+        let mut runs = runs_of(&case.cells);
+        runs.extend(runs_of(&case.cells));
+        let verdicts = Workbench::new().verdicts(&case.cells, &runs);
+        let flagged: Vec<&Verdict> = verdicts
+            .iter()
+            .filter(|verdict| verdict.state != VerdictState::Fresh)
+            .collect();
+        assert!(flagged.is_empty(), "{}: {flagged:?}", case.title);
+    }
 }

@@ -52,6 +52,32 @@ pub fn graph(cells: JsValue, format: &str) -> Result<String, JsError> {
     Ok(analysis::graph(&decode_cells(cells)?, format))
 }
 
+/// Judges the cells of one notebook and one kernel, and keeps what it analysed between calls.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Workbench {
+    bench: analysis::Workbench,
+    runs: Vec<analysis::RunInput>,
+}
+
+#[wasm_bindgen]
+impl Workbench {
+    /// One that knows nothing yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Workbench::default()
+    }
+
+    /// How every cell of the page stands, in page order. Without `runs`, those of the last call still hold.
+    pub fn verdicts(&mut self, cells: JsValue, runs: JsValue) -> Result<JsValue, JsError> {
+        let cells = decode_cells(cells)?;
+        if !runs.is_undefined() && !runs.is_null() {
+            self.runs = serde_wasm_bindgen::from_value(runs).map_err(into_error)?;
+        }
+        encode(&self.bench.verdicts(&cells, &self.runs))
+    }
+}
+
 fn decode_cells(cells: JsValue) -> Result<Vec<analysis::CellInput>, JsError> {
     serde_wasm_bindgen::from_value(cells).map_err(into_error)
 }

@@ -1,0 +1,462 @@
+//! Why a cell is not fresh, in one sentence, and the cells to jump to.
+//!
+//! Of everything that the two passes disagree on, the sentence names what explains most: the cell's own earlier run
+//! before a deleted cell, an edit before what merely follows from one.
+
+use crate::CellInput;
+use crate::dataflow::{CellOutcome, Manner, ReadRecord, Varies};
+use crate::memo::Text;
+use crate::notebook::first_line;
+use crate::session::{Matched, add, is_cut_short};
+use crate::verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
+use std::rc::Rc;
+
+/// What is known when the cell's turn comes: the verdicts on all cells above, the states of all.
+pub(crate) struct Evidence<'a> {
+    pub cells: &'a [CellInput],
+    pub runs: &'a [RunInput],
+    pub page: &'a [Rc<Text>],
+    pub texts: &'a [Rc<Text>],
+    pub matched: &'a Matched,
+    pub states: &'a [VerdictState],
+    pub run_of_step: &'a [usize],
+    pub ideal: &'a [CellOutcome],
+    pub verdicts: Vec<Verdict>,
+}
+
+/// A cell's last run and what it would read instead.
+pub(crate) struct Difference<'a> {
+    pub at: usize,
+    pub run: usize,
+    pub state: VerdictState,
+    pub before: &'a CellOutcome,
+    pub after: &'a CellOutcome,
+    /// The cell on the page of every step of the pass that `after` is from.
+    pub pages: &'a [usize],
+}
+
+/// A sentence, how much it explains, and where to jump.
+struct Finding {
+    rank: u32,
+    text: String,
+    because: Vec<Because>,
+}
+
+impl Evidence<'_> {
+    /// States that need no comparison.
+    pub(crate) fn plain(&self, at: usize, state: VerdictState) -> String {
+        let last = self.matched.last[at];
+        let ran = last
+            .map(|run| self.runs[run].number)
+            .map_or(String::new(), after_its_run);
+        match state {
+            VerdictState::Fresh => String::new(),
+            VerdictState::NeverRun => "This cell has not run in this kernel.".to_owned(),
+            VerdictState::Running => "This cell is running.".to_owned(),
+            VerdictState::Edited => {
+                format!("This cell was edited{ran}{}.", self.syntax_error(at))
+            }
+            VerdictState::Failed => {
+                let run = last.map(|run| &self.runs[run]);
+                let at = run
+                    .and_then(|run| run.number)
+                    .map_or(String::new(), |number| format!(" at [{number}]"));
+                let how = match run.map(|run| run.status) {
+                    Some(RunStatus::Interrupted) => "was interrupted",
+                    _ => "failed",
+                };
+                format!("The run of this cell{at} {how}.")
+            }
+            VerdictState::Ahead => {
+                let at = self.matched.last_undone[at]
+                    .and_then(|run| self.runs[run].number)
+                    .map_or(String::new(), |number| format!(" at [{number}]"));
+                format!("This cell ran{at} after the state that was restored.")
+            }
+            VerdictState::Replayed => match last.map(|run| self.runs[run].how) {
+                Some(RunHow::Restored) => {
+                    "Its effects were restored from a recorded run.".to_owned()
+                }
+                _ => "Its effects were replayed from a recorded run.".to_owned(),
+            },
+            VerdictState::Stale | VerdictState::UpstreamEdited | VerdictState::Unknown => {
+                String::new()
+            }
+        }
+    }
+
+    /// The sentence for a stale, upstream-edited or unknown cell.
+    pub(crate) fn explain(&self, difference: Difference<'_>) -> (String, Vec<Because>) {
+        let is_certain = difference.state != VerdictState::Unknown;
+        let differs = |read: &ReadRecord, others: &[ReadRecord]| {
+            !others.iter().any(|other| {
+                other.name == read.name
+                    && if is_certain {
+                        other.version.certain == read.version.certain
+                    } else {
+                        other.version.full == read.version.full
+                    }
+            })
+        };
+        let (before, after) = (&difference.before.reads, &difference.after.reads);
+        let mut best: Option<((bool, u32, bool), Finding)> = None;
+        let mut consider = |read: &ReadRecord, finding: Option<Finding>| {
+            let Some(finding) = finding else { return };
+            let own = &self.page[difference.at].alone.effects;
+            let is_own = own.reads.contains(&read.name) || own.mutates.contains(&read.name);
+            let score = (
+                is_own || finding.rank >= STRONG,
+                finding.rank,
+                read.through.is_none(),
+            );
+            if best.as_ref().is_none_or(|(known, _)| score > *known) {
+                best = Some((score, finding));
+            }
+        };
+        for read in after.iter().filter(|read| differs(read, before)) {
+            consider(read, self.would_come(read, &difference));
+        }
+        for read in before.iter().filter(|read| differs(read, after)) {
+            consider(read, self.came(read, &difference));
+        }
+        if let Some((_, finding)) = best {
+            return (finding.text, finding.because);
+        }
+        let text = match self.page[difference.at].alone.effects.unknown.first() {
+            Some(note) if !is_certain => format!(
+                "`{}` in this cell may read anything, and other cells ran or changed since the page last ran from the top.",
+                note.construct
+            ),
+            _ => "Something that this cell reads is not what a run from the top would give it."
+                .to_owned(),
+        };
+        (text, Vec::new())
+    }
+
+    /// What a run from the top would read and the run did not.
+    fn would_come(&self, read: &ReadRecord, difference: &Difference<'_>) -> Option<Finding> {
+        let from = *difference.pages.get(read.origin?)?;
+        if from == difference.at {
+            return None;
+        }
+        let what = self.what(read, from);
+        let name = quoted(&read.name);
+        let ran = self.runs[difference.run].number;
+        let last = self.matched.last[from];
+        let mut because = vec![self.jump(read, from)];
+        let (rank, text) = match self.states[from] {
+            VerdictState::Edited
+                if last.is_none_or(|last| last < difference.run)
+                    || difference.state != VerdictState::Stale =>
+            {
+                let error = self.syntax_error(from);
+                let happened = if error.is_empty() {
+                    " and has not run since"
+                } else {
+                    &error
+                };
+                (100, format!("{what}, which was edited{happened}."))
+            }
+            VerdictState::NeverRun => (95, format!("{what}, which has not run.")),
+            VerdictState::Ahead => (95, format!("{what}, which has not run since the restore.")),
+            VerdictState::Failed if difference.state == VerdictState::Unknown => {
+                (90, format!("{what}, {}.", self.did_not_finish(last?)))
+            }
+            _ if last.is_some_and(|last| last > difference.run) => {
+                let place = self.label(from);
+                let ran = match ran {
+                    Some(number) => format!(" ran at [{number}]"),
+                    None => " ran".to_owned(),
+                };
+                let text = match (read.manner, self.ideal[from].varies) {
+                    (_, Some(how)) if difference.state == VerdictState::Unknown => {
+                        format!("{what}, which {} and ran again.", did(how))
+                    }
+                    (Manner::Bound | Manner::Changed, _)
+                        if difference.state == VerdictState::Stale =>
+                    {
+                        let through = through(read);
+                        format!(
+                            "{through}{name} changed in {place}, which ran after this cell{ran}."
+                        )
+                    }
+                    _ => format!("{what}, which ran after this cell{ran}."),
+                };
+                (80, text)
+            }
+            VerdictState::UpstreamEdited => {
+                let root = self.follow(from, &mut because);
+                (
+                    70,
+                    match root {
+                        Some(root) => format!("{what}, which depends on {root}."),
+                        None => format!("{what}, which depends on an edited cell."),
+                    },
+                )
+            }
+            VerdictState::Stale => {
+                self.follow(from, &mut because);
+                (60, format!("{what}, which is stale."))
+            }
+            VerdictState::Unknown => {
+                self.follow(from, &mut because);
+                (50, format!("{what}, which may be stale."))
+            }
+            _ if read.manner == Manner::Unknown => (20, format!("{what}.")),
+            _ => (
+                30,
+                format!(
+                    "{}From top to bottom, {name} would come from {}, not from what ran last before this cell.",
+                    through(read),
+                    self.label(from)
+                ),
+            ),
+        };
+        Some(Finding {
+            rank,
+            text,
+            because,
+        })
+    }
+
+    /// What the run read and a run from the top would not.
+    fn came(&self, read: &ReadRecord, difference: &Difference<'_>) -> Option<Finding> {
+        let run = *self.run_of_step.get(read.origin?)?;
+        let name = quoted(&read.name);
+        let number = self.runs[run].number;
+        let ran = match self.runs[difference.run].number {
+            Some(number) => format!("This cell ran at [{number}]"),
+            None => "This cell ran".to_owned(),
+        };
+        let own = self.matched.page_of_run[run];
+        // Where a run from the top would take it from.
+        let instead = difference
+            .after
+            .reads
+            .iter()
+            .filter(|other| other.name == read.name)
+            .find_map(|other| difference.pages.get(other.origin?).copied())
+            .filter(|instead| *instead != difference.at);
+        let is_gone = instead.is_none();
+        let failed = is_cut_short(self.runs[run].status);
+        let jump = Because {
+            name: Some(read.name.clone()),
+            cell: Some(self.runs[run].cell.clone()).filter(|id| !id.is_empty()),
+            number,
+        };
+        let mut because = vec![match own {
+            Some(own) => Because {
+                cell: Some(self.cells[own].id.clone()),
+                ..jump
+            },
+            None => jump,
+        }];
+        let certain = difference.state != VerdictState::Unknown;
+        let (rank, text) = match own {
+            _ if run == difference.run => return None,
+            Some(own) if own == difference.at => {
+                let earlier = match number {
+                    Some(number) => format!("its run at [{number}]"),
+                    None => "an earlier run of it".to_owned(),
+                };
+                let changed = match (certain, failed) {
+                    (true, _) => "had already changed",
+                    (false, true) => "had failed on",
+                    (false, false) => "may have changed already",
+                };
+                (
+                    STRONG + 10,
+                    format!("{ran} on {name} that {earlier} {changed}."),
+                )
+            }
+            None if self.runs[run].cell.is_empty() => (
+                STRONG,
+                format!("{name} was set in a console; a run from the top does not do that."),
+            ),
+            None => {
+                let line = first_line(self.texts[run].source());
+                let verb = if certain { "comes" } else { "may come" };
+                (
+                    STRONG + 5,
+                    format!("{name} {verb} from a cell that was deleted (`{line}`)."),
+                )
+            }
+            Some(own)
+                if self.states[own] == VerdictState::Edited && !self.sets(own, &read.name) =>
+            {
+                (
+                    90,
+                    format!(
+                        "{name} came from {}, which was edited and does not set it any more.",
+                        self.label(own)
+                    ),
+                )
+            }
+            Some(own) if own > difference.at && is_gone => (
+                85,
+                format!(
+                    "{name} is defined only below, in {}: after a restart this cell would not find it.",
+                    self.label(own)
+                ),
+            ),
+            Some(own) if failed && !certain => (
+                75,
+                format!(
+                    "{} {}.",
+                    self.what(read, own) + ",",
+                    self.did_not_finish(run)
+                ),
+            ),
+            Some(own) if own > difference.at => (
+                65,
+                format!(
+                    "{ran} with {name} from {}, which stands below it.",
+                    self.label(own)
+                ),
+            ),
+            Some(own) => match instead {
+                Some(instead) if instead != own => {
+                    add(
+                        &mut because,
+                        Because {
+                            name: Some(read.name.clone()),
+                            ..self.jump(read, instead)
+                        },
+                    );
+                    (
+                        40,
+                        format!(
+                            "{ran} with {name} from {}; from top to bottom it would come from {}.",
+                            self.label(own),
+                            self.label(instead)
+                        ),
+                    )
+                }
+                _ => (
+                    10,
+                    format!("{ran} with {name} as {} had left it then.", self.label(own)),
+                ),
+            },
+        };
+        Some(Finding {
+            rank,
+            text,
+            because,
+        })
+    }
+
+    /// What passes from a cell to this one.
+    fn what(&self, read: &ReadRecord, from: usize) -> String {
+        let (name, place) = (quoted(&read.name), self.label(from));
+        let through = through(read);
+        match read.manner {
+            Manner::Bound => format!("{through}{name} comes from {place}"),
+            Manner::Changed => format!("{through}{name} is changed in {place}"),
+            Manner::File if read.version.certain == 0 => {
+                format!("{through}{name} may be written in {place}")
+            }
+            Manner::File => format!("{through}{name} is written in {place}"),
+            Manner::Environment => format!("{through}{name} in the environment is set in {place}"),
+            Manner::Random | Manner::Configuration => {
+                format!("The {} is set in {place}", read.name)
+            }
+            Manner::Unknown => format!("{through}{name} may be changed in {place}"),
+        }
+    }
+
+    /// A cell as its user sees it: by the number beside it, else by its position.
+    fn label(&self, at: usize) -> String {
+        let last = self.matched.last[at].or(self.matched.last_undone[at]);
+        match last.and_then(|run| self.runs[run].number) {
+            Some(number) => format!("cell [{number}]"),
+            None => format!("cell {}", at + 1),
+        }
+    }
+
+    /// Whether the text on the page still has to do with the name.
+    fn sets(&self, at: usize, name: &str) -> bool {
+        let effects = &self.page[at].alone.effects;
+        let mut names = effects.writes.iter().chain(&effects.mutates);
+        names.any(|known| known == name)
+    }
+
+    fn jump(&self, read: &ReadRecord, at: usize) -> Because {
+        Because {
+            name: Some(read.name.clone()),
+            cell: Some(self.cells[at].id.clone()),
+            number: self.matched.last[at].and_then(|run| self.runs[run].number),
+        }
+    }
+
+    /// Adds where a cell's own trouble comes from; says what the last of them is if it is edited or has not run.
+    fn follow(&self, from: usize, because: &mut Vec<Because>) -> Option<String> {
+        let more = &self.verdicts.get(from)?.because;
+        for one in more {
+            add(because, one.clone());
+        }
+        let root = more.last()?.cell.as_ref()?;
+        let root = self.cells.iter().position(|cell| cell.id == *root)?;
+        let place = self.label(root);
+        Some(match self.states[root] {
+            VerdictState::Edited => format!("the edit in {place}"),
+            VerdictState::NeverRun | VerdictState::Ahead => format!("{place}, which has not run"),
+            _ => place,
+        })
+    }
+
+    fn did_not_finish(&self, run: usize) -> String {
+        let at = self.runs[run]
+            .number
+            .map_or(String::new(), |number| format!(" at [{number}]"));
+        match self.runs[run].status {
+            RunStatus::Interrupted => format!("whose run{at} was interrupted"),
+            _ => format!("whose run{at} failed"),
+        }
+    }
+
+    fn syntax_error(&self, at: usize) -> String {
+        match self.page[at].alone.effects.parse_errors.first() {
+            Some(error) => format!(" and has a syntax error in line {}", error.line),
+            None => String::new(),
+        }
+    }
+}
+
+/// From here on a finding counts more than a name of the cell's own.
+const STRONG: u32 = 110;
+
+fn after_its_run(number: Option<u32>) -> String {
+    match number {
+        Some(number) => format!(" after its run at [{number}]"),
+        None => " after it ran".to_owned(),
+    }
+}
+
+fn through(read: &ReadRecord) -> String {
+    match &read.through {
+        Some(function) if !function.is_empty() && *function != read.name => {
+            format!("`{function}` uses `{}`: ", read.name)
+        }
+        _ => String::new(),
+    }
+}
+
+fn quoted(name: &str) -> String {
+    if name.contains(' ') {
+        name.to_owned()
+    } else {
+        format!("`{name}`")
+    }
+}
+
+fn did(how: Varies) -> &'static str {
+    match how {
+        Varies::Unknown => "runs code that cannot be seen through",
+        Varies::Environment => "read the environment",
+        Varies::Files => "read files",
+        Varies::Process => "started another program",
+        Varies::Network => "used the network",
+        Varies::Clock => "read the clock",
+        Varies::Random => "drew random numbers",
+    }
+}

@@ -1,0 +1,345 @@
+//! Runs every case of `tests/cases/live`: how cells stand in a live session.
+
+use nbrewind_analysis::{CellInput, RunHow, RunInput, RunStatus, Verdict, VerdictState, Workbench};
+use std::path::PathBuf;
+
+/// A page, a kernel, and the bench that judges them.
+#[derive(Default)]
+struct Session {
+    cells: Vec<CellInput>,
+    runs: Vec<RunInput>,
+    number: u32,
+    bench: Workbench,
+    verdicts: Vec<Verdict>,
+}
+
+impl Session {
+    fn at(&self, id: &str) -> usize {
+        let found = self.cells.iter().position(|cell| cell.id == id);
+        found.unwrap_or_else(|| panic!("no cell {id}"))
+    }
+
+    fn run(&mut self, id: &str) -> &mut RunInput {
+        let cell = self.cells[self.at(id)].clone();
+        self.number += 1;
+        self.runs.push(RunInput {
+            cell: cell.id,
+            source: cell.source,
+            number: Some(self.number),
+            ..RunInput::default()
+        });
+        self.runs.last_mut().expect("a run")
+    }
+
+    fn ids(&self, list: &str) -> Vec<String> {
+        if list.trim() == "all" {
+            return self.cells.iter().map(|cell| cell.id.clone()).collect();
+        }
+        list.split(',').map(|id| id.trim().to_owned()).collect()
+    }
+
+    /// Does what a line says; the complaint if the line is a check that does not hold.
+    fn step(&mut self, line: &str) -> Option<String> {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let (head, text) = match rest.split_once(':') {
+            Some((head, text)) => (head.trim(), text.trim().replace("\\n", "\n")),
+            None => (rest.trim(), String::new()),
+        };
+        let new = |id: &str| CellInput {
+            id: id.to_owned(),
+            source: text.clone(),
+            tags: Vec::new(),
+        };
+        match verb {
+            "cell" => self.cells.push(new(head)),
+            "edit" => {
+                let at = self.at(head);
+                self.cells[at].source = text;
+            }
+            "delete" => {
+                let at = self.at(head);
+                self.cells.remove(at);
+            }
+            "move" => {
+                let (id, before) = head.split_once(" before ").expect("move ID before ID");
+                let cell = self.cells.remove(self.at(id));
+                let at = self.at(before.trim());
+                self.cells.insert(at, cell);
+            }
+            "insert" => {
+                let (id, before) = head.split_once(" before ").expect("insert ID before ID");
+                let at = self.at(before);
+                self.cells.insert(at, new(id));
+            }
+            "rename" => {
+                let (id, to) = head.split_once(" to ").expect("rename ID to ID");
+                let at = self.at(id);
+                self.cells[at].id = to.to_owned();
+            }
+            "run" => {
+                for id in self.ids(head) {
+                    let (id, result) = match id.split_once(" giving ") {
+                        Some((id, result)) => (id.to_owned(), Some(result.to_owned())),
+                        None => (id, None),
+                    };
+                    self.run(&id).result = result;
+                }
+            }
+            "begin" => {
+                for id in self.ids(head) {
+                    let run = self.run(&id);
+                    run.status = RunStatus::Running;
+                    run.number = None;
+                }
+            }
+            "end" => {
+                for run in &mut self.runs {
+                    if run.status == RunStatus::Running {
+                        run.status = RunStatus::Ok;
+                    }
+                }
+            }
+            "fail" => self.run(head).status = RunStatus::Failed,
+            "interrupt" => self.run(head).status = RunStatus::Interrupted,
+            "replay" => {
+                for id in self.ids(head) {
+                    self.run(&id).how = RunHow::Replayed;
+                }
+            }
+            "restored" => self.run(head).how = RunHow::Restored,
+            "console" => {
+                self.number += 1;
+                self.runs.push(RunInput {
+                    source: rest.trim().replace("\\n", "\n"),
+                    number: Some(self.number),
+                    ..RunInput::default()
+                });
+            }
+            // Restores the state right after the run of this number.
+            "restore" => {
+                let number: u32 = head.parse().expect("restore NUMBER");
+                for run in &mut self.runs {
+                    run.undone = run.number.is_some_and(|known| known > number);
+                }
+            }
+            "restart" => {
+                self.runs.clear();
+                self.number = 0;
+            }
+            "then" => return self.check(rest),
+            "reason" => {
+                let found = &self.verdicts[self.at(head)];
+                let is_whole = text.ends_with('.');
+                if (is_whole && found.reason != text) || !found.reason.contains(&text) {
+                    return Some(format!("reason of {head}: {}", found.reason));
+                }
+            }
+            "jump" => {
+                let found = &self.verdicts[self.at(head)].because;
+                let cells: Vec<&str> = found
+                    .iter()
+                    .map(|one| one.cell.as_deref().unwrap_or("-"))
+                    .collect();
+                if cells.join(", ") != text {
+                    return Some(format!("because of {head}: {found:?}"));
+                }
+            }
+            _ => panic!("what does this line mean? {line:?}"),
+        }
+        None
+    }
+
+    /// `a stale, b unknown`: cells that are not named are fresh.
+    fn check(&mut self, expected: &str) -> Option<String> {
+        self.verdicts = self.bench.verdicts(&self.cells, &self.runs);
+        let from_scratch = Workbench::new().verdicts(&self.cells, &self.runs);
+        if self.verdicts != from_scratch {
+            return Some(format!(
+                "kept: {:?}\nfrom scratch: {from_scratch:?}",
+                self.verdicts
+            ));
+        }
+        let found: Vec<String> = self
+            .verdicts
+            .iter()
+            .filter(|verdict| verdict.state != VerdictState::Fresh)
+            .map(|verdict| format!("{} {}", verdict.id, name(verdict.state)))
+            .collect();
+        for verdict in &self.verdicts {
+            let is_fresh = verdict.state == VerdictState::Fresh;
+            if is_fresh != verdict.reason.is_empty() {
+                return Some(format!("a reason for {}: {verdict:?}", verdict.id));
+            }
+        }
+        let expected = if expected == "all fresh" {
+            ""
+        } else {
+            expected
+        };
+        (found.join(", ") != expected).then(|| {
+            let reasons = self.verdicts.iter();
+            let reasons: Vec<&str> = reasons.map(|verdict| verdict.reason.as_str()).collect();
+            format!(
+                "then {}\n      {}",
+                found.join(", "),
+                reasons.join("\n      ")
+            )
+        })
+    }
+}
+
+fn name(state: VerdictState) -> String {
+    let name = serde_json::to_value(state).expect("a name");
+    name.as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn every_session_holds() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/live");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .expect("tests/cases/live")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    let mut n_cases = 0;
+    let mut failures = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a readable case file");
+        let mut title = "";
+        let mut session = Session::default();
+        for line in text.lines() {
+            if let Some(next) = line.strip_prefix("## ") {
+                n_cases += 1;
+                title = next;
+                session = Session::default();
+            } else if let Some(line) = line.strip_prefix("    ")
+                && let Some(complaint) = session.step(line)
+            {
+                failures.push(format!("{title}: {line}\n   => {complaint}"));
+            }
+        }
+    }
+    assert!(n_cases >= 40, "only {n_cases} sessions were found");
+    assert!(
+        failures.is_empty(),
+        "{} checks fail:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+/// A generator of choices that is the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap_or_default() % n.max(1)
+    }
+}
+
+const TEXTS: &[&str] = &[
+    "x = 1",
+    "x = 2",
+    "y = x + 1",
+    "x += 1",
+    "l = []",
+    "l.append(x)",
+    "print(x, y)",
+    "print(l)",
+    "def f(): return x",
+    "z = f()",
+    "import random",
+    "y = random.random()",
+    "from random import seed",
+    "seed(1)",
+    "import pandas as pd",
+    "df = pd.read_csv('a.csv')",
+    "df['b'] = x",
+    "df.to_csv(f'{y}.csv')",
+    "exec(code)",
+    "for i in range(3): y = i",
+    "if z:\n    x = 3",
+    "del x",
+    "x = (",
+    "from helpers import *",
+    "",
+];
+
+/// Whatever happens, what is kept between calls changes no answer, and undoing an edit brings the old answer back.
+#[test]
+fn a_kept_bench_answers_like_a_new_one() {
+    for round in 0..25 {
+        let mut dice = Dice(round);
+        let mut session = Session::default();
+        let text = |dice: &mut Dice| TEXTS[dice.below(TEXTS.len())].to_owned();
+        for id in ["a", "b", "c", "d", "e", "f"] {
+            let source = text(&mut dice);
+            session.step(&format!("cell {id}: {}", source.replace('\n', "\\n")));
+        }
+        for _ in 0..40 {
+            let n_cells = session.cells.len();
+            let at = dice.below(n_cells);
+            let id = session.cells.get(at).map(|cell| cell.id.clone());
+            let id = id.unwrap_or_default();
+            let before = session.bench.verdicts(&session.cells, &session.runs);
+            match dice.below(12) {
+                0..=3 if n_cells > 0 => {
+                    session.run(&id);
+                }
+                4 => {
+                    session.step("run all");
+                }
+                5 if n_cells > 0 => session.run(&id).status = RunStatus::Failed,
+                6 | 7 if n_cells > 0 => {
+                    let old = std::mem::replace(&mut session.cells[at].source, text(&mut dice));
+                    session.bench.verdicts(&session.cells, &session.runs);
+                    if dice.below(2) == 0 {
+                        session.cells[at].source = old;
+                        let after = session.bench.verdicts(&session.cells, &session.runs);
+                        assert_eq!(before, after, "round {round}: an edit was undone");
+                    }
+                }
+                8 if n_cells > 2 => {
+                    session.cells.remove(at);
+                }
+                9 => session.cells.insert(
+                    at,
+                    CellInput {
+                        id: if dice.below(4) == 0 {
+                            id
+                        } else {
+                            format!("n{}", session.number)
+                        },
+                        source: text(&mut dice),
+                        tags: Vec::new(),
+                    },
+                ),
+                10 => {
+                    let number = dice.below(usize::try_from(session.number).unwrap_or(0) + 1);
+                    session.step(&format!("restore {number}"));
+                }
+                _ => {
+                    let source = text(&mut dice);
+                    session.runs.push(RunInput {
+                        source,
+                        ..RunInput::default()
+                    });
+                }
+            }
+            let kept = session.bench.verdicts(&session.cells, &session.runs);
+            let from_scratch = Workbench::new().verdicts(&session.cells, &session.runs);
+            assert_eq!(kept, from_scratch, "round {round}");
+            for verdict in &kept {
+                assert_eq!(
+                    verdict.state == VerdictState::Fresh,
+                    verdict.reason.is_empty(),
+                    "{verdict:?}"
+                );
+            }
+        }
+    }
+}
