@@ -540,6 +540,7 @@ class Conversation:
 def show(notebook: Any, cell: Cell, messages: Sequence[dict[str, Any]]) -> None:
     """Give a cell the outputs of a recorded run (`[{kind, content}]`)."""
     outputs = NotebookClient(notebook, record_timing=False)
+    outputs.clear_before_next_output = False
     cell.node["outputs"] = []
     for message in messages:
         kind = message["kind"]
@@ -586,24 +587,27 @@ async def replay(
     if plan.get("restart"):
         raise KernelFailed("; ".join(plan["restart"]), "restart-needed", plan)
     distrusted: list[str] = []
-    while True:
-        _stop_if_cancelled(hooks)
-        begun = await talk.ask("begin-replay", **asked, distrusted=distrusted)
-        try:
+    has_begun = False
+    try:
+        while True:
+            _stop_if_cancelled(hooks)
+            begun = await talk.ask("begin-replay", **asked, distrusted=distrusted)
+            has_begun = True
             again = await _run_rest(talk, cells, begun, notebook, hooks)
-        except BaseException:
-            # The session must not stay in repeat mode. A kernel that died has none, and the first error counts.
+            _stop_if_cancelled(hooks)
+            if not again:
+                break
+            if set(again) <= set(distrusted):
+                raise KernelFailed("a replayed value is needed and cannot be had")
+            distrusted += again
+    except BaseException:
+        # The session must not stay in repeat mode. A kernel that died has none, and the first error counts.
+        if has_begun:
             with contextlib.suppress(KernelError):
                 await talk.ask("end-replay", patience=_SILENCE)
-            raise
-        ended = await talk.ask("end-replay")
-        _stop_if_cancelled(hooks)
-        if not again:
-            report: dict[str, Any] = ended["report"]
-            return report
-        if set(again) <= set(distrusted):
-            raise KernelFailed("a replayed value is needed and cannot be had", "internal")
-        distrusted += again
+        raise
+    report: dict[str, Any] = (await talk.ask("end-replay"))["report"]
+    return report
 
 
 def _stop_if_cancelled(hooks: ReplayHooks) -> None:

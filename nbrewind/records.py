@@ -37,38 +37,39 @@ def check_trust(store: Path) -> None:
             )
 
 
-def runs(
-    store: Store, notebook: str | None = None, cell: str | None = None
-) -> list[dict[str, Any]]:
-    """The recorded runs as the kernel protocol describes them, newest first."""
+def runs(store: Store, notebook: str, cell: str | None = None) -> list[dict[str, Any]]:
+    """The notebook's recorded runs as the kernel protocol describes them, newest first; or those of one cell.
+
+    A cell that has no run under this notebook's name may have been run under another name of it.
+    """
+    found = [json.loads(record["payload"]) for record in store.records("run")]
+    own = [run for run in found if run["notebook"] == notebook]
+    if cell is not None:
+        own = [run for run in own if run["cell_id"] == cell] or [
+            run for run in found if run["cell_id"] == cell
+        ]
     sizes: dict[str, int] = {}
-    for record in store.records("manifest"):
-        data = json.loads(record["payload"])["data"]
-        sizes[record["key"]] = data["bytes"] if data else 0
-    found = []
-    for record in store.records("run"):
-        run = json.loads(record["payload"])
-        if notebook is not None and run["notebook"] != notebook:
-            continue
-        if cell is not None and run["cell_id"] != cell:
-            continue
-        found.append(
-            {
-                "run_id": run["run_id"],
-                "cell_id": run["cell_id"],
-                "number": run["run_number"],
-                "session": run["session"],
-                "started": run["started"],
-                "seconds": run["seconds"],
-                "status": run["status"],
-                "replayable": run["replayable"],
-                "n_names": len(run["state"]),
-                "n_bytes": sum(sizes.get(manifest, 0) for manifest in set(run["state"].values())),
-                "source": run["source"],
-                "notebook": run["notebook"],
-            }
-        )
-    return found[::-1]
+    for manifest in {manifest for run in own for manifest in run["state"].values()}:
+        for record in store.records("manifest", manifest)[-1:]:
+            sizes[manifest] = (json.loads(record["payload"]).get("data") or {}).get("bytes", 0)
+    return [
+        {
+            "run_id": run["run_id"],
+            "kind": run.get("kind", "cell"),
+            "cell_id": run["cell_id"],
+            "number": run["run_number"],
+            "session": run["session"],
+            "started": run["started"],
+            "seconds": run["seconds"],
+            "status": run["status"],
+            "replayable": run["replayable"],
+            "n_names": len(run["state"]),
+            "n_bytes": sum(sizes.get(manifest, 0) for manifest in set(run["state"].values())),
+            "source": run["source"],
+            "notebook": run["notebook"],
+        }
+        for run in reversed(own)
+    ]
 
 
 def outputs_of(store: Store, run_id: str) -> list[dict[str, Any]] | None:

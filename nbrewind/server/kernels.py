@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -70,7 +71,8 @@ async def configure(
             arguments["store"] = str(place.store)
     answer = await talk.ask("configure", patience=patience, **arguments)
     store = answer.get("store")
-    if "store" in arguments and store is not None and store != arguments["store"]:
+    wanted = arguments.get("store")
+    if wanted and store is not None and os.path.realpath(store) != os.path.realpath(wanted):
         raise Refused(
             f"this kernel uses the store {store}, not that of {place.path if place else ''}; restart it to change that"
         )
@@ -80,9 +82,17 @@ async def configure(
 async def make_ready(kernels: Any, kernel_id: str, talk: Conversation, place: Place) -> None:
     """See that the kernel knows the notebook and its store before values come from there; the mode stays."""
     mode = talk.status["mode"]
-    if talk.status.get("store") is None and mode == "off":
-        # A store is opened by a mode that uses it.
-        await configure(kernels, kernel_id, talk, place, "audit")
-        await talk.ask("configure", mode="off")
-    else:
-        await configure(kernels, kernel_id, talk, place, mode)
+    if mode == "off" and talk.status.get("store") is None:
+        mode = _mode_to_come(kernels.get_kernel(kernel_id))
+    await configure(kernels, kernel_id, talk, place, mode)
+
+
+def _mode_to_come(manager: Any) -> str:
+    """The mode of a kernelspec of ours begins with the first cell; to configure another would take it away."""
+    spec = getattr(manager, "kernel_spec", None)
+    argv = list(spec.argv) if spec is not None else []
+    if "nbrewind.kernel" in argv:
+        for mode in ("audit", "repeat"):
+            if f"--mode={mode}" in argv:
+                return mode
+    return "off"

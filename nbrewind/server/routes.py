@@ -202,6 +202,7 @@ class RestoreHandler(Handler):
             raise Trouble("bad-request", "give either `cell` or `run`")
         await self.kernel(kernel_id)
         place = await self.place(body.pop("path", None))
+        await notebooks.check_trust(place)
         self.start(
             Job("restore", kernel_id, place.path), work.restore(self.kernel_manager, place, body)
         )
@@ -231,6 +232,7 @@ class ReplayHandler(Handler):
             raise Trouble("bad-request", "`from` is the id of a cell")
         await self.kernel(kernel_id)
         place = await self.place(body.get("path"))
+        await notebooks.check_trust(place)
         is_saved = body.get("save", True)
         if is_saved:
             await self.require("write", "contents")
@@ -273,7 +275,8 @@ class JobHandler(Handler):
     async def delete(self, job_id: str) -> None:
         """Cancel it: 202 while it still has to stop, 200 once it has ended."""
         job = self.jobs.get(job_id)
-        await self.kernel(job.kernel)
+        # Its kernel may be gone by now.
+        await self.require("execute", "kernels")
         await self.jobs.cancel(job)
         self.reply(job.to_json(), 200 if job.ended is not None else 202)
 

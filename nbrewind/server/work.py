@@ -21,6 +21,7 @@ def restore(manager: Any, place: Place, which: dict[str, Any]) -> Work:
     """Restore the state after a run."""
 
     async def work(job: Job) -> None:
+        # Again: since the route looked, others may have written there.
         await notebooks.check_trust(place)
         async with kernels.attach(manager, job.kernel, job.heard) as talk:
             job.talk = talk

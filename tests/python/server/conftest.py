@@ -53,6 +53,18 @@ IPKernelApp.launch_instance(kernel_class=Echo)
 """
 
 
+# As older versions of ipykernel: one thread for everything.
+OLD = """
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+
+class Old(IPythonKernel):
+    _supports_kernel_subshells = False
+
+IPKernelApp.launch_instance(kernel_class=Old)
+"""
+
+
 class Answer:
     """What the server answered."""
 
@@ -69,12 +81,12 @@ class Answer:
 class Server:
     """A running server and one user of it."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **more: str) -> None:
         self.root = folder / "root"
         self.root.mkdir(parents=True)
         self.token = secrets.token_hex(16)
         specs = folder / "share" / "kernels"
-        for name, code in {"without": WITHOUT, "echo": ECHO}.items():
+        for name, code in {"without": WITHOUT, "echo": ECHO, "old": OLD}.items():
             (specs / name).mkdir(parents=True)
             argv = [sys.executable, "-c", code, "-f", "{connection_file}"]
             spec = {"argv": argv, "display_name": name, "language": "python"}
@@ -93,6 +105,7 @@ class Server:
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         }
         env.pop("NBREWIND_STORE", None)
+        env.update(more)
         self.log = (folder / "server.log").open("w+")
         self.process = subprocess.Popen(
             [

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,10 @@ def test_runs_are_listed_without_a_kernel(server: Server, folder: Path) -> None:
     assert newest["started"] > runs[2]["started"] and newest["session"] != runs[2]["session"]
     only = server.get("runs", path=path, cell="b")["runs"]
     assert [run["source"] for run in only] == ["y = x + 2", "y = x + 1"]
+    # Under a new name, a cell still has its runs.
+    book.path.rename(folder / "renamed.ipynb")
+    renamed = server.get("runs", path=f"{folder.name}/renamed.ipynb", cell="b")["runs"]
+    assert renamed == only
 
 
 def test_a_damaged_store_is_a_conflict(server: Server, folder: Path) -> None:
@@ -221,10 +226,16 @@ def test_a_store_of_another_user_is_listed_but_not_loaded(
     assert len(found["runs"]) == 1 and not found["trusted"]
     assert "another user" in found["why_not_trusted"]
     kernel = server.start_kernel(path=folder.name)
-    answer = server.ask("POST", f"nbrewind/kernels/{kernel}/mode", {"mode": "repeat", "path": path})
-    assert (answer.status, answer.json["code"]) == (409, "store")
-    job = server.wait(server.post(f"kernels/{kernel}/restore", {"path": path, "cell": "a"}))
-    assert job["state"] == "failed" and job["error"]["code"] == "store"
+    for route, body in {
+        "mode": {"mode": "repeat"},
+        "restore": {"cell": "a"},
+        "replay": {"from": "a"},
+    }.items():
+        answer = server.ask("POST", f"nbrewind/kernels/{kernel}/{route}", {**body, "path": path})
+        assert (answer.status, answer.json["code"]) == (409, "store")
+    assert (
+        server.post(f"kernels/{kernel}/mode", {"mode": "off", "path": path}, 200)["mode"] == "off"
+    )
 
 
 # --- The room -----------------------------------------------------------------------------------------------------
@@ -263,3 +274,33 @@ def test_importing_the_package_imports_no_server() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
     assert time.perf_counter() - started < 10
+
+
+# --- Another server -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose user may only look, with the store elsewhere."""
+    folder = tmp_path_factory.mktemp("strict")
+    server = Server(
+        folder,
+        "--ServerApp.authorizer_class=tests.python.server.authorizer.OnlyReads",
+        PYTHONPATH=str(ROOT),
+        NBREWIND_STORE=str(folder / "store"),
+    )
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if route[0] != "GET"])
+def test_who_may_only_look_changes_nothing(strict: Server, method: str, path: str) -> None:
+    answer = strict.ask(method, f"nbrewind/{path}", {} if method == "POST" else None)
+    assert (answer.status, answer.json["code"]) == (403, "forbidden")
+
+
+def test_the_store_may_be_elsewhere(strict: Server) -> None:
+    book = Book(strict.root / "here", {"a": "x = 1"})
+    book.run("audit", store=strict.root.parent / "store")
+    runs = strict.get("runs", path="here/book.ipynb")["runs"]
+    assert [run["source"] for run in runs] == ["x = 1"]
