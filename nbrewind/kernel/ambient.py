@@ -21,9 +21,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nbrewind.fingerprint import walk
+from nbrewind.fingerprint import is_library_module, walk
 
 INITIAL = "initial"
+
+
+class CannotReset(Exception):
+    """Some ambient state cannot be made as it was when the session began."""
+
 
 # Variables that are credentials, or belong to the session rather than to the work: they stay live, never stored.
 _PRIVATE = re.compile(
@@ -33,12 +38,17 @@ _PRIVATE = re.compile(
 
 @dataclass(frozen=True)
 class Provider:
-    """One kind of ambient state. `get` returns None while its module is not loaded."""
+    """One kind of ambient state. `get` returns None while its module is not loaded.
+
+    `default` gives the state of a module that was just loaded; for a generator it draws a new state, as a new process
+    would.
+    """
 
     name: str
     get: Callable[[], Any]
     set: Callable[[Any], None]
     is_generator: bool = False
+    default: Callable[[], Any] | None = None
 
 
 def _module(name: str) -> Any:
@@ -66,6 +76,59 @@ def _torch_set(state: Any) -> None:
     import torch
 
     torch.set_rng_state(torch.from_numpy(np.frombuffer(state, dtype="uint8").copy()))
+
+
+def _numpy_random_new() -> Any:
+    import numpy as np
+
+    np.random.seed(None)
+    return _numpy_random_get()
+
+
+def _random_new() -> Any:
+    random.seed()
+    return random.getstate()
+
+
+def _torch_new() -> Any:
+    import torch
+
+    # The seed with which every process begins.
+    torch.manual_seed(67280421310721)
+    return _torch_get()
+
+
+def _pandas_default() -> Any:
+    registered = _module("pandas._config.config")._registered_options
+    return {key: registered[key].defval for key in _pandas_get()}
+
+
+def _rc_default() -> Any:
+    import matplotlib
+
+    original = getattr(matplotlib, "rcParamsOrig", matplotlib.rcParamsDefault)
+    # Drawing as one types belongs to the front end, like the backend.
+    return {
+        key: text if key == "interactive" else str(dict.__getitem__(original, key))
+        for key, text in _rc_get().items()
+    }
+
+
+def _sklearn_default() -> Any:
+    return dict(_module("sklearn._config")._global_config)
+
+
+def _numpy_print_default() -> Any:
+    known = {
+        "edgeitems": 3, "threshold": 1000, "floatmode": "maxprec", "precision": 8, "suppress": False,
+        "linewidth": 75, "nanstr": "nan", "infstr": "inf", "sign": "-", "formatter": None, "legacy": False,
+        "override_repr": None,
+    }  # fmt: skip
+    return {key: known.get(key) for key in _numpy_print_get() or ()}
+
+
+def _numpy_errors_default() -> Any:
+    return {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 def _pandas_get() -> Any:
@@ -210,8 +273,20 @@ class Places:
         return [entry for entry in sys.path if entry not in self.path]
 
     def path_set(self, state: list[str]) -> None:
-        """Put the same entries in front."""
-        sys.path[:] = state + [entry for entry in sys.path if entry not in state]
+        """Put the same entries in front, and take away what else came since."""
+        sys.path[:] = state + [
+            entry for entry in sys.path if entry in self.path and entry not in state
+        ]
+
+    def reset(self) -> None:
+        """Everything as the session began, credentials and session variables too."""
+        os.chdir(self.root)
+        for name in set(os.environ) - set(self.env):
+            del os.environ[name]
+        for name, value in self.env.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
+        sys.path[:] = self.path
 
 
 def _numpy_errors_get() -> Any:
@@ -230,19 +305,30 @@ def _logging_get() -> dict[str, Any]:
     import logging
 
     loggers = {"": logging.root, **logging.root.manager.loggerDict}
-    return {
-        name: (logger.level, logger.disabled, logger.propagate, len(logger.handlers))
-        for name, logger in sorted(loggers.items())
-        if isinstance(logger, logging.Logger)
-        and (logger.level or logger.disabled or logger.handlers or not logger.propagate)
-        and name.partition(".")[0] not in _SERVICE_LOGGERS
-    }
+    found = {}
+    for name, logger in sorted(loggers.items()):
+        top = name.partition(".")[0]
+        if not isinstance(logger, logging.Logger) or top in _SERVICE_LOGGERS:
+            continue
+        handlers = [one for one in logger.handlers if not isinstance(one, logging.NullHandler)]
+        state = (logger.level, logger.disabled, logger.propagate, len(handlers))
+        # What a library sets up for itself when it is imported counts only once it changes.
+        if is_library_module(top) and _set_up_by_library.setdefault(name, state) == state:
+            continue
+        if state != _UNTOUCHED:
+            found[name] = state
+    return found
+
+
+_UNTOUCHED = (0, False, True, 0)
+_set_up_by_library: dict[str, tuple[int, bool, bool, int]] = {}
 
 
 def _logging_set(state: dict[str, Any]) -> None:
     import logging
 
-    for name, (level, disabled, propagate, _) in state.items():
+    for name in {*_logging_get(), *state}:
+        level, disabled, propagate, _ = state.get(name, _set_up_by_library.get(name, _UNTOUCHED))
         logger = logging.getLogger(name)
         logger.setLevel(level)
         logger.disabled, logger.propagate = disabled, propagate
@@ -273,23 +359,25 @@ def _decimal_get() -> tuple[Any, ...]:
 
 def providers(places: Places) -> list[Provider]:
     """Every kind of ambient state that a session looks after."""
+    # fmt: off
     return [
-        Provider("random", lambda: _module("random") and random.getstate(), random.setstate, is_generator=True),
-        Provider("numpy.random", _numpy_random_get, _numpy_random_set, is_generator=True),
-        Provider("torch random", _torch_get, _torch_set, is_generator=True),
+        Provider("random", lambda: _module("random") and random.getstate(), random.setstate, True, _random_new),
+        Provider("numpy.random", _numpy_random_get, _numpy_random_set, True, _numpy_random_new),
+        Provider("torch random", _torch_get, _torch_set, True, _torch_new),
         Provider("working directory", places.cwd_get, places.cwd_set),
         Provider("environment", places.env_get, places.env_set),
         Provider("module path", places.path_get, places.path_set),
-        Provider("pandas options", _pandas_get, _pandas_set),
-        Provider("matplotlib rcParams", _rc_get, _rc_set),
-        Provider("scikit-learn configuration", _sklearn_get, _sklearn_set),
-        Provider("numpy print options", _numpy_print_get, _numpy_print_set),
-        Provider("numpy error handling", _numpy_errors_get, _numpy_errors_set),
+        Provider("pandas options", _pandas_get, _pandas_set, default=_pandas_default),
+        Provider("matplotlib rcParams", _rc_get, _rc_set, default=_rc_default),
+        Provider("scikit-learn configuration", _sklearn_get, _sklearn_set, default=_sklearn_default),
+        Provider("numpy print options", _numpy_print_get, _numpy_print_set, default=_numpy_print_default),
+        Provider("numpy error handling", _numpy_errors_get, _numpy_errors_set, default=_numpy_errors_default),
         Provider("logging", _logging_get, _logging_set),
         Provider("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
         Provider("decimal context", _decimal_get, _decimal_set),
         Provider("locale", lambda: locale.setlocale(locale.LC_ALL), _locale_set),
-    ]  # fmt: skip
+    ]
+    # fmt: on
 
 
 class Ambient:
@@ -301,17 +389,41 @@ class Ambient:
         # Generators as they are before the first cell; starting a kernel draws from them, too.
         self._initial: dict[str, str | None] | None = None
         self._used: set[str] = set()
+        # The state with which the session began, by provider; None: its module was not loaded.
+        self._beginning: dict[str, Any] = {}
+        # Modules that this process loaded in an earlier life, with the fingerprint of their untouched state: as good
+        # as not loaded.
+        self._masked: dict[str, str | None] = {}
+
+    def begin(self, *, is_fresh: bool) -> None:
+        """Note the state with which the session begins. In a kernel that is not fresh, generators may be seeded."""
+        self._initial = {
+            name: walk(provider.get()).fp if is_fresh else None
+            for name, provider in self.providers.items()
+            if provider.is_generator
+        }
+        self._beginning = {name: provider.get() for name, provider in self.providers.items()}
+        self.at_beginning = {
+            name: INITIAL
+            if provider.is_generator and self._beginning[name] is not None
+            else None
+            if self._beginning[name] is None
+            else walk(self._beginning[name]).fp
+            for name, provider in self.providers.items()
+        }
 
     def fingerprints(self) -> dict[str, str | None]:
         """Every provider's state now; None: its module is not loaded, or it cannot be compared."""
-        if self._initial is None:
-            self._initial = {
-                name: walk(p.get()).fp for name, p in self.providers.items() if p.is_generator
-            }
+        assert self._initial is not None
         found: dict[str, str | None] = {}
         for name, provider in self.providers.items():
             state = provider.get()
             fp = None if state is None else walk(state).fp
+            if name in self._masked:
+                if fp == self._masked[name]:
+                    found[name] = None
+                    continue
+                del self._masked[name]
             if provider.is_generator and fp is not None:
                 if fp == self._initial[name] and name not in self._used:
                     fp = INITIAL
@@ -324,13 +436,13 @@ class Ambient:
         """Generators that nobody has seeded are as good as new after any number of draws: their entropy is an outside
         input. Called when what ran since `before` was taken seeded nothing.
         """
+        assert self._initial is not None
         for name, provider in self.providers.items():
-            if (
-                provider.is_generator
-                and before.get(name) in {None, INITIAL}
-                and self._initial is not None
-            ):
-                self._initial[name] = walk(provider.get()).fp
+            if provider.is_generator and before.get(name) in {None, INITIAL}:
+                fp = walk(provider.get()).fp
+                if name in self._masked:
+                    self._masked[name] = fp
+                self._initial[name] = fp
                 self._used.discard(name)
 
     def snapshot(self, name: str) -> Any:
@@ -340,4 +452,81 @@ class Ambient:
     def restore(self, name: str, state: Any) -> None:
         """Give a recorded state back."""
         self.providers[name].set(state)
+        self._masked.pop(name, None)
         self._used.add(name)
+
+    def snapshots(self) -> dict[str, Any]:
+        """All of it, to be put back with `put_back`."""
+        assert self._initial is not None
+        states = {name: provider.get() for name, provider in self.providers.items()}
+        own = (dict(self._initial), set(self._used), dict(self._masked))
+        return {
+            "states": states,
+            "own": own,
+            "environment": dict(os.environ),
+            "path": list(sys.path),
+        }
+
+    def put_back(self, taken: dict[str, Any]) -> None:
+        """What `snapshots` took."""
+        for name, provider in self.providers.items():
+            state = taken["states"][name]
+            if state is not None and not _same(provider.get(), state):
+                provider.set(state)
+        for name in set(os.environ) - set(taken["environment"]):
+            del os.environ[name]
+        os.environ.update(taken["environment"])
+        sys.path[:] = taken["path"]
+        initial, used, masked = taken["own"]
+        self._initial, self._used, self._masked = dict(initial), set(used), dict(masked)
+
+    def reset(self, name: str) -> None:
+        """Make it as it was when the session began, or as a module is when it was just loaded."""
+        assert self._initial is not None
+        provider = self.providers[name]
+        now = provider.get()
+        if now is None:
+            return
+        first = self._beginning.get(name)
+        if provider.is_generator and provider.default is not None:
+            fp = walk(provider.default()).fp
+            self._initial[name] = fp
+            self._used.discard(name)
+        else:
+            if first is None and provider.default is not None:
+                first = provider.default()
+            if first is None or not _same(now, first):
+                try:
+                    provider.set(first)
+                except Exception as error:
+                    raise CannotReset(f"{name} cannot be reset ({error})") from error
+                if not _same(provider.get(), first):
+                    raise CannotReset(f"{name} cannot be reset")
+            fp = walk(provider.get()).fp
+        if self._beginning.get(name) is None:
+            self._masked[name] = fp
+
+    def default_fp(self, name: str) -> str | None:
+        """Fingerprint of the state of a module that was just loaded: as good as not loaded. None: not known."""
+        provider = self.providers.get(name)
+        if (
+            provider is None
+            or provider.default is None
+            or provider.is_generator
+            or provider.get() is None
+        ):
+            return None
+        return walk(provider.default()).fp
+
+    def cannot_reset(self) -> list[str]:
+        """Kinds of state that `reset` could not bring back."""
+        found = []
+        now, first = self.snapshot("logging"), self._beginning.get("logging") or {}
+        if any(state[3] != (first.get(name) or (0, 0, 0, 0))[3] for name, state in now.items()):
+            found.append("logging")
+        return found
+
+
+def _same(state: Any, other: Any) -> bool:
+    fp = walk(state).fp
+    return fp is not None and fp == walk(other).fp

@@ -49,6 +49,20 @@ class History:
         """Every run record, oldest first."""
         return [json.loads(record["payload"]) for record in self.store.records("run")]
 
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """One run record."""
+        return next((run for run in self.all_runs() if run["run_id"] == run_id), None)
+
+    def n_bytes(self, run: dict[str, Any]) -> int:
+        """Bytes of everything that the run left in the namespace."""
+        found = 0
+        for manifest_id in set(run["state"].values()):
+            try:
+                found += self.manifest(manifest_id).n_bytes
+            except MissingError:
+                continue
+        return found
+
     def manifest(self, manifest_id: str) -> CoVariable:
         """One version of a co-variable. Raises `MissingError` when the store does not have it."""
         known = self._manifests.get(manifest_id)

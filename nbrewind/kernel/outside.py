@@ -68,6 +68,7 @@ _SERVICE_THREADS = (
     "Shell channel",
     "Profile",
     "nbrewind",
+    "subshell-",
 )
 _STDLIB = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
 _MAKERS = frozenset(

@@ -8,7 +8,8 @@ import importlib.metadata
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_file, is_library_module
@@ -54,6 +55,47 @@ def loaded_versions(base: Iterable[str]) -> dict[str, str | None]:
 # Source of the user's modules as it was when this process loaded them.
 _as_loaded: dict[str, str | None] = {}
 
+# Modules that are loaded, and that a plan takes for not loaded.
+_unloaded: set[str] = set()
+
+
+@contextmanager
+def as_unloaded(names: Iterable[str]) -> Iterator[None]:
+    """Answer as a process that has not imported these modules of the user's."""
+    _unloaded.update(names)
+    try:
+        yield
+    finally:
+        _unloaded.clear()
+
+
+def unload(names: Iterable[str]) -> None:
+    """Forget the user's modules, so that the next import executes them again."""
+    for name in names:
+        sys.modules.pop(name, None)
+        _as_loaded.pop(name, None)
+
+
+def why_not_unload(name: str) -> str | None:
+    """Why importing one of the user's modules again is not what a new process would do; None when it is."""
+    path = getattr(sys.modules.get(name), "__file__", None)
+    if path is None or not path.endswith(".py"):
+        return f"the module `{name}` is not plain Python"
+    if _source_fp(path) is None:
+        return f"the file of the module `{name}` cannot be read any more"
+    if name in _as_loaded and _as_loaded[name] != _source_fp(path):
+        return f"the module `{name}` was edited since it was imported"
+    with open(path, encoding="utf-8") as file:
+        effects = json.loads(_native.analyze_cell(file.read()))
+    for item in effects["statements"]:
+        if item.get("attribute_stores") or (
+            item.get("discarded_call") and item["kind"] not in {"import", "definition"}
+        ):
+            return f"importing the module `{name}` may change the process (line {item['line']})"
+    if effects["unknown"]:
+        return f"the module `{name}` does what cannot be seen through"
+    return None
+
 
 def _source_fp(path: str) -> str | None:
     try:
@@ -75,7 +117,7 @@ def note_loaded(names: Iterable[str]) -> None:
 
 def module_fp(name: str) -> str | None:
     """Content of one of the user's modules: as loaded, or as it would be imported now; None when there is none."""
-    if name in sys.modules:
+    if name in sys.modules and name not in _unloaded:
         if is_library_module(name):
             return "library"
         note_loaded([name])

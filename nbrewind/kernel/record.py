@@ -56,16 +56,16 @@ def configuration_fp(process: list[dict[str, Any]]) -> str:
     return hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
 
 
-def process_statements(run: Run) -> list[dict[str, Any]]:
+def process_statements(source: str, effects: dict[str, Any], run_id: str) -> list[dict[str, Any]]:
     """The cell's imports, magics and configuration calls, as text, in order."""
-    raw = run.source.encode()
+    raw = source.encode()
     return [
         {
             "kind": item["kind"],
             "text": raw[item["start"] : item["end"]].decode(),
-            "run_id": run.run_id,
+            "run_id": run_id,
         }
-        for item in run.effects["statements"]
+        for item in effects["statements"]
         if item["kind"] in PROCESS_KINDS
     ]
 
@@ -225,8 +225,37 @@ def env_inputs(run: Run, findings: Findings, handle_names: set[str]) -> dict[str
 
 def hidden_state(session: Session, run: Run) -> list[str]:
     """What the run may have changed inside this process where no walk and no provider looks."""
+    why = hidden_calls(session, run.effects)
+    started = user_threads(run.threads)
+    made_engine = any(
+        version.is_handle and run.before_versions.get(name) is not version
+        for name, version in session.state.bound.items()
+    )
+    if started and not made_engine:
+        why.append("it left a thread running")
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None and pyplot.get_fignums():
+        why.append(OPEN_FIGURE)
+    return why
+
+
+# A figure that stays open is the one hidden state that can be undone.
+OPEN_FIGURE = "it left a figure open"
+
+
+def user_threads(known: set[int]) -> list[str]:
+    """Threads that run and that neither the kernel nor a compute engine started."""
+    return [
+        thread.name
+        for thread in threading.enumerate()
+        if (thread.ident or 0) not in known and not _is_engine_thread(thread)
+    ]
+
+
+def hidden_calls(session: Session, effects: dict[str, Any]) -> list[str]:
+    """Statements that may change this process where no walk and no provider looks."""
     why: list[str] = []
-    for item in run.effects["statements"]:
+    for item in effects["statements"]:
         if item.get("discarded_call") and item["kind"] not in PROCESS_KINDS:
             call = item["discarded_call"]
             module = _library_of(session.namespace.get(call.partition(".")[0]))
@@ -246,26 +275,12 @@ def hidden_state(session: Session, run: Run) -> list[str]:
                 session.namespace.get(target.partition(".")[0]), types.ModuleType
             ):
                 why.append(f"it sets `{target}` inside a module")
-    for name in run.effects["mutates"]:
+    for name in effects["mutates"]:
         root = session.namespace.get(name)
         if (isinstance(root, types.ModuleType) or _library_of(root)) and _sets_attributes_of(
-            run, name
+            effects, name
         ):
             why.append(f"it sets attributes of `{name}`, which belongs to a module")
-    started = [
-        thread.name
-        for thread in threading.enumerate()
-        if (thread.ident or 0) not in run.threads and not _is_engine_thread(thread)
-    ]
-    made_engine = any(
-        version.is_handle and run.before_versions.get(name) is not version
-        for name, version in session.state.bound.items()
-    )
-    if started and not made_engine:
-        why.append("it left a thread running")
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None and pyplot.get_fignums():
-        why.append("it left a figure open")
     return why
 
 
@@ -311,10 +326,10 @@ def settle(session: Session, run: dict[str, Any], files: dict[str, str | None]) 
     session.history.settle(run["run_id"], found)
 
 
-def _sets_attributes_of(run: Run, name: str) -> bool:
+def _sets_attributes_of(effects: dict[str, Any], name: str) -> bool:
     return any(
         name in item["mutates"] and any(call in {"setattr", "delattr"} for call in item["calls"])
-        for item in run.effects["statements"]
+        for item in effects["statements"]
     )
 
 
@@ -341,14 +356,14 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
     return why
 
 
-_SEEDING = re.compile("seed|state|generator", re.IGNORECASE)
+SEEDING = re.compile("seed|state|generator", re.IGNORECASE)
 
 
 def may_seed(run: Run) -> bool:
     """True when the cell, or a function it can reach, speaks of seeds or states of generators."""
     return (
         bool(run.unknown)
-        or _SEEDING.search(run.source) is not None
+        or SEEDING.search(run.source) is not None
         or any("seeds" in run.before_versions[name].facts[name].marks for name in run.present)
     )
 
@@ -394,9 +409,7 @@ def record_run(
             run.effects["fingerprint"],
             *(str(run.before[name]["fp"]) for name in sorted(run.present)),
         ]
-        session.hidden.append(
-            hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest()
-        )
+        session.hide(json.dumps(inputs), hidden)
 
     # Whatever is bound and has no manifest yet (made by something that no run explains) is stored along.
     new: dict[str, CoVariable] = {version.manifest_id: version for version in changed}
@@ -427,9 +440,9 @@ def record_run(
     inputs_names = (run.present | set(touched)) & set(run.before)
     if not may_seed(run):
         session.ambient.settle(run.before_ambient)
-    session.read_ambient()
-    process = process_statements(run) if status == "ok" else []
+    process = process_statements(run.source, run.effects, run.run_id) if status == "ok" else []
     session.process.extend(process)
+    session.read_ambient()
     ambient_after = session.ambient.fingerprints()
     session.add_symbolic(ambient_after)
     ambient_inputs, ambient_effects = ambient_record(session, run, ambient_after, why_not)
@@ -488,6 +501,7 @@ def record_run(
         },
         "state": {name: version.manifest_id for name, version in sorted(state.bound.items())},
         "ambient_state": session.ambient_chunks,
+        "lineage": session.log.lineage(),
         "process_state": [{"kind": item["kind"], "text": item["text"]} for item in session.process],
         "outputs": outputs,
         "replayable": not why_not,

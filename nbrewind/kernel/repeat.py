@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import io
 import json
 import os
 import pickle
 import shutil
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
@@ -77,6 +79,13 @@ def facts_for(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]
                 and then.startswith("either:")
                 and now in {None, then.removeprefix("either:")}
             ):
+                now = then
+            if (
+                now != then
+                and None in {now, then}
+                and session.ambient.default_fp(name) in {now, then}
+            ):
+                # A module that is not loaded is as good as one that was just loaded.
                 now = then
             if name not in ambient or now == then:
                 ambient[name] = now
@@ -187,20 +196,32 @@ def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     assert session.history is not None
     found_plan: list[dict[str, Any]] = []
-    seconds = {run["cell_id"]: run["seconds"] for run in session.history.all_runs()}
+    seconds = {
+        run["cell_id"]: run["seconds"]
+        for run in session.history.all_runs()
+        if run["cell_id"] is not None and run["status"] == "ok"
+    }
     open_names: set[str] = set()
-    for cell in cells:
+    for idx, cell in enumerate(cells):
         if not cell["source"].strip():
             continue
+        session.progress(idx, len(cells), cell["id"])
         run = session.observe(cell["source"], cell["id"])
         found, why = decide(session, run, cell["tags"])
-        item = {"id": cell["id"], "status": "replay", "seconds": 0.0, "why": why}
+        item = {
+            "id": cell["id"],
+            "status": "replay",
+            "seconds": 0.0,
+            "recorded_seconds": 0.0,
+            "why": why,
+        }
         if found is not None:
+            item["recorded_seconds"] = round(found["seconds"], 3)
             replay(session, found, dry=True)
         else:
             depends = sorted(run.present & open_names)
             item["status"] = "perhaps" if depends else "execute"
-            item["seconds"] = round(seconds.get(cell["id"], 0.0), 3)
+            item["seconds"] = item["recorded_seconds"] = round(seconds.get(cell["id"], 0.0), 3)
             if depends:
                 item["why"] = [
                     f"it reads {', '.join(f'`{name}`' for name in depends)}, which cells above may change"
@@ -242,10 +263,7 @@ def write_files(session: Session, items: list[dict[str, Any]]) -> None:
 
 def prepare(session: Session, run: Run) -> None:
     """Everything that replayed cells left symbolic and this cell may read becomes real (rules 10 and 11)."""
-    run_process_effects(session)
-    for name, item in list(session.ambient_pending.items()):
-        session.ambient.restore(name, load_ambient(session, item))
-        del session.ambient_pending[name]
+    make_process_ready(session)
     pending = session.state.pending()
     if not pending:
         return
@@ -257,6 +275,14 @@ def prepare(session: Session, run: Run) -> None:
         session.ambient.places.adopt(places, set(), path=True)
     wanted |= {name for name in pending if hasattr(builtins, name)}
     load_names(session, wanted - engines)
+
+
+def make_process_ready(session: Session) -> None:
+    """Process effects and ambient state of replayed cells."""
+    run_process_effects(session)
+    for name, item in list(session.ambient_pending.items()):
+        session.ambient.restore(name, load_ambient(session, item))
+        del session.ambient_pending[name]
 
 
 def load_ambient(session: Session, item: dict[str, Any]) -> Any:
@@ -274,7 +300,9 @@ def run_process_effects(session: Session) -> None:
         try:
             code = session.shell.transform_cell(item["text"])
             session.scratch.setdefault("get_ipython", session.shell.get_ipython)
-            exec(compile(code, "<nbrewind: process effects>", "exec"), session.scratch)
+            # What they print was printed when their cell was replayed.
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                exec(compile(code, "<nbrewind: process effects>", "exec"), session.scratch)
         except Exception as error:
             raise CannotReplay(
                 f"`{item['text'].strip()[:80]}` of a replayed cell could not be executed here: "

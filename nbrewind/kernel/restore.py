@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nbrewind.kernel import repeat
+from nbrewind.kernel.ambient import INITIAL, CannotReset
+from nbrewind.kernel.log import lineage_of
 from nbrewind.kernel.namespace import CoVariable, NamespaceState
 
 if TYPE_CHECKING:
@@ -63,9 +66,9 @@ def find_run(
     session: Session, cell: str | None, run_id: str | None, number: int | None = None
 ) -> dict[str, Any]:
     """The run to go to: by id, or the newest good run of a cell. Raises `UnknownRun`."""
-    assert session.history is not None
-    session.history.refresh()
-    runs = [run for run in session.history.all_runs() if run["status"] == "ok"]
+    history = session.open_history()
+    history.refresh()
+    runs = [run for run in history.all_runs() if run["status"] == "ok"]
     if run_id is not None:
         runs = [run for run in runs if run["run_id"].startswith(run_id)]
         what = f"run {run_id}"
@@ -80,41 +83,53 @@ def find_run(
         )
     if not runs:
         raise UnknownRun(
-            f"{what} is not in the store {session.history.path}. Audit the notebook first: nbrewind audit"
+            f"{what} is not in the store {history.path}. Audit the notebook first: nbrewind audit"
         )
     return runs[-1]
 
 
 def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
-    """Bring the state after `run` back. On any error the namespace is as it was. Returns the report by name."""
+    """Bring the state after `run` back. On any error, and when interrupted, all is as it was. Returns the report."""
     started = time.perf_counter()
-    assert session.history is not None
+    history = session.open_history()
     state = session.state
     versions: dict[str, CoVariable] = {}
     for manifest_id in run["state"].values():
-        versions.setdefault(manifest_id, session.history.manifest(manifest_id))
-
+        versions.setdefault(manifest_id, history.manifest(manifest_id))
+    log = lineage_of(history, run)
+    session.explain()
+    if session.mode == "off":
+        # Nobody has looked since; what is live has to be known to be brought back.
+        state.sweep(suspects=set())
+        state.remember_objects()
+        session.read_ambient()
     undo: dict[str, Any] = {
         "values": {name: session.namespace[name] for name in state.live_names()},
         "bound": dict(state.bound),
         "loaded": set(state.loaded),
-        "ambient": dict(session.symbolic_ambient),
+        "symbolic": dict(session.symbolic_ambient),
+        "ambient": session.ambient.snapshots(),
+        "pending": dict(session.ambient_pending),
+        "chunks": dict(session.ambient_chunks),
         "process": list(session.process),
         "process_pending": list(session.process_pending),
+        "log": list(session.log.runs),
     }
+    pending = {item["text"] for item in undo["process_pending"]}
+    done = {item["text"] for item in undo["process"]} - pending
     session.process = [{**item, "run_id": run["run_id"]} for item in run["process_state"]]
-    done = {item["text"] for item in undo["process"]} - {
-        item["text"] for item in undo["process_pending"]
-    }
     session.process_pending = [item for item in session.process if item["text"] not in done]
     try:
-        repeat.run_process_effects(session)
+        places = ("working directory", "environment", "module path")
+        _restore_ambient(session, run, places)
+        with session.interrupts.allowed():
+            repeat.run_process_effects(session)
         values, report = _load_all(session, run, versions)
-        for name, item in run["ambient_state"].items():
-            if item["chunks"] and session.symbolic_ambient.get(name) != item["fp"]:
-                session.ambient.restore(name, repeat.load_ambient(session, item))
+        # Loading may have drawn from generators and moved elsewhere.
+        _restore_ambient(session, run, session.ambient.providers)
     except BaseException:
         session.process, session.process_pending = undo["process"], undo["process_pending"]
+        session.ambient.put_back(undo["ambient"])
         raise
     for name in list(state.bound):
         state.forget(name)
@@ -127,6 +142,12 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     session.ambient_chunks = dict(run["ambient_state"])
     state.remember_objects()
     session.read_ambient()
+    # Settings that were made here since, and that no provider takes back, are still there.
+    kept = {item["text"] for item in session.process}
+    for item in undo["process"]:
+        if item["kind"] != "import" and item["text"] not in kept | pending:
+            session.hide(item["text"], [f"`{item['text'].strip()[:60]}` was executed"])
+    session.log.set_aside(log)
     session.undo = undo
     return {
         "run_id": run["run_id"],
@@ -138,6 +159,27 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _restore_ambient(session: Session, run: dict[str, Any], names: Iterable[str]) -> None:
+    """Ambient state as the run left it; what it does not name is as a session begins."""
+    ambient = session.ambient
+    for name in names:
+        session.interrupts.check()
+        item = run["ambient_state"].get(name)
+        if item is not None and item["chunks"]:
+            ambient.restore(name, repeat.load_ambient(session, item))
+            continue
+        provider = ambient.providers[name]
+        if provider.is_generator:
+            # Nobody had seeded it then: any state will do, unless it is seeded now.
+            if session.symbolic_ambient.get(name) not in {None, INITIAL}:
+                ambient.reset(name)
+        else:
+            try:
+                ambient.reset(name)
+            except CannotReset as error:
+                session.complain(str(error))
+
+
 def _load_all(
     session: Session, run: dict[str, Any], versions: dict[str, CoVariable]
 ) -> tuple[dict[str, Any], list[Restored]]:
@@ -145,19 +187,26 @@ def _load_all(
     report: list[Restored] = []
     built: dict[str, Any] = {}
     # Engines first: lazy values come back to life on the cluster that is there.
-    for manifest_id, version in sorted(
-        versions.items(), key=lambda item: (not item[1].is_handle, item[1].names)
+    for idx, (manifest_id, version) in enumerate(
+        sorted(versions.items(), key=lambda item: (not item[1].is_handle, item[1].names))
     ):
         names = [name for name in version.names if run["state"].get(name) == manifest_id]
+        session.progress(idx, len(versions), ", ".join(names))
+        how = "loaded" if version.data is not None else "rebuilt"
         try:
-            found = repeat.load_version(session, version, built)
+            if is_live_engine(session, version):
+                # Another engine would be as good, and this one is running.
+                found = {name: session.namespace[name] for name in version.names}
+                how = "loaded"
+            else:
+                with session.interrupts.allowed():
+                    found = repeat.load_version(session, version, built)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the name gets a stub that says so
             reason = version.why or f"{type(error).__name__}: {error}"
             for name in names:
                 values[name] = Stub(name, reason)
                 report.append(Restored(name, "stub", "Stub", 0, reason))
             continue
-        how = "loaded" if version.data is not None else "rebuilt"
         for name in names:
             values[name] = found[name]
             kind = type(found[name])
@@ -171,18 +220,46 @@ def _load_all(
     return {name: values[name] for name in run["state"]}, report
 
 
+def is_live_engine(session: Session, version: CoVariable) -> bool:
+    """True when the very names of a compute engine hold engines of that kind now, and they run."""
+    if not version.is_handle:
+        return False
+    for name in version.names:
+        known = session.state.bound.get(name)
+        value = session.namespace.get(name)
+        if (
+            known is None
+            or name not in session.state.loaded
+            or known.names != version.names
+            or known.facts[name].handles != version.facts[name].handles
+            or value is None
+            or f"{type(value).__module__}.{type(value).__qualname__}"
+            not in known.facts[name].handles
+        ):
+            return False
+        status = getattr(value, "status", "running")
+        if getattr(status, "name", status) != "running" or getattr(value, "_shutdown", False):
+            return False
+    return True
+
+
 def undo_restore(session: Session) -> bool:
     """Bring back what was there before the last restore. False when there was none."""
     undo = session.undo
     if undo is None:
         return False
     state: NamespaceState = session.state
+    session.ambient.put_back(undo["ambient"])
     for name in state.live_names():
         del session.namespace[name]
     session.namespace.update(undo["values"])
     state.bound, state.loaded = undo["bound"], undo["loaded"]
-    session.symbolic_ambient = undo["ambient"]
+    session.symbolic_ambient = undo["symbolic"]
+    session.ambient_pending, session.ambient_chunks = undo["pending"], undo["chunks"]
     session.process, session.process_pending = undo["process"], undo["process_pending"]
     state.remember_objects()
+    restored = [replace(run, undone=True) for run in session.log.runs if not run.undone]
+    after = [run for run in restored if run.how != "restored"]
+    session.log.runs = [*undo["log"], *after]
     session.undo = None
     return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import functools
+import hashlib
 import json
 import os
 import re
@@ -26,11 +27,13 @@ from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module
-from nbrewind.kernel import outside, packages, record, repeat
+from nbrewind.kernel import baseline, outside, packages, record, repeat
 from nbrewind.kernel.ambient import Ambient
 from nbrewind.kernel.history import History
+from nbrewind.kernel.log import Log, LogRun
 from nbrewind.kernel.namespace import CoVariable, NamespaceState
 from nbrewind.kernel.outputs import OutputTap
+from nbrewind.kernel.requests import Interrupts
 
 MODES = ("off", "audit", "repeat")
 
@@ -85,7 +88,11 @@ class Session:
         self.mode = "off"
         self.shadow = False
         self.history: History | None = None
-        self.notebook: str | None = None
+        # Where the history is, once it is opened; None: beside the notebook.
+        self.store: str | None = None
+        # JupyterLab tells kernels the path of their notebook.
+        hint = os.environ.get("JPY_SESSION_NAME", "")
+        self.notebook: str | None = os.path.basename(hint) if hint.endswith(".ipynb") else None
         self.session_id = uuid.uuid4().hex
         self.run_number = 0
         self.ambient = Ambient()
@@ -97,8 +104,15 @@ class Session:
         # Imports, magics and configuration calls so far, and those of replayed cells that this process has not run.
         self.process: list[dict[str, Any]] = []
         self.process_pending: list[dict[str, Any]] = []
-        # Runs that changed the process where nothing looks, in order.
+        # Runs that changed the process where nothing looks, in order; and what they may have changed.
         self.hidden: list[str] = []
+        self.hidden_why: list[str] = []
+        # Cells that ran without being recorded, in order: what they did is worked out when recording begins.
+        self.unexplained: list[str] = []
+        # Constructs that nothing can see through, which this process executed.
+        self.unseen: list[str] = []
+        # Cells that were not recorded may have set a generator of random numbers.
+        self.may_be_seeded = False
         self.shown: list[str] = []
         self.scratch: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
         self.distrusted: set[str] = set()
@@ -109,6 +123,16 @@ class Session:
         self.base_modules = {name.partition(".")[0] for name in list(sys.modules)}
         self.tap = OutputTap(self.kernel) if self.kernel is not None else None
         self.undo: dict[str, Any] | None = None
+        self.log = Log()
+        # The live state, while `state` is that of a plan.
+        self.aside: NamespaceState | None = None
+        # The replay that goes on, from `begin-replay` to `end-replay`.
+        self.replaying: dict[str, Any] | None = None
+        self.interrupts = Interrupts()
+        # Set by `comm.open_target`: the queue of requests.
+        self.requests: Any = None
+        self.base_modules_of_user = set(user_modules())
+        self.base_threads = {thread.ident or 0 for thread in threading.enumerate()}
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         # Runs whose tasks had not ended with the cell: (record, task report).
         self.unsettled: list[tuple[dict[str, Any], Any]] = []
@@ -116,6 +140,13 @@ class Session:
         self.default_mode: str | None = None
         self._depth = 0
         self._complained: set[str] = set()
+        # False when cells ran, or names were made, before the session could see them.
+        self.began_fresh = shell.execution_count <= 1 and not self.state.live_names()
+        self._note: LogRun | None = None
+        self.ambient.begin(is_fresh=self.began_fresh)
+        if not self.began_fresh:
+            # What ran before, as far as the shell kept it.
+            self.unexplained += [text for text in shell.user_ns.get("In", [])[1:] if text.strip()]
         self._install()
 
     # --- The seam -------------------------------------------------------------------------------------------------
@@ -132,33 +163,89 @@ class Session:
             *args: Any,
             **kwargs: Any,
         ) -> Any:
+            # Cells of other threads (subshells) and cells within cells are not looked at: they are part of what runs.
+            if self._depth > 0 or threading.current_thread() is not threading.main_thread():
+                return await original(raw_cell, store_history, silent, *args, **kwargs)
             if self.default_mode is not None and store_history and not silent:
                 mode, self.default_mode = self.default_mode, None
                 with self.guarded("opening the store"):
                     self.configure(mode)
-            if self._passes_through(raw_cell, store_history, silent):
-                return await original(raw_cell, store_history, silent, *args, **kwargs)
+            note = None
+            if store_history and not silent and raw_cell.strip():
+                note = LogRun(kwargs.get("cell_id") or "", raw_cell, shell.execution_count)
+                self.log.runs.append(note)
+            self._note = note
+            token = self.requests.cell_begins() if self.requests is not None else None
             self._depth += 1
+            started = time.perf_counter()
+            result = None
+            is_ours = False
             try:
-                replayed = self._begin(raw_cell, kwargs.get("cell_id"), kwargs.get("cell_meta"))
-                if replayed is not None:
-                    return replayed
-                return await original(raw_cell, store_history, silent, *args, **kwargs)
+                if self._passes_through(raw_cell, store_history, silent):
+                    if note is not None and not _is_own_magic(raw_cell):
+                        result = self._make_complete(raw_cell, note)
+                else:
+                    result = self._begin(raw_cell, kwargs.get("cell_id"), kwargs.get("cell_meta"))
+                    is_ours = result is not None or self.current is not None
+                if result is None:
+                    result = await original(raw_cell, store_history, silent, *args, **kwargs)
+                return result
             finally:
                 self._depth -= 1
+                if note is not None:
+                    note.seconds = time.perf_counter() - started
+                    note.status = _status(result)
+                    if not is_ours:
+                        self._note_unrecorded(note)
+                if self.requests is not None:
+                    self.requests.cell_ends(token)
 
         shell.run_cell_async = run_cell_async
         shell.events.register("post_run_cell", self._finish)
+        shell.events.register("post_execute", self._shell_is_done)
+
+    def _shell_is_done(self) -> None:
+        on_main = threading.current_thread() is threading.main_thread()
+        if on_main and self._depth == 0 and self.requests is not None:
+            self.requests.shell_is_done()
+
+    def _note_unrecorded(self, note: LogRun) -> None:
+        """A cell ran while nothing was recorded: the log has it, and whoever listens is told."""
+        if not _is_own_magic(note.source):
+            self.unexplained.append(note.source)
+        self.tell(
+            {
+                "event": "run",
+                "cell_id": note.cell or None,
+                "run_id": None,
+                "number": note.number,
+                "source": note.source,
+                "status": "executed" if note.status == "ok" else "failed",
+                "seconds": note.seconds,
+                "why": ["nothing is recorded now"],
+                "tasks": {"hit": 0, "run": 0, "pruned": 0, "why": {}},
+            }
+        )
+
+    def _make_complete(self, source: str, note: LogRun) -> ExecutionResult | None:
+        """Nothing is recorded any more, but names of a replay may still be in the store: load what is read."""
+        if not self.state.pending() and not self.process_pending and not self.ambient_pending:
+            return None
+        try:
+            with self.guarded("loading what was replayed"):
+                repeat.prepare(self, self.observe(source, note.cell))
+                self.state.remember_objects()
+        except CannotReplay as error:
+            return self._refused(error, source, note.cell or None, time.perf_counter())
+        return None
 
     def _passes_through(self, raw_cell: str, store_history: bool, silent: bool) -> bool:
-        text = raw_cell.strip()
         return (
             self.mode == "off"
             or silent
             or not store_history
-            or self._depth > 0
-            or not text
-            or text.startswith(("%nbrewind", "%load_ext nbrewind", "%reload_ext nbrewind"))
+            or not raw_cell.strip()
+            or _is_own_magic(raw_cell)
         )
 
     def _begin(self, source: str, cell_id: str | None, cell_meta: Any) -> ExecutionResult | None:
@@ -214,7 +301,14 @@ class Session:
         log = getattr(self.kernel, "log", None)
         if log is not None:
             log.warning("nbrewind: this run is not recorded (%s)", text, exc_info=error)
-        self.say({"status": "not recorded", "why": [text]})
+        note = self._note
+        self.say(
+            {
+                "cell_id": note.cell or None if note is not None else None,
+                "status": "not recorded",
+                "why": [text],
+            }
+        )
 
     def _tags(self, cell_id: str | None, cell_meta: Any) -> list[str]:
         own = (cell_meta or {}).get("nbrewind", {}) if isinstance(cell_meta, dict) else {}
@@ -225,13 +319,15 @@ class Session:
     def observe(self, source: str, cell_id: str | None) -> Run:
         """The state that the cell would start from, and what it could read of it."""
         self.settle()
+        self.explain()
         effects = analyze(source)
         changed, _ = self.state.sweep(suspects=set())
         for version in changed:
             version.recipe = None
         self.state.remember_objects()
-        # Between cells only the kernel's own threads draw.
-        self.ambient.settle(self.symbolic_ambient)
+        if self.aside is None:
+            # Between cells only the kernel's own threads draw.
+            self.ambient.settle(self.symbolic_ambient)
         self.read_ambient()
         wanted = {
             *effects["reads"],
@@ -276,15 +372,40 @@ class Session:
 
     def read_ambient(self) -> None:
         """Bring the ambient state up to date, apart from what replayed cells changed and nobody has restored."""
-        for name, fp in self.ambient.fingerprints().items():
-            if name not in self.ambient_pending:
-                self.symbolic_ambient[name] = fp
+        if self.aside is None:
+            for name, fp in self.ambient.fingerprints().items():
+                if name not in self.ambient_pending:
+                    self.symbolic_ambient[name] = fp
         self.add_symbolic(self.symbolic_ambient)
 
     def add_symbolic(self, ambient: dict[str, str | None]) -> None:
         """State that is known by what was executed, not by looking."""
         ambient["configuration"] = record.configuration_fp(self.process)
         ambient["libraries"] = "+".join(self.hidden) or None
+
+    def hide(self, what: str, why: list[str]) -> None:
+        """Something changed the process where nothing looks: later runs start from that."""
+        self.hidden.append(hashlib.blake2b(what.encode(), digest_size=16).hexdigest())
+        self.hidden_why += [text for text in why if text not in self.hidden_why]
+
+    def explain(self) -> None:
+        """Work out what cells did to this process that ran without being recorded."""
+        if self.aside is not None:
+            return
+        texts, self.unexplained = self.unexplained, []
+        for text in texts:
+            effects = analyze(text)
+            self.process.extend(record.process_statements(text, effects, ""))
+            why = record.hidden_calls(self, effects)
+            if why:
+                self.hide(json.dumps([effects["fingerprint"], "not recorded"]), why)
+            self.unseen += opaque_constructs(effects)
+            self.may_be_seeded = (
+                self.may_be_seeded
+                or record.SEEDING.search(text) is not None
+                or bool(effects["unknown"])
+                or bool(user_modules())
+            )
 
     def _start(self, run: Run, started: float) -> None:
         assert self.history is not None
@@ -314,21 +435,15 @@ class Session:
         sys.stdout.flush()
         sys.stderr.flush()
         outputs = self.tap.stop() if self.tap is not None else []
-        status = "ok"
-        error = None
-        if result is None:
-            status = "interrupted"
-        else:
-            error = result.error_before_exec or result.error_in_exec
-            if error is not None:
-                status = (
-                    "interrupted"
-                    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
-                    else "failed"
-                )
+        status = _status(result)
+        note = self._note
+        self.unseen += opaque_constructs(run.effects)
+        is_recorded = False
         report: dict[str, Any] = {
             "cell_id": run.cell_id,
             "run_id": run.run_id,
+            "number": note.number if note is not None else None,
+            "source": run.source,
             "status": "executed" if status == "ok" else "failed",
             "seconds": seconds,
             "why": run.why,
@@ -347,7 +462,19 @@ class Session:
                 report["not_captured"] = found.not_captured
                 run.task_files = found.files
                 run.unfinished = found if found.unfinished else None
-            made = record.record_run(self, run, findings, outputs, status, seconds, report["tasks"])
+            if note is not None:
+                # Asynchronous cells end here; others said so before.
+                note.status, note.seconds = "running", seconds
+            try:
+                made = record.record_run(
+                    self, run, findings, outputs, status, seconds, report["tasks"]
+                )
+            finally:
+                if note is not None:
+                    note.status = status
+            is_recorded = True
+            if note is not None:
+                note.run_id, note.is_recorded = run.run_id, True
             if run.unfinished is not None:
                 self.unsettled.append((made, run.unfinished))
             report["replayable"] = made["replayable"]
@@ -355,6 +482,9 @@ class Session:
             report["record_seconds"] = time.perf_counter() - run.clock - seconds
             if self.shadow:
                 report["shadow"] = repeat.compare_shadow(self, run, made)
+        if not is_recorded:
+            report["run_id"] = None
+            self.unexplained.append(run.source)
         self.say(report)
 
     def _replayed(self, found: dict[str, Any], run: Run, started: float) -> ExecutionResult:
@@ -364,7 +494,7 @@ class Session:
             raise CannotReplay(
                 f"its record cannot be replayed: {type(error).__name__}: {error}", found["run_id"]
             ) from error
-        self._note_replay(found, run)
+        self._note_replay(found, {"id": run.cell_id, "source": run.source})
         if any(output["kind"] == "execute_result" for output in found["outputs"]):
             self.shown.append(found["run_id"])
         shell = self.shell
@@ -372,10 +502,15 @@ class Session:
         if self.tap is not None:
             self.tap.publish(found["outputs"], count)
         result = self._result(run.source, run.cell_id)
+        note = self._note
+        if note is not None:
+            note.how, note.run_id = "replayed", found["run_id"]
         self.say(
             {
                 "cell_id": run.cell_id,
                 "run_id": found["run_id"],
+                "number": count,
+                "source": run.source,
                 "status": "replayed",
                 "seconds": time.perf_counter() - started,
                 "recorded_seconds": found["seconds"],
@@ -386,15 +521,15 @@ class Session:
         )
         return result
 
-    def _note_replay(self, found: dict[str, Any], run: Run) -> None:
+    def _note_replay(self, found: dict[str, Any], cell: dict[str, Any]) -> None:
         """So that the history knows this text as the cell's latest; durable with the next commit."""
         assert self.history is not None
         self.history.note_replay(
             {
                 "run_id": found["run_id"],
-                "cell_id": run.cell_id,
+                "cell_id": cell["id"],
                 "notebook": self.notebook,
-                "source": run.source,
+                "source": cell["source"],
             }
         )
 
@@ -419,6 +554,9 @@ class Session:
         self.say(
             {
                 "cell_id": cell_id,
+                "run_id": None,
+                "number": result.execution_count,
+                "source": source,
                 "status": "failed",
                 "seconds": time.perf_counter() - started,
                 "why": [str(error)],
@@ -438,25 +576,66 @@ class Session:
         shadow: bool = False,
         distrusted: list[str] | None = None,
         tags: dict[str, list[str]] | None = None,
-    ) -> None:
-        """Set the mode and, once, the store. Raises `StoreError` when the store cannot be used."""
+    ) -> dict[str, Any] | None:
+        """Set the mode and, once, the store; returns the baseline that was taken, if one was needed.
+
+        Raises `StoreError` when the store cannot be used.
+        """
         if mode not in MODES:
             raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
         self.default_mode = None
         if notebook is not None:
             self.notebook = notebook
-        if self.history is None and mode != "off":
-            self.history = History(
-                store or os.environ.get("NBREWIND_STORE") or os.path.join(os.getcwd(), ".nbrewind")
-            )
+        if store is not None and self.history is None:
+            self.store = store
+        if mode != "off":
+            self.open_history()
+        begins = self.mode == "off" and mode != "off"
         self.shadow = shadow
         self.distrusted.update(distrusted or [])
         self.tags.update(tags or {})
         self.mode = mode
         self._set_up_tasks()
-        if mode != "off":
+        if mode == "off":
+            return None
+        if not begins:
             self.state.sweep(suspects=set())
             self.read_ambient()
+            return None
+        if self.began_fresh and not self.has_run():
+            # Starting the kernel went on until now.
+            self.ambient.begin(is_fresh=True)
+        self.explain()
+        if not self.may_be_seeded:
+            self.ambient.settle({})
+        self.read_ambient()
+        return baseline.take(self)
+
+    def has_run(self) -> bool:
+        """True when something of the user's was executed, replayed or made."""
+        ran = any(not _is_own_magic(run.source) for run in self.log.runs)
+        return ran or bool(self.state.live_names() or self.state.bound)
+
+    def open_history(self) -> History:
+        """The history, opened at the chosen place. Raises `StoreError` when the store cannot be used."""
+        if self.history is None:
+            self.history = History(
+                self.store
+                or os.environ.get("NBREWIND_STORE")
+                or os.path.join(self.folder(), ".nbrewind")
+            )
+        return self.history
+
+    def folder(self) -> str:
+        """Where the notebook is, as far as the kernel can tell."""
+        hint = os.path.dirname(os.environ.get("JPY_SESSION_NAME", ""))
+        if os.path.isabs(hint) and os.path.isdir(hint):
+            return hint
+        return self.ambient.places.root
+
+    def symbolic_beginning(self) -> dict[str, str | None]:
+        """Ambient state of a kernel in which nothing has run."""
+        return dict(self.ambient.at_beginning)
 
     def _set_up_tasks(self) -> None:
         with self.guarded("setting up the task cache"):
@@ -465,6 +644,10 @@ class Session:
             if self.mode == "off" or self.history is None:
                 tasks.uninstall()
                 self.tasks = None
+                return
+            if self.tasks is not None and self.tasks.path == os.path.realpath(self.history.path):
+                # The cache knows what the futures of this session hold.
+                self.tasks.replay = self.mode == "repeat" and not self.shadow
                 return
             self.tasks = tasks.TaskCache(
                 self.history.path,
@@ -476,8 +659,29 @@ class Session:
     def say(self, report: dict[str, Any]) -> None:
         """Keep a report for whoever asks; the comm sends it on."""
         self.reports.append(report)
+        if self.replaying is not None:
+            self.replaying["reports"].append(report)
+        self.tell({"event": "run", **report})
+
+    def tell(self, event: dict[str, Any], but: Any = None) -> None:
+        """Send an event to everybody who listens, except one."""
         for listener in list(self.listeners):
-            listener(report)
+            if listener is not but:
+                listener(event)
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """One step of the request that is being carried out; an interrupt stops here."""
+        self.interrupts.check()
+        if self.requests is not None and self.requests.current() is not None:
+            self.tell(
+                {
+                    "event": "progress",
+                    "of": self.requests.current(),
+                    "done": done,
+                    "total": total,
+                    "what": what,
+                }
+            )
 
 
 @functools.lru_cache(maxsize=512)
@@ -489,6 +693,36 @@ def analyze(source: str) -> dict[str, Any]:
     """The effects of a cell."""
     found: dict[str, Any] = json.loads(_analyze(source))
     return found
+
+
+def _status(result: ExecutionResult | None) -> str:
+    """How a cell ended."""
+    if result is None:
+        return "interrupted"
+    error = result.error_before_exec or result.error_in_exec
+    if error is None:
+        return "ok"
+    is_interrupt = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
+    return "interrupted" if is_interrupt else "failed"
+
+
+def _is_own_magic(source: str) -> bool:
+    return source.strip().startswith(
+        ("%nbrewind", "%load_ext nbrewind", "%reload_ext nbrewind", "%unload_ext nbrewind")
+    )
+
+
+# Constructs that reach names, not the process: the sweep sees what they change.
+_NAMES_ONLY = re.compile(r"globals|locals|vars|dir\b|frame|import \*|star|get_ipython")
+
+
+def opaque_constructs(effects: dict[str, Any]) -> list[str]:
+    """Code that nothing can see through, and that may have changed the process."""
+    return [
+        entry["construct"]
+        for entry in effects["unknown"]
+        if not _NAMES_ONLY.search(entry["construct"])
+    ]
 
 
 def runs_bodies(source: str, effects: dict[str, Any]) -> bool:
