@@ -239,8 +239,9 @@ def hidden_state(session: Session, run: Run) -> list[str]:
     return why
 
 
-# A figure that stays open is the one hidden state that can be undone.
+# Hidden state that can be undone: figures are closed, and the user's modules imported again.
 OPEN_FIGURE = "it left a figure open"
+MODULE_STATE = "it changed the state of"
 
 
 def user_threads(known: set[int]) -> list[str]:
@@ -401,7 +402,7 @@ def record_run(
         marks = [mark for mark in state.facts(name).marks if mark.startswith("module: ")]
         before = run.before_versions[name].facts[name]
         if marks and before.fp != state.facts(name).fp:
-            hidden.append(f"it changed the state of {', '.join(marks)}")
+            hidden.append(f"{MODULE_STATE} {', '.join(marks)}")
     why_not += hidden
     if hidden:
         # Later runs start from a process that only runs like this one can make.

@@ -80,13 +80,11 @@ def facts_for(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]
                 and now in {None, then.removeprefix("either:")}
             ):
                 now = then
-            if (
-                now != then
-                and None in {now, then}
-                and session.ambient.default_fp(name) in {now, then}
-            ):
+            if now != then and None in {now, then}:
                 # A module that is not loaded is as good as one that was just loaded.
-                now = then
+                default = session.ambient.default_fp(name)
+                if default is not None and default in {now, then}:
+                    now = then
             if name not in ambient or now == then:
                 ambient[name] = now
     return {

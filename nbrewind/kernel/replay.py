@@ -199,7 +199,7 @@ def restart_reasons(session: Session, process: list[dict[str, Any]]) -> list[str
     why += [
         f"a cell changed this process: {text}"
         for text in session.hidden_why
-        if text != record.OPEN_FIGURE
+        if text != record.OPEN_FIGURE and not text.startswith(record.MODULE_STATE)
     ]
     why += [f"a cell ran what cannot be seen through: {text}" for text in _unique(session.unseen)]
     why += [f"the thread {name} still runs" for name in record.user_threads(session.base_threads)]
@@ -426,11 +426,11 @@ def _forget_results(session: Session) -> None:
             namespace.pop(f"_{number}", None)
         out.clear()
     hook = getattr(session.shell, "displayhook", None)
-    for name in ("_", "__", "___"):
-        if name in namespace:
-            namespace[name] = ""
-        if hook is not None and hasattr(hook, name):
-            setattr(hook, name, "")
+    blank = dict.fromkeys(("_", "__", "___"), "")
+    for name, value in blank.items():
+        setattr(hook, name, value)
+    # So that the shell takes them for its own.
+    session.shell.push(blank, interactive=False)
 
 
 def end(session: Session) -> dict[str, Any]:

@@ -139,7 +139,9 @@ class Live:
             "allow_stdin": False,
             "stop_on_error": False,
         }
-        metadata = {"cellId": cell, "nbrewind": {"tags": tags or []}} if cell else {}
+        metadata: dict[str, Any] = {}
+        if cell:
+            metadata = {"cellId": cell, "nbrewind": {"tags": tags or []}}
         return self._send("execute_request", content, **metadata)
 
     def end_run(self, message: str) -> list[Any]:

@@ -39,7 +39,7 @@ import types as _t
 _names = sorted(n for n, v in list(globals().items()) if not n.startswith('_') and n not in ('In', 'Out', 'exit', 'quit', 'open', 'get_ipython') and not isinstance(v, _t.ModuleType))
 for _n in _names:
     _v = globals()[_n]
-    print(_n, type(_v).__name__, _v.__code__.co_consts if isinstance(_v, _t.FunctionType) else repr(_v)[:300] if ' at 0x' not in repr(_v) else '', [m for m in _names if globals()[m] is _v and type(_v).__name__ in ('list', 'dict', 'set', 'ndarray', 'DataFrame')])
+    print(_n, type(_v).__name__, [c for c in _v.__code__.co_consts if ' at 0x' not in repr(c)] if isinstance(_v, _t.FunctionType) else repr(_v)[:300] if ' at 0x' not in repr(_v) else '', [m for m in _names if globals()[m] is _v and type(_v).__name__ in ('list', 'dict', 'set', 'ndarray', 'DataFrame')])
 """
 
 CASES = [
@@ -75,7 +75,7 @@ CASES = [
     Case("state inside a module that is no longer set", {"a": "import math", "b": "math.kk = 1", "c": "print(hasattr(math, 'kk'))"}, {"b": "pass"}, "b", "b c", restarts=True),
     Case("state inside a module that nobody recorded", {"a": "import math", "b": "print(hasattr(math, 'kk'))"}, {"b": "print(hasattr(math, 'kk'), 1)"}, "b", "b", restarts=True, extra=("%nbrewind off", "math.kk = 1", "%nbrewind audit")),
     Case("a thread that still runs", {"a": "import threading, time", "b": "t = 1", "c": "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", "d": "print(t)"}, {"b": "t = 2"}, "b", "b d", may="c", restarts=True),
-    Case("code that cannot be seen through", {"a": "x = 1", "b": "t = 1", "c": "exec('q = t')", "d": "print(q)"}, {"b": "t = 2"}, "b", "b c d", restarts=True),
+    Case("code that cannot be seen through", {"a": "x = 1", "b": "t = 1", "c": "exec('q = ' + 't')", "d": "print(q)"}, {"b": "t = 2"}, "b", "b c d", restarts=True),
     Case("a magic below", {"a": "x = 1.23456", "b": "t = 1", "c": "%precision 2", "d": "x * t"}, {"b": "t = 2"}, "b", "b d", may="c", restarts=True),
     Case("a magic above", {"a": "%precision 2", "b": "x = 1.23456", "c": "t = 1", "d": "x * t"}, {"c": "t = 2"}, "c", "c d"),
     Case("a setting below that no provider knows", {"a": "import warnings", "b": "t = 1", "c": "warnings.filterwarnings('error')", "d": "print(t, any(f[0] == 'error' for f in warnings.filters))"}, {"b": "t = 2"}, "b", "b d", may="c", restarts=True),
@@ -155,6 +155,7 @@ def test_replay(case: Case, tmp_path: Path) -> None:
                     break
         assert again == truth
         state = kernel.show(PROBE) + kernel.show(case.probe)
-        if "kept" not in case.title:
+        # What is in a cache is not stored: there the cell that made it would execute.
+        if "kept" not in case.title and "cached" not in case.title:
             assert state == true_state
     shutil.rmtree(tmp_path)
