@@ -27,6 +27,8 @@ TARGET = "nbrewind"
 _LOOK = 0.5
 # A kernel that does not say a word on its control channel for so long is gone or stuck.
 _SILENCE = 60.0
+# Outputs come on a channel of their own, which may drop some: how long the last one may take after the reply.
+_LAST_WORDS = 10.0
 
 # What nbclient makes outputs and counts of; everything else on the channel is not for the notebook.
 _SHOWN = {
@@ -181,10 +183,7 @@ class Conversation:
         self.listen()
         info = await self._introduce()
         if "kernel subshells" in info.get("supported_features", []):
-            made = await self._request(
-                "control", "create_subshell_request", {}, "open a subshell", _SILENCE
-            )
-            self._subshell = made.get("subshell_id")
+            self._subshell = await self._open_subshell()
         if await self._open_comm(patience):
             return
         language = info.get("language_info", {}).get("name", "unknown")
@@ -209,6 +208,15 @@ class Conversation:
             asyncio.create_task(self._hear(self.channels.get_shell_msg, self._replied)),
             asyncio.create_task(self._hear(self.channels.get_control_msg, self._replied)),
         ]
+        for listener in self._listeners:
+            listener.add_done_callback(self._went_deaf)
+
+    def _went_deaf(self, listener: asyncio.Task[None]) -> None:
+        """Nothing must wait for what can no longer be heard."""
+        error = None if listener.cancelled() else listener.exception()
+        if error is not None:
+            text = f"the connection to the kernel broke ({type(error).__name__}: {error})"
+            self._lost = KernelFailed(text, "kernel-died")
 
     async def close(self) -> None:
         """Leave the kernel as it is, and our channels closed."""
@@ -243,6 +251,20 @@ class Conversation:
                 self._forget(sent)
             await self._check_alive("answer")
         raise KernelFailed("the kernel does not answer", "kernel-died")
+
+    async def _open_subshell(self) -> str | None:
+        """A subshell of our own; None when the kernel makes none, and then everything waits for its cells."""
+        for _ in range(20):
+            # A kernel that is still starting drops the request without an answer, or refuses it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    made = await self._request(
+                        "control", "create_subshell_request", {}, "open a subshell", None
+                    )
+                    if made.get("subshell_id"):
+                        return str(made["subshell_id"])
+            await asyncio.sleep(0.1)
+        return None
 
     async def _open_comm(self, patience: float | None) -> bool:
         """Open the comm; False when the kernel does not know the target."""
@@ -387,7 +409,9 @@ class Conversation:
         try:
             reply = await self._wait(sent, answered, f"run cell {cell.id}", None)
             if reply.get("status") != "aborted":
-                await self._wait_for(execution.ended, f"run cell {cell.id}", None)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_WORDS):
+                        await self._wait_for(execution.ended, f"run cell {cell.id}", None)
         finally:
             self._executions.pop(sent, None)
             self.is_executing = False

@@ -43,8 +43,11 @@ class Trouble(Exception):
 
 
 def describe(error: BaseException | None, status: int = 500) -> dict[str, Any]:
-    """`{code, message}` of any error; details of errors that we do not know stay in the server's log."""
+    """`{code, message}` of any error, and `reasons` for a restart. What we do not know is only named."""
     match error:
+        case KernelError(code="restart-needed"):
+            reasons = error.answer.get("restart", [])
+            return {"code": error.code, "message": str(error), "reasons": reasons}
         case Trouble() | KernelError():
             return {"code": error.code, "message": str(error)}
         case StoreError():

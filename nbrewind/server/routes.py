@@ -7,6 +7,7 @@ what it asks for reading (or, when outputs are saved, writing) contents.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from jupyter_core.utils import ensure_async
@@ -64,9 +65,12 @@ class Handler(APIHandler):
         """A number from the query."""
         text = self.get_query_argument(name, None)
         try:
-            return default if text is None else float(text)
+            found = default if text is None else float(text)
         except ValueError:
-            raise Trouble("bad-request", f"`{name}` is a number") from None
+            found = math.nan
+        if not math.isfinite(found):
+            raise Trouble("bad-request", f"`{name}` is a number")
+        return found
 
     async def require(self, action: str, resource: str) -> None:
         """Refuse a user whom the server itself would not let do this."""

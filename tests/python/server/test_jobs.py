@@ -298,6 +298,7 @@ def test_a_replay_that_takes_a_fresh_kernel_says_so_or_restarts(
         job = server.wait(replay(server, kernel, book, "c"))
         assert (job["state"], job["error"]["code"]) == ("failed", "restart-needed")
         assert "setrecursionlimit" in job["error"]["message"]
+        assert job["error"]["reasons"] == job["plan"]["restart"] != []
         assert shell.run("print(os.getpid())") == before
         assert server.get(f"kernels/{kernel}/status")["mode"] == "audit"
     job = server.wait(replay(server, kernel, book, "c", restart=True), "done")
@@ -332,6 +333,51 @@ def test_outputs_of_replayed_cells_come_back_into_the_file(
     job = server.wait(replay(server, kernel, book, "a"), "done")
     assert set(progress_of(job).values()) == {"replayed"}
     assert shown(book) == {"a": "", "b": "", "c": "14", "d": "380"}
+
+
+def test_what_others_run_meanwhile_stays_theirs(server: Server, book: Book, folder: Path) -> None:
+    book.edit(c="time.sleep(3)\nprint('ours')", d="print('ours too')")
+    kernel = server.start_kernel("python3", folder.name)
+    with server.shell(kernel) as shell:
+        job = replay(server, kernel, book, "c")
+        while progress_of(job).get("c") != "running":
+            job = server.get(f"jobs/{job['id']}", wait=5, since=job["changes"])
+        assert shell.run("print('theirs'); 1 / 0") == "theirs\nZeroDivisionError"
+    # Their failure takes nothing of ours with it.
+    job = server.wait(job, "done")
+    assert job["report"]["executed"] == 2
+    assert shown(book) == {"a": "", "b": "", "c": "ours", "d": "ours too"}
+
+
+def test_a_request_that_does_not_begin_in_time_is_taken_back(
+    server: Server, book: Book, folder: Path
+) -> None:
+    import asyncio
+
+    from jupyter_client.asynchronous.client import AsyncKernelClient
+
+    from nbrewind.client import Conversation, KernelFailed
+
+    kernel = server.start_kernel("python3", folder.name)
+    server.get(f"kernels/{kernel}/status")
+    file = server.root.parent / "runtime" / f"kernel-{kernel}.json"
+
+    async def alive() -> bool:
+        return True
+
+    async def ask() -> None:
+        client = AsyncKernelClient(connection_file=str(file))
+        client.load_connection_file()
+        async with Conversation(client, alive) as talk:
+            with pytest.raises(KernelFailed) as error:
+                await talk.ask("configure", patience=1, mode="audit", store=str(book.store))
+            assert error.value.code == "busy"
+
+    with server.shell(kernel) as shell:
+        shell.begin("import time; time.sleep(5)")
+        asyncio.run(ask())
+        assert shell.run("print(1)") == "1"
+    assert server.get(f"kernels/{kernel}/status")["mode"] == "off"
 
 
 def test_without_saving_the_file_stays(server: Server, book: Book, folder: Path) -> None:

@@ -91,6 +91,17 @@ def test_errors_have_a_code_and_a_status(
     assert STATUS[code] == status
 
 
+@pytest.mark.parametrize("query", ["wait=soon", "wait=nan", "wait=1&since=inf"])
+def test_a_number_is_a_number(server: Server, folder: Path, kernels: list[str], query: str) -> None:
+    Book(folder, {"a": "1"})
+    kernel = server.start_kernel()
+    body = {"path": f"{folder.name}/book.ipynb", "cell": "a"}
+    job = server.post(f"kernels/{kernel}/restore", body)
+    answer = server.ask("GET", f"nbrewind/jobs/{job['id']}?{query}")
+    assert (answer.status, answer.json["code"]) == (400, "bad-request")
+    server.wait(job)
+
+
 def test_a_body_that_is_not_json_is_a_bad_request(server: Server, kernels: list[str]) -> None:
     import urllib.error
     import urllib.request
