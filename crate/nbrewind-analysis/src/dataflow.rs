@@ -29,6 +29,9 @@ use crate::visit::{is_history_name, judge};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
+/// How many objects of earlier bindings a name keeps that a statement may or may not bind.
+const MAX_OLDER_OBJECTS: usize = 8;
+
 /// 128 bits of a blake3 hash.
 type Digest = u128;
 type ObjectId = usize;
@@ -64,10 +67,50 @@ impl Version {
             ),
             None => digest("made", &[&key.to_le_bytes(), label.as_bytes()]),
         };
-        Version {
-            certain: make(self.certain, old.map(|old| old.certain)),
-            full: make(self.full, old.map(|old| old.full)),
-        }
+        let certain = make(self.certain, old.map(|old| old.certain));
+        // Most of the time nothing is doubtful.
+        let is_certain = self.certain == self.full && old.is_none_or(|old| old.certain == old.full);
+        let full = if is_certain {
+            certain
+        } else {
+            make(self.full, old.map(|old| old.full))
+        };
+        Version { certain, full }
+    }
+}
+
+/// What a version is made of, as bytes: far cheaper than two hashers, and hashed once when nothing is doubtful.
+#[derive(Debug, Clone, Default)]
+struct Mixture {
+    certain: Vec<u8>,
+    full: Vec<u8>,
+}
+
+impl Mixture {
+    fn clear(&mut self) {
+        self.certain.clear();
+        self.full.clear();
+    }
+
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        self.certain.extend_from_slice(bytes);
+        self.full.extend_from_slice(bytes);
+    }
+
+    fn add(&mut self, version: Version) {
+        self.certain
+            .extend_from_slice(&version.certain.to_le_bytes());
+        self.full.extend_from_slice(&version.full.to_le_bytes());
+    }
+
+    fn version(&self) -> Version {
+        let certain = short(&self.certain);
+        let full = if self.certain == self.full {
+            certain
+        } else {
+            short(&self.full)
+        };
+        Version { certain, full }
     }
 }
 
@@ -152,6 +195,8 @@ struct Object {
     kind: ObjectKind,
     /// Changes when anything but a known key may have changed.
     base: Version,
+    /// The cell that made `base` as it is.
+    base_origin: Option<usize>,
     /// Changes with every change.
     whole: Version,
     keys: BTreeMap<Key, (Version, Option<usize>)>,
@@ -256,8 +301,7 @@ pub(crate) struct World {
     counter: usize,
     cell: usize,
     // The statement being run:
-    certain: blake3::Hasher,
-    full: blake3::Hasher,
+    key: Mixture,
     touched: Vec<Touched>,
     reads: Vec<ReadRecord>,
     results: HashMap<usize, Vec<ObjectId>>,
@@ -296,8 +340,7 @@ impl World {
             history: 0,
             counter: 0,
             cell: 0,
-            certain: blake3::Hasher::new(),
-            full: blake3::Hasher::new(),
+            key: Mixture::default(),
             touched: Vec::new(),
             reads: Vec::new(),
             results: HashMap::new(),
@@ -331,8 +374,7 @@ impl World {
             self.stars = Settings::default();
         }
         let mut outcome = CellOutcome::default();
-        let mut certain = blake3::Hasher::new();
-        let mut full = blake3::Hasher::new();
+        let mut all = Mixture::default();
         let reads_source = !cell.effects.marks.reads_source.is_empty();
         let declared = &cell.effects.directives;
         let n_statements = cell.facts.statements.len();
@@ -340,11 +382,10 @@ impl World {
             self.begin(&statement.fingerprint, doubt);
             if reads_source {
                 let exact = cell.exact_fingerprint;
-                self.absorb_bytes(&exact);
+                self.key.add_bytes(&exact);
             }
             if statement.covers_cell {
-                self.certain.update(certain.finalize().as_bytes());
-                self.full.update(full.finalize().as_bytes());
+                self.key.add(all.version());
             }
             self.displays = statement.is_expression;
             if index == 0 {
@@ -377,24 +418,18 @@ impl World {
             }
             let key = self.finish(&mut outcome.reads, turn.salt);
             outcome.varies = outcome.varies.max(self.varies);
-            certain.update(&key.certain.to_le_bytes());
-            full.update(&key.full.to_le_bytes());
+            all.add(key);
         }
-        outcome.key = Version {
-            certain: short(&certain),
-            full: short(&full),
-        };
+        outcome.key = all.version();
         outcome
     }
 
     fn begin(&mut self, fingerprint: &[u8], doubt: Option<&[u8]>) {
-        self.certain = blake3::Hasher::new();
-        self.full = blake3::Hasher::new();
-        self.certain.update(fingerprint);
-        self.full.update(fingerprint);
+        self.key.clear();
+        self.key.add_bytes(fingerprint);
         self.doubt = doubt.map(|doubt| digest("doubt", &[doubt]));
         if let Some(doubt) = doubt {
-            self.full.update(doubt);
+            self.key.full.extend_from_slice(doubt);
         }
         self.touched.clear();
         self.results.clear();
@@ -408,20 +443,17 @@ impl World {
     fn finish(&mut self, reads: &mut Vec<ReadRecord>, salt: Option<&[u8]>) -> Version {
         if self.is_unknown {
             let history = self.history;
-            self.full.update(b"unknown");
-            self.full.update(&history.to_le_bytes());
+            self.key.full.extend_from_slice(b"unknown");
+            self.key.full.extend_from_slice(&history.to_le_bytes());
             self.varies = self.varies.max(Some(Varies::Unknown));
         }
         if self.varies.is_some()
             && let Some(salt) = salt
         {
-            self.full.update(b"salt");
-            self.full.update(salt);
+            self.key.full.extend_from_slice(b"salt");
+            self.key.full.extend_from_slice(salt);
         }
-        let key = Version {
-            certain: short(&self.certain),
-            full: short(&self.full),
-        };
+        let key = self.key.version();
         self.history = digest(
             "history",
             &[&self.history.to_le_bytes(), &key.full.to_le_bytes()],
@@ -440,6 +472,7 @@ impl World {
                     let version = key.derive(&ordinal.to_string(), None);
                     let object = &mut self.objects[id];
                     object.base = version;
+                    object.base_origin = cell;
                     object.whole = version;
                     object.origin = cell;
                 }
@@ -447,6 +480,7 @@ impl World {
                     let version = self.environment_changes.set(key);
                     let object = &mut self.objects[id];
                     object.base = version;
+                    object.base_origin = cell;
                     object.whole = version;
                     object.keys.clear();
                     object.order.clear();
@@ -456,6 +490,7 @@ impl World {
                     let object = &mut self.objects[id];
                     let version = key.derive("", Some(object.whole));
                     object.base = version;
+                    object.base_origin = cell;
                     object.whole = version;
                     object.keys.clear();
                     object.order.clear();
@@ -517,14 +552,8 @@ impl World {
 
     // ---- reading -----------------------------------------------------------------------------------------------
 
-    fn absorb_bytes(&mut self, bytes: &[u8]) {
-        self.certain.update(bytes);
-        self.full.update(bytes);
-    }
-
     fn absorb(&mut self, name: &str, version: Version, origin: Option<usize>, manner: Manner) {
-        self.certain.update(&version.certain.to_le_bytes());
-        self.full.update(&version.full.to_le_bytes());
+        self.key.add(version);
         self.reads.push(ReadRecord {
             name: name.to_owned(),
             through: self.through.clone(),
@@ -536,7 +565,7 @@ impl World {
 
     /// Something that may matter: it goes into the full key only.
     fn absorb_doubt(&mut self, name: &str, value: Digest, origin: Option<usize>, manner: Manner) {
-        self.full.update(&value.to_le_bytes());
+        self.key.full.extend_from_slice(&value.to_le_bytes());
         let version = Version {
             certain: 0,
             full: value,
@@ -613,7 +642,8 @@ impl World {
     ) {
         let root = path.root.as_str();
         let object = &self.objects[id];
-        let (base, whole, kind) = (object.base, object.whole, object.kind);
+        let (base, base_origin) = (object.base, object.base_origin);
+        let (whole, kind) = (object.whole, object.kind);
         let (origin, manner, own_code) = (object.origin, object.manner, object.code);
         let library = (kind == ObjectKind::Module)
             .then(|| self.library_of(root))
@@ -653,7 +683,7 @@ impl World {
             }
         }
         if how == How::Store && n_steps == 1 && key.is_some() {
-            self.absorb(root, base, origin, manner);
+            self.absorb(root, base, base_origin, Manner::Bound);
             return;
         }
         if how == How::Refer && n_steps == 0 && own_code.is_some() && !self.objects[id].is_instance
@@ -666,7 +696,7 @@ impl World {
             return;
         }
         if let Some(key) = key {
-            self.absorb(root, base, origin, Manner::Bound);
+            self.absorb(root, base, base_origin, Manner::Bound);
             // What is set in a module does not depend on what was set there.
             let is_set = how == How::Store && kind == ObjectKind::Module;
             if let Some((version, origin)) = self.objects[id].keys.get(&key).copied()
@@ -749,11 +779,11 @@ impl World {
                     let keeps_items = key
                         .as_ref()
                         .is_some_and(|key| normal_key(owner.kind, key).is_some());
-                    (
-                        if keeps_items { owner.base } else { owner.whole },
-                        owner.origin,
-                        owner.manner,
-                    )
+                    if keeps_items {
+                        (owner.base, owner.base_origin, owner.manner)
+                    } else {
+                        (owner.whole, owner.origin, owner.manner)
+                    }
                 })
                 .collect();
             self.absorb(name, whole, origin, manner);
@@ -782,7 +812,7 @@ impl World {
         let facts = &owner.facts.functions[function];
         if !self.cells[self.cell].effects.marks.reads_source.is_empty() {
             let exact = self.cells[cell].exact_fingerprint;
-            self.absorb_bytes(&exact);
+            self.key.add_bytes(&exact);
         }
         let outer = self.through.replace(name.to_owned());
         for name in &facts.reads {
@@ -837,6 +867,7 @@ impl World {
         self.objects.push(Object {
             kind,
             base: Version::default(),
+            base_origin: None,
             whole: Version::default(),
             keys: BTreeMap::new(),
             order: Vec::new(),
@@ -1042,13 +1073,14 @@ impl World {
             let mut old_version = old.as_ref().map(|old| old.version);
             binding.beneath.clone_from(&old);
             if let Some(old) = old {
-                for &id in &old.objects {
+                for (at, &id) in old.objects.iter().enumerate() {
                     if objects.contains(&id) {
                         continue;
                     }
-                    // What only this name refers to lives on in the name's version: loops of many cells that use one
-                    // variable would otherwise pile up objects.
-                    if self.is_private(id) {
+                    // What only this name refers to, or what it meant long ago, lives on in the name's version: loops
+                    // of many cells that use one variable would otherwise pile up objects.
+                    let is_long_ago = at >= MAX_OLDER_OBJECTS && self.objects[id].code.is_none();
+                    if is_long_ago || self.is_private(id) {
                         old_version =
                             old_version.map(|old| old.derive("", Some(self.objects[id].whole)));
                     } else {
@@ -1127,6 +1159,7 @@ impl World {
         for &id in objects {
             let object = &mut self.objects[id];
             object.base = version;
+            object.base_origin = Some(self.cell);
             object.whole = version;
             object.origin = Some(self.cell);
         }
@@ -1932,7 +1965,7 @@ impl World {
                             replaces: true,
                         });
                     }
-                    let value = short(&self.full);
+                    let value = short(&self.key.full);
                     let old = self.file_taint.map_or(0, |(old, _)| old);
                     self.file_taint = Some((
                         digest("file", &[&old.to_le_bytes(), &value.to_le_bytes()]),
@@ -1944,7 +1977,7 @@ impl World {
                 let key = Key::Attr(variable.clone());
                 let (base, origin) = (
                     self.objects[self.environment].base,
-                    self.objects[self.environment].origin,
+                    self.objects[self.environment].base_origin,
                 );
                 self.absorb(variable, base, origin, Manner::Environment);
                 if let Some((version, origin)) =
@@ -2037,24 +2070,17 @@ impl World {
 impl Object {
     /// The version of all of it after a key changed: setting an item again to what it was changes nothing.
     fn with_keys(&self) -> Version {
-        let mut certain = blake3::Hasher::new();
-        let mut full = blake3::Hasher::new();
-        certain.update(&self.base.certain.to_le_bytes());
-        full.update(&self.base.full.to_le_bytes());
-        let mut add = |version: &Version| {
-            certain.update(&version.certain.to_le_bytes());
-            full.update(&version.full.to_le_bytes());
-        };
+        let mut all = Mixture::default();
+        all.add(self.base);
         if self.kind == ObjectKind::Module {
-            self.keys.values().for_each(|(version, _)| add(version));
+            self.keys
+                .values()
+                .for_each(|(version, _)| all.add(*version));
         } else {
             let in_order = self.order.iter().filter_map(|key| self.keys.get(key));
-            in_order.for_each(|(version, _)| add(version));
+            in_order.for_each(|(version, _)| all.add(*version));
         }
-        Version {
-            certain: short(&certain),
-            full: short(&full),
-        }
+        all.version()
     }
 }
 
@@ -2138,8 +2164,8 @@ fn is_reduction(method: &str) -> bool {
     )
 }
 
-fn short(hasher: &blake3::Hasher) -> Digest {
-    let hash = hasher.finalize();
+fn short(bytes: &[u8]) -> Digest {
+    let hash = blake3::hash(bytes);
     let mut first = [0; 16];
     first.copy_from_slice(&hash.as_bytes()[..16]);
     Digest::from_le_bytes(first)

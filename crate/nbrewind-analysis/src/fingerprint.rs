@@ -14,14 +14,14 @@ pub(crate) type Hash = [u8; 32];
 
 /// Hashes a domain and parts; each part is length-prefixed.
 pub(crate) fn hash_parts(domain: &str, parts: &[&[u8]]) -> Hash {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(domain.len() as u64).to_le_bytes());
-    hasher.update(domain.as_bytes());
+    let mut bytes = Vec::with_capacity(128);
+    bytes.extend_from_slice(&(domain.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(domain.as_bytes());
     for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(part);
     }
-    *hasher.finalize().as_bytes()
+    *blake3::hash(&bytes).as_bytes()
 }
 
 /// 64 lower-case hex digits.

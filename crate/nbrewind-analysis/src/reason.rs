@@ -9,6 +9,7 @@ use crate::memo::Text;
 use crate::notebook::first_line;
 use crate::session::{Matched, add, is_cut_short};
 use crate::verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// What is known when the cell's turn comes: the verdicts on all cells above, the states of all.
@@ -88,15 +89,12 @@ impl Evidence<'_> {
     /// The sentence for a stale, upstream-edited or unknown cell.
     pub(crate) fn explain(&self, difference: Difference<'_>) -> (String, Vec<Because>) {
         let is_certain = difference.state != VerdictState::Unknown;
-        let differs = |read: &ReadRecord, others: &[ReadRecord]| {
-            !others.iter().any(|other| {
-                other.name == read.name
-                    && if is_certain {
-                        other.version.certain == read.version.certain
-                    } else {
-                        other.version.full == read.version.full
-                    }
-            })
+        let version = |read: &ReadRecord| {
+            if is_certain {
+                read.version.certain
+            } else {
+                read.version.full
+            }
         };
         let (before, after) = (&difference.before.reads, &difference.after.reads);
         let mut best: Option<((bool, u32, bool), Finding)> = None;
@@ -113,10 +111,20 @@ impl Evidence<'_> {
                 best = Some((score, finding));
             }
         };
-        for read in after.iter().filter(|read| differs(read, before)) {
+        let known: HashSet<(&str, u128)> = before
+            .iter()
+            .map(|read| (read.name.as_str(), version(read)))
+            .collect();
+        let differs = |read: &&ReadRecord| !known.contains(&(read.name.as_str(), version(read)));
+        for read in after.iter().filter(differs) {
             consider(read, self.would_come(read, &difference));
         }
-        for read in before.iter().filter(|read| differs(read, after)) {
+        let known: HashSet<(&str, u128)> = after
+            .iter()
+            .map(|read| (read.name.as_str(), version(read)))
+            .collect();
+        let differs = |read: &&ReadRecord| !known.contains(&(read.name.as_str(), version(read)));
+        for read in before.iter().filter(differs) {
             consider(read, self.came(read, &difference));
         }
         if let Some((_, finding)) = best {
@@ -162,7 +170,14 @@ impl Evidence<'_> {
             VerdictState::Failed if difference.state == VerdictState::Unknown => {
                 (90, format!("{what}, {}.", self.did_not_finish(last?)))
             }
-            _ if last.is_some_and(|last| last > difference.run) => {
+            // A cell that is stale itself did not give what differs when it ran again.
+            VerdictState::Fresh
+            | VerdictState::Replayed
+            | VerdictState::Running
+            | VerdictState::Failed
+            | VerdictState::Edited
+                if last.is_some_and(|last| last > difference.run) =>
+            {
                 let place = self.label(from);
                 let ran = match ran {
                     Some(number) => format!(" ran at [{number}]"),
@@ -203,10 +218,25 @@ impl Evidence<'_> {
                 (50, format!("{what}, which may be stale."))
             }
             _ if read.manner == Manner::Unknown => (20, format!("{what}.")),
+            _ if difference
+                .before
+                .reads
+                .iter()
+                .any(|other| other.name == read.name && other.origin.is_some()) =>
+            {
+                (
+                    30,
+                    format!(
+                        "{}From top to bottom, {name} would come from {}.",
+                        through(read),
+                        self.label(from)
+                    ),
+                )
+            }
             _ => (
                 30,
                 format!(
-                    "{}From top to bottom, {name} would come from {}, not from what ran last before this cell.",
+                    "{}This cell ran without {name}, which comes from {}.",
                     through(read),
                     self.label(from)
                 ),
@@ -269,6 +299,26 @@ impl Evidence<'_> {
                     format!("{ran} on {name} that {earlier} {changed}."),
                 )
             }
+            // Nobody knows whether it did anything.
+            _ if !certain && read.version.certain == 0 => {
+                let (place, tail) = match own {
+                    Some(own) => {
+                        let happened = match self.states[own] {
+                            VerdictState::Edited => ", which was edited",
+                            _ if own > difference.at => ", which stands below this cell",
+                            _ => "",
+                        };
+                        (self.label(own), happened)
+                    }
+                    None if self.runs[run].cell.is_empty() => ("a console".to_owned(), ""),
+                    None => ("a cell that was deleted".to_owned(), ""),
+                };
+                let verb = match read.manner {
+                    Manner::File => "written",
+                    _ => "changed",
+                };
+                (25, format!("{name} may have been {verb} in {place}{tail}."))
+            }
             None if self.runs[run].cell.is_empty() => (
                 STRONG,
                 format!("{name} was set in a console; a run from the top does not do that."),
@@ -299,6 +349,21 @@ impl Evidence<'_> {
                     self.label(own)
                 ),
             ),
+            Some(own)
+                if is_gone && certain && self.deleter(&read.name, own, difference.at).is_some() =>
+            {
+                let deleter = self.deleter(&read.name, own, difference.at).unwrap_or(own);
+                because = vec![self.jump(read, deleter)];
+                let happened = match self.states[deleter] {
+                    VerdictState::Edited => ", which was edited and has not run since",
+                    VerdictState::NeverRun | VerdictState::Ahead => ", which has not run",
+                    _ => "",
+                };
+                (
+                    80,
+                    format!("{name} is deleted in {}{happened}.", self.label(deleter)),
+                )
+            }
             Some(own) if failed && !certain => (
                 75,
                 format!(
@@ -380,6 +445,14 @@ impl Evidence<'_> {
         names.any(|known| known == name)
     }
 
+    /// The last cell between the two that deletes the name.
+    fn deleter(&self, name: &str, from: usize, to: usize) -> Option<usize> {
+        (from..to).rev().find(|&at| {
+            let deletes = &self.page[at].alone.effects.deletes;
+            deletes.iter().any(|known| known == name)
+        })
+    }
+
     fn jump(&self, read: &ReadRecord, at: usize) -> Because {
         Because {
             name: Some(read.name.clone()),
@@ -388,13 +461,11 @@ impl Evidence<'_> {
         }
     }
 
-    /// Adds where a cell's own trouble comes from; says what the last of them is if it is edited or has not run.
+    /// Adds where the trouble of a cell began, and says what that is.
     fn follow(&self, from: usize, because: &mut Vec<Because>) -> Option<String> {
-        let more = &self.verdicts.get(from)?.because;
-        for one in more {
-            add(because, one.clone());
-        }
-        let root = more.last()?.cell.as_ref()?;
+        let root = self.verdicts.get(from)?.because.last()?;
+        add(because, root.clone());
+        let root = root.cell.as_ref()?;
         let root = self.cells.iter().position(|cell| cell.id == *root)?;
         let place = self.label(root);
         Some(match self.states[root] {
