@@ -334,8 +334,9 @@ def _logging_set(state: dict[str, Any]) -> None:
         logger.disabled, logger.propagate = disabled, propagate
 
 
+# `distributed` sets up the logger of `bokeh`, whether that is there or not.
 _SERVICE_LOGGERS = frozenset(
-    "IPKernelApp traitlets tornado asyncio distributed zmq parso asyncio concurrent matplotlib PIL".split()
+    "IPKernelApp traitlets tornado asyncio distributed bokeh zmq parso concurrent matplotlib PIL".split()
 )
 
 

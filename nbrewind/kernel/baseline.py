@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from nbrewind.kernel.session import Session
 
 
-def take(session: Session) -> dict[str, Any] | None:
-    """Store what is live and not in the store yet. None when there is nothing of the kind."""
+def take(session: Session, *, has_run: bool) -> dict[str, Any] | None:
+    """Store what is live and not in the store yet. None when there is nothing of the kind.
+
+    `has_run`: cells ran since somebody looked, so that what cannot be compared may have changed.
+    """
     state = session.state
-    state.sweep(suspects=None)
+    state.sweep(suspects=None if has_run else set())
     state.remember_objects()
     history = session.history
     assert history is not None
     new = {
         id(version): version
         for version in state.bound.values()
-        if not history.has_manifest(version.manifest_id)
+        if not history.knows_manifest(version.manifest_id)
     }
     if not new:
         return None

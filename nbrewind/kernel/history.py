@@ -83,6 +83,14 @@ class History:
         except MissingError:
             return False
 
+    def knows_manifest(self, manifest_id: str) -> bool:
+        """True when this version was recorded before, be it that it cannot be stored."""
+        try:
+            self.manifest(manifest_id)
+        except MissingError:
+            return False
+        return True
+
     def put_manifest(self, version: CoVariable) -> None:
         """Add a version to the next commit; its chunks are already put."""
         needs: list[str] = []

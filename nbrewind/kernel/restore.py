@@ -238,7 +238,7 @@ def is_live_engine(session: Session, version: CoVariable) -> bool:
         ):
             return False
         status = getattr(value, "status", "running")
-        if getattr(status, "name", status) != "running" or getattr(value, "_shutdown", False):
+        if getattr(status, "name", status) != "running" or getattr(value, "_shutdown", False) is True:
             return False
     return True
 

@@ -605,11 +605,12 @@ class Session:
         if self.began_fresh and not self.has_run():
             # Starting the kernel went on until now.
             self.ambient.begin(is_fresh=True)
+        has_run = bool(self.unexplained)
         self.explain()
         if not self.may_be_seeded:
             self.ambient.settle({})
         self.read_ambient()
-        return baseline.take(self)
+        return baseline.take(self, has_run=has_run)
 
     def has_run(self) -> bool:
         """True when something of the user's was executed, replayed or made."""

@@ -79,7 +79,7 @@ class Live:
                 self.subshell = reply["content"]["subshell_id"]
                 return
 
-    # --- Messages -----------------------------------------------------------------------------------------------------
+    # --- Messages
 
     def _send(
         self, kind: str, content: dict[str, Any], subshell: str | None = None, **metadata: Any
@@ -127,7 +127,7 @@ class Live:
             self.pump()
             assert time.monotonic() < end, "the kernel did not become idle"
 
-    # --- Cells --------------------------------------------------------------------------------------------------------
+    # --- Cells
 
     def begin_run(self, source: str, cell: str | None = None, tags: list[str] | None = None) -> str:
         """Send a cell without waiting for its end."""
@@ -166,7 +166,7 @@ class Live:
         """As the stop button does."""
         os.kill(self.manager.provisioner.pid, signal.SIGINT)  # type: ignore[union-attr]
 
-    # --- Requests -----------------------------------------------------------------------------------------------------
+    # --- Requests
 
     def send(self, do: str, *, comm: str | None = None, **arguments: Any) -> str:
         """Send a request; returns its id."""
@@ -195,7 +195,7 @@ class Live:
         assert found["ok"], found
         return found
 
-    # --- A notebook ---------------------------------------------------------------------------------------------------
+    # --- A notebook
 
     def run_all(self, cells: dict[str, str]) -> dict[str, list[Any]]:
         """Run every cell in order."""
