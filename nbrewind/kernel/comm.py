@@ -6,6 +6,7 @@ One comm target, `nbrewind`. A request is `{"id", "do", ...}`; the answer `{"id"
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -113,7 +114,7 @@ def _status(session: Session) -> dict[str, Any]:
         own = "unknown"
     return {
         "version": own,
-        "mode": session.mode,
+        "mode": session.default_mode or session.mode,
         "store": _store(session),
         "is_writable": history is None or history.is_writable,
         "notebook": session.notebook,
@@ -129,6 +130,8 @@ def _status(session: Session) -> dict[str, Any]:
 
 def runs(session: Session, cell: str | None) -> list[dict[str, Any]]:
     """Recorded runs, newest first; of one cell, those of this notebook if there are any."""
+    if session.history is None and not os.path.isdir(session.store_path()):
+        return []
     history = session.open_history()
     history.refresh()
     found = history.all_runs()

@@ -36,13 +36,14 @@ def magic(session: Session, line: str) -> None:
     words = line.split()
     match words:
         case ["audit" | "repeat" | "off" as mode]:
-            session.configure(mode)
+            taken = session.configure(mode)
             where = f", store {session.history.path}" if session.history else ""
             print(f"NBRewind: {mode}{where}")  # noqa: T201
+            if taken is not None:
+                print(show_baseline(taken))  # noqa: T201
         case ["goto", cell]:
-            if session.history is None:
-                session.configure("audit")
-            report = restore.restore(session, restore.find_run(session, cell, None))
+            with session.interrupts.held():
+                report = restore.restore(session, restore.find_run(session, cell, None))
             print(show_restore(report))  # noqa: T201
         case ["undo"]:
             print("Undone." if restore.undo_restore(session) else "There is no restore to undo.")  # noqa: T201
@@ -54,6 +55,15 @@ def magic(session: Session, line: str) -> None:
             )
         case _:
             print(USAGE)  # noqa: T201
+
+
+def show_baseline(taken: dict[str, Any]) -> str:
+    """A baseline as text: what was there before and is stored now, and what could not be."""
+    lines = [
+        f"Stored {len(taken['taken'])} names that were there before ({taken['n_bytes']:,} bytes)"
+    ]
+    lines += [f"  not stored: {item['name']} ({item['why']})" for item in taken["not_taken"]]
+    return "\n".join(lines)
 
 
 def show_restore(report: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nbrewind.kernel.history import History
 
 
-@dataclass
+@dataclass(eq=False)
 class LogRun:
     """One entry. `is_recorded`: its own record names the entries before it."""
 
@@ -81,7 +81,23 @@ class Log:
 
     def set_aside(self, instead: list[LogRun]) -> None:
         """These entries made the state; all earlier ones no longer are part of it."""
-        self.runs = [*instead, *(replace(run, undone=True) for run in self.runs)]
+        self.runs = [*instead, *_undone(self.runs), *_running(self.runs)]
+
+    def put_back(self, before: list[LogRun]) -> None:
+        """These entries made the state again; what came since no longer is part of it."""
+        since = [run for run in self.runs if not run.undone and run.how != "restored"]
+        restored = [run for run in self.runs if not run.undone and run.how == "restored"]
+        running = _running(self.runs)
+        earlier = [run for run in before if run not in running]
+        self.runs = [*earlier, *_undone(restored), *_undone(since), *running]
+
+
+def _running(runs: list[LogRun]) -> list[LogRun]:
+    return [run for run in runs if run.status == "running"]
+
+
+def _undone(runs: list[LogRun]) -> list[LogRun]:
+    return [replace(run, undone=True) for run in runs if run.status != "running"]
 
 
 def lineage_of(history: History, run: dict[str, Any]) -> list[LogRun]:

@@ -233,6 +233,8 @@ def hidden_state(session: Session, run: Run) -> list[str]:
     )
     if started and not made_engine:
         why.append("it left a thread running")
+    added = sorted({place for place, _ in shell_hooks(session.shell) - run.shell_hooks})
+    why += [f"it adds to the shell's {place}" for place in added]
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None and pyplot.get_fignums():
         why.append(OPEN_FIGURE)
@@ -242,6 +244,29 @@ def hidden_state(session: Session, run: Run) -> list[str]:
 # Hidden state that can be undone: figures are closed, and the user's modules imported again.
 OPEN_FIGURE = "it left a figure open"
 MODULE_STATE = "it changed the state of"
+
+
+def shell_hooks(shell: Any) -> frozenset[tuple[str, int]]:
+    """The user's own functions that the shell calls by itself: (what for, identity)."""
+    found: list[tuple[str, Any]] = []
+    magics = getattr(getattr(shell, "magics_manager", None), "magics", {})
+    found += [("magics", one) for kind in magics.values() for one in kind.values()]
+    callbacks = getattr(getattr(shell, "events", None), "callbacks", {})
+    found += [("events", one) for group in callbacks.values() for one in group]
+    for name in ("input_transformers_cleanup", "input_transformers_post", "ast_transformers"):
+        found += [("input transformers", one) for one in getattr(shell, name, [])]
+    formatters = getattr(getattr(shell, "display_formatter", None), "formatters", {})
+    for formatter in formatters.values():
+        for printers in (formatter.type_printers, formatter.deferred_printers):
+            found += [("display formatters", one) for one in printers.values()]
+    handlers = getattr(shell, "custom_exceptions", ())
+    found += [("exception handlers", one) for one in handlers]
+    return frozenset(
+        (place, id(one))
+        for place, one in found
+        if not is_library_module(getattr(one, "__module__", None) or type(one).__module__)
+        and (getattr(one, "__module__", None) or type(one).__module__) != "builtins"
+    )
 
 
 def user_threads(known: set[int]) -> list[str]:

@@ -203,6 +203,8 @@ def restart_reasons(session: Session, process: list[dict[str, Any]]) -> list[str
     ]
     why += [f"a cell ran what cannot be seen through: {text}" for text in _unique(session.unseen)]
     why += [f"the thread {name} still runs" for name in record.user_threads(session.base_threads)]
+    hooks = record.shell_hooks(session.shell) - session.base_hooks
+    why += [f"a cell added to the shell's {place}" for place in sorted({one for one, _ in hooks})]
     for name in user_modules():
         if name not in session.base_modules_of_user:
             reason = packages.why_not_unload(name)

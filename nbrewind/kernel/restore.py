@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbrewind.kernel import repeat
@@ -66,6 +67,8 @@ def find_run(
     session: Session, cell: str | None, run_id: str | None, number: int | None = None
 ) -> dict[str, Any]:
     """The run to go to: by id, or the newest good run of a cell. Raises `UnknownRun`."""
+    if session.history is None and not os.path.isdir(session.store_path()):
+        raise UnknownRun(f"there is no store at {session.store_path()}. Audit the notebook first")
     history = session.open_history()
     history.refresh()
     runs = [run for run in history.all_runs() if run["status"] == "ok"]
@@ -238,7 +241,10 @@ def is_live_engine(session: Session, version: CoVariable) -> bool:
         ):
             return False
         status = getattr(value, "status", "running")
-        if getattr(status, "name", status) != "running" or getattr(value, "_shutdown", False) is True:
+        if (
+            getattr(status, "name", status) != "running"
+            or getattr(value, "_shutdown", False) is True
+        ):
             return False
     return True
 
@@ -258,8 +264,6 @@ def undo_restore(session: Session) -> bool:
     session.ambient_pending, session.ambient_chunks = undo["pending"], undo["chunks"]
     session.process, session.process_pending = undo["process"], undo["process_pending"]
     state.remember_objects()
-    restored = [replace(run, undone=True) for run in session.log.runs if not run.undone]
-    after = [run for run in restored if run.how != "restored"]
-    session.log.runs = [*undo["log"], *after]
+    session.log.put_back(undo["log"])
     session.undo = None
     return True

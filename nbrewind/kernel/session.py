@@ -62,6 +62,7 @@ class Run:
     unknown: list[str]
     threads: set[int]
     modules: set[str]
+    shell_hooks: frozenset[tuple[str, int]] = frozenset()
     why: list[str] = field(default_factory=list)
     started: float = 0.0
     clock: float = 0.0
@@ -131,6 +132,7 @@ class Session:
         self.interrupts = Interrupts()
         # Set by `comm.open_target`: the queue of requests.
         self.requests: Any = None
+        self.base_hooks = record.shell_hooks(shell)
         self.base_modules_of_user = set(user_modules())
         self.base_threads = {thread.ident or 0 for thread in threading.enumerate()}
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
@@ -311,8 +313,10 @@ class Session:
         )
 
     def _tags(self, cell_id: str | None, cell_meta: Any) -> list[str]:
-        own = (cell_meta or {}).get("nbrewind", {}) if isinstance(cell_meta, dict) else {}
-        return list(own.get("tags", self.tags.get(cell_id or "", [])))
+        # JupyterLab sends the cell's metadata along; our own clients send the tags under our name.
+        sent = cell_meta if isinstance(cell_meta, dict) else {}
+        known = self.tags.get(cell_id or "", [])
+        return list(sent.get("nbrewind", {}).get("tags") or sent.get("tags") or known)
 
     # --- A run ----------------------------------------------------------------------------------------------------
 
@@ -357,6 +361,7 @@ class Session:
             unknown=unknown,
             threads={thread.ident or 0 for thread in threading.enumerate()},
             modules=set(sys.modules),
+            shell_hooks=record.shell_hooks(self.shell),
             lazy_files=record.lazy_files(self, present),
         )
 
@@ -620,12 +625,13 @@ class Session:
     def open_history(self) -> History:
         """The history, opened at the chosen place. Raises `StoreError` when the store cannot be used."""
         if self.history is None:
-            self.history = History(
-                self.store
-                or os.environ.get("NBREWIND_STORE")
-                or os.path.join(self.folder(), ".nbrewind")
-            )
+            self.history = History(self.store_path())
         return self.history
+
+    def store_path(self) -> str:
+        """Where the history is or will be."""
+        chosen = self.store or os.environ.get("NBREWIND_STORE")
+        return chosen or os.path.join(self.folder(), ".nbrewind")
 
     def folder(self) -> str:
         """Where the notebook is, as far as the kernel can tell."""
@@ -714,7 +720,7 @@ def _is_own_magic(source: str) -> bool:
 
 
 # Constructs that reach names, not the process: the sweep sees what they change.
-_NAMES_ONLY = re.compile(r"globals|locals|vars|dir\b|frame|import \*|star|get_ipython")
+_NAMES_ONLY = re.compile(r"globals|locals|vars|dir\b|frame|import \*|star")
 
 
 def opaque_constructs(effects: dict[str, Any]) -> list[str]:

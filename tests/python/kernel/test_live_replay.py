@@ -85,6 +85,16 @@ CASES = [
     Case("a change from a console", {"a": "x = [1]", "b": "y = len(x)", "c": "print(x, y)"}, {"b": "y = len(x) + 1"}, "b", "b c", extra=("x.append(99)",)),
     Case("an unexplained name", {"a": "x = [1]", "b": "y = 1", "c": "print('w' in globals())"}, {"b": "y = 2"}, "b", "b", may="c", extra=("w = 1",)),
     Case("a cell above that is stale, too", {"a": "t = 1", "b": "u = t + 1", "c": "v = u + 1", "d": "print(v)"}, {"a": "t = 2"}, "d", "a b c d"),
+    Case("a module on a path that a cell adds", {"a": "import sys\nsys.path.insert(0, 'lib')", "b": "import helpers\nt = 1", "c": "print(helpers.f() * t)"}, {"c": "print(helpers.f() + t)"}, "c", "c", may="b", files={"lib/helpers.py": "def f():\n    return 1\n"}, probe="import sys\nprint(sys.path[0], sys.path.count('lib'))"),
+    Case("a module that only a later cell imports", {"a": "import sys", "b": "t = 'helpers' in sys.modules", "c": "import helpers", "d": "print(t, helpers.f())"}, {"b": "t = 'helpers' in sys.modules, 1"}, "b", "b d", may="c", files={"helpers.py": "def f():\n    return 1\n"}),
+    Case("a magic that a cell defines", {"a": "from IPython.core.magic import register_line_magic", "b": "t = 1", "c": "@register_line_magic\ndef twice(line):\n    return 2 * int(line)", "d": "%twice 4"}, {"b": "t = 2"}, "b", "b c d", restarts=True),
+    Case("a hook in the shell", {"a": "x = 1", "b": "t = 1", "c": "ip = get_ipython()\nip.events.register('pre_run_cell', lambda info: None)\ndel ip", "d": "print(t)"}, {"b": "t = 2"}, "b", "b c", may="d", restarts=True),
+    Case("an accessor that a cell registers", {"a": "import pandas as pd", "b": "t = hasattr(pd.DataFrame, 'twice')", "c": "@pd.api.extensions.register_dataframe_accessor('twice')\nclass Twice:\n    def __init__(self, df):\n        self.df = df", "d": "print(t)"}, {"b": "t = hasattr(pd.DataFrame, 'twice'), 1"}, "b", "b d", may="c", restarts=True),
+    Case("a name that is bound to a module and then to a value", {"a": "import json as x\nz = [1]", "b": "t = 1", "c": "x = t", "d": "print(x)"}, {"b": "t = 2"}, "b", "b c d", probe="print(x)"),
+    Case("decimals, print options and errors of numpy", {"a": "import numpy as np\nimport decimal\nv = np.array([1.23456])", "b": "t = str(v), str(decimal.Decimal(1) / 3)[:8], np.geterr()['divide']", "c": "np.set_printoptions(precision=2)\ndecimal.getcontext().prec = 3\nnp.seterr(divide='ignore')", "d": "print(t, v, decimal.Decimal(1) / 3)"}, {"b": "t = str(v), str(decimal.Decimal(1) / 3)[:8], np.geterr()['divide'], 1"}, "b", "b d", may="c"),
+    Case("a loop variable and an exception that is kept", {"a": "for i in range(3):\n    pass\nz = [i]", "b": "t = 1", "c": "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    kept = str(error)", "d": "print(i, kept, t)"}, {"b": "t = 2"}, "b", "b d", may="c"),
+    Case("cells are inserted and moved", {"a": "x = [1]", "b": "y = 2", "c": "x.append(y)", "d": "print(x)"}, {"b": "y = 2\nx.insert(0, 7)"}, "b", "b c d"),
+    Case("an enum and a dataclass", {"a": "import enum, dataclasses\nclass C(enum.Enum):\n    R = 1\n@dataclasses.dataclass\nclass D:\n    c: C\nd1 = D(C.R)", "b": "t = 1", "c": "d2 = D(C.R)\nd1.t = t", "d": "print(d1 == d2, d1.c is d2.c is C.R, type(d1) is type(d2) is D, d1.t)"}, {"b": "t = 2"}, "b", "b c d"),
     Case("a list that was cut off and grown again", {"a": "x = list(range(5))", "b": "t = 1", "c": "x.pop()", "d": "x.append(4)", "e": "print(x, t)"}, {"b": "t = 2"}, "b", "b e"),
     Case("two names that part and join", {"a": "x = [1]\ny = x", "b": "t = 1", "c": "y = list(x)", "d": "y.append(t)", "e": "y = x", "f": "x.append(t)\nprint(x, y)"}, {"b": "t = 2"}, "b", "b d f", may="c e"),
 ]  # fmt: skip
@@ -93,6 +103,7 @@ CASES = [
 def prepare(folder: Path, files: dict[str, str]) -> Path:
     folder.mkdir()
     for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     return folder
 

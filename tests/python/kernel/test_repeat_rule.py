@@ -109,10 +109,10 @@ def test_repeat(case: Case, tmp_path: Path) -> None:
     book = Book(tmp_path / "here", case.cells)
     book.audit()
     book.edit(**case.edit)
-    for name, text in case.file_edit.items():
+    for name, edited in case.file_edit.items():
         path = book.folder / name
         stat = path.stat() if path.exists() else None
-        path.write_text(text or "")
+        path.write_text(edited or "")
         if stat is not None:
             # The hardest edit to see: same size where possible, same modification time.
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
