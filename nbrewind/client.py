@@ -133,6 +133,14 @@ class _Execution:
     )
 
 
+class Subshell:
+    """A subshell that conversations with one kernel share: ipykernel loses a file handle with each that is deleted."""
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.lock = asyncio.Lock()
+
+
 class Conversation:
     """One client's talk with one kernel, from `open` to `close`. The channels are its own."""
 
@@ -142,6 +150,7 @@ class Conversation:
         is_alive: Callable[[], Awaitable[bool]],
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
         notebook: Any = None,
+        shared: Subshell | None = None,
     ) -> None:
         self.channels = channels
         self.on_event = on_event
@@ -156,6 +165,7 @@ class Conversation:
         self._notebook = notebook
         self._outputs: NotebookClient | None = None
         self._comm_id = ""
+        self._shared = shared
         self._subshell: str | None = None
         self._lost: KernelFailed | None = None
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -183,7 +193,7 @@ class Conversation:
         self.listen()
         info = await self._introduce()
         if "kernel subshells" in info.get("supported_features", []):
-            self._subshell = await self._open_subshell()
+            self._subshell = await self._find_subshell()
         if await self._open_comm(patience):
             return
         language = info.get("language_info", {}).get("name", "unknown")
@@ -221,13 +231,17 @@ class Conversation:
     async def close(self) -> None:
         """Leave the kernel as it is, and our channels closed."""
         if self._comm_id and self._lost is None:
-            self._send("shell", "comm_close", {"comm_id": self._comm_id, "data": {}})
+            content = {"comm_id": self._comm_id, "data": {}}
+            self._send("shell", "comm_close", content, subshell=self._subshell)
             if self._subshell is not None:
-                subshell, self._subshell = self._subshell, None
                 # Its answer tells that the closing message, which goes through it, was taken.
                 with contextlib.suppress(KernelError):
-                    await self._request("shell", "kernel_info_request", {}, "close", 2, subshell)
-                self._send("control", "delete_subshell_request", {"subshell_id": subshell})
+                    await self._request(
+                        "shell", "kernel_info_request", {}, "close", 2, self._subshell
+                    )
+                if self._shared is None:
+                    content = {"subshell_id": self._subshell}
+                    self._send("control", "delete_subshell_request", content)
         for listener in self._listeners:
             listener.cancel()
         await asyncio.gather(*self._listeners, return_exceptions=True)
@@ -252,8 +266,22 @@ class Conversation:
             await self._check_alive("answer")
         raise KernelFailed("the kernel does not answer", "kernel-died")
 
+    async def _find_subshell(self) -> str | None:
+        if self._shared is None:
+            return await self._open_subshell()
+        async with self._shared.lock:
+            if self._shared.id is not None:
+                # It is gone when the kernel was restarted.
+                known = await self._request(
+                    "control", "list_subshell_request", {}, "list its subshells", _SILENCE
+                )
+                if self._shared.id in known.get("subshell_id", []):
+                    return self._shared.id
+            self._shared.id = await self._open_subshell()
+            return self._shared.id
+
     async def _open_subshell(self) -> str | None:
-        """A subshell of our own; None when the kernel makes none, and then everything waits for its cells."""
+        """A new subshell; None when the kernel makes none, and then everything waits for its cells."""
         for _ in range(20):
             # A kernel that is still starting drops the request without an answer, or refuses it.
             with contextlib.suppress(TimeoutError):

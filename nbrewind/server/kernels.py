@@ -6,13 +6,16 @@ import os
 import uuid
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import ensure_async
 
-from nbrewind.client import Conversation, Refused
+from nbrewind.client import Conversation, Refused, Subshell
 from nbrewind.server.errors import Trouble
 from nbrewind.server.notebooks import Place
+
+_SUBSHELLS: WeakKeyDictionary[Any, Subshell] = WeakKeyDictionary()
 
 
 def check_kernel(kernels: Any, kernel_id: str) -> None:
@@ -41,7 +44,8 @@ def attach(
             and bool(await ensure_async(manager.is_alive()))
         )
 
-    return Conversation(manager.client(session=session), is_alive, on_event)
+    shared = _SUBSHELLS.setdefault(manager, Subshell())
+    return Conversation(manager.client(session=session), is_alive, on_event, shared=shared)
 
 
 def _process(manager: Any) -> Any:

@@ -69,6 +69,26 @@ def test_the_extension_is_loaded_into_a_plain_kernel(
     assert server.get("runs", path=path_of(book))["runs"][0]["source"] == "fresh = 41 + 1"
 
 
+def test_looking_often_leaves_nothing_behind(server: Server, folder: Path) -> None:
+    kernel = server.start_kernel("python3", folder.name)
+    server.get(f"kernels/{kernel}/status")
+    with server.shell(kernel) as shell:
+        process = int(shell.run("import os; print(os.getpid())"))
+
+        def held() -> list[int]:
+            ours, theirs = f"/proc/{server.process.pid}", f"/proc/{process}"
+            return [
+                len(os.listdir(f"{top}/{kind}"))
+                for top in (ours, theirs)
+                for kind in ("fd", "task")
+            ]
+
+        before = held()
+        for _ in range(30):
+            server.get(f"kernels/{kernel}/status")
+        assert all(now < then + 10 for now, then in zip(held(), before, strict=True))
+
+
 def test_the_kernel_lists_the_same_runs_as_the_server(server: Server, book: Book) -> None:
     import asyncio
 
