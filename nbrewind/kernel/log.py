@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class LogRun:
-    """One entry. `is_recorded`: its own record names the entries before it."""
+    """One entry. `is_recorded`: its own record names the entries before it. `result`: what it left behind."""
 
     cell: str
     source: str
@@ -25,6 +25,7 @@ class LogRun:
     undone: bool = False
     run_id: str | None = None
     seconds: float | None = None
+    result: str | None = None
     is_recorded: bool = False
 
     def payload(self) -> dict[str, Any]:
@@ -37,7 +38,7 @@ class LogRun:
     def from_payload(cls, found: dict[str, Any]) -> LogRun:
         """An entry of a record, restored."""
         known = ("cell", "source", "number", "status", "run_id", "seconds")
-        return cls(**{key: found[key] for key in known}, how="restored")
+        return cls(**{key: found[key] for key in known}, how="restored", result=found.get("result"))
 
     @classmethod
     def from_record(cls, run: dict[str, Any]) -> LogRun:
@@ -50,6 +51,7 @@ class LogRun:
             how="restored",
             run_id=run["run_id"],
             seconds=run["seconds"],
+            result=run.get("result"),
             is_recorded=True,
         )
 

@@ -468,6 +468,8 @@ def record_run(
         session.ambient.settle(run.before_ambient)
     process = process_statements(run.source, run.effects, run.run_id) if status == "ok" else []
     session.process.extend(process)
+    if status != "ok":
+        session.leftover += process_statements(run.source, run.effects, run.run_id)
     session.read_ambient()
     ambient_after = session.ambient.fingerprints()
     session.add_symbolic(ambient_after)
@@ -538,11 +540,27 @@ def record_run(
         "marks": [entry["construct"] for entry in run.effects["marks"].get("nondeterministic", [])],
         "tasks": {key: tasks[key] for key in ("hit", "run", "pruned")},
     }
+    record["result"] = result_of(session, run, record, changed_names)
     needs = [chunk for item in record["effects"]["files"] for chunk in item["chunks"] or []]
     needs += [chunk for item in session.ambient_chunks.values() for chunk in item["chunks"]]
     session.history.append_run(record, list(dict.fromkeys(needs)))
     state.remember_objects()
     return record
+
+
+def result_of(session: Session, run: Run, record: dict[str, Any], changed: set[str]) -> str | None:
+    """Fingerprint of what the run left in names and files; None when something there cannot be compared."""
+    state = session.state
+    names = {*changed, *run.effects["writes"], *run.effects["mutates"], *run.effects["deletes"]}
+    left: dict[str, Any] = {}
+    for name in sorted(names):
+        left[name] = state.name_fact(name) if name in state.bound else None
+        if left[name] is not None and left[name]["fp"] is None:
+            return None
+    files = [(item["path"], item["digest"]) for item in record["effects"]["files"]]
+    ambient = {name: item["fp"] for name, item in record["effects"]["ambient"].items()}
+    text = json.dumps([left, files, ambient], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def ambient_record(

@@ -7,9 +7,11 @@ store when they are needed. What a process cannot take back is a reason to start
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -203,6 +205,8 @@ def restart_reasons(session: Session, process: list[dict[str, Any]]) -> list[str
     ]
     why += [f"a cell ran what cannot be seen through: {text}" for text in _unique(session.unseen)]
     why += [f"the thread {name} still runs" for name in record.user_threads(session.base_threads)]
+    if _user_tasks(session):
+        why.append("an asynchronous task of a cell still runs")
     hooks = record.shell_hooks(session.shell) - session.base_hooks
     why += [f"a cell added to the shell's {place}" for place in sorted({one for one, _ in hooks})]
     for name in user_modules():
@@ -212,7 +216,7 @@ def restart_reasons(session: Session, process: list[dict[str, Any]]) -> list[str
                 why.append(reason)
     texts = {item["text"] for item in process}
     undone = {item["text"] for item in session.process_pending}
-    for item in session.process:
+    for item in [*session.process, *session.leftover]:
         if (
             item["kind"] != "import"
             and item["text"] not in texts
@@ -226,6 +230,18 @@ def restart_reasons(session: Session, process: list[dict[str, Any]]) -> list[str
         if re.search(rf"\b{re.escape(top)}\b", imports) is None:
             why.append(f"{top} added `{name}` to classes of another library")
     return _unique(why)
+
+
+def _user_tasks(session: Session) -> bool:
+    """True when code of a cell goes on in the event loop."""
+    loop = getattr(getattr(session.kernel, "io_loop", None), "asyncio_loop", None)
+    if loop is None:
+        return False
+    for task in asyncio.all_tasks(loop):
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        if frame is not None and frame.f_globals is session.namespace:
+            return True
+    return False
 
 
 def _accessors() -> list[tuple[str, str]]:
@@ -315,6 +331,7 @@ def begin(
             "replayed",
             run_id=found["run_id"],
             seconds=0.0,
+            result=found.get("result"),
         )
         for cell, found in replayed
     ]
@@ -410,10 +427,15 @@ def _take_over(session: Session, symbolic: dict[str, Any], pool: dict[str, Any])
     state.remember_objects()
     for name in _SYMBOLIC[1:]:
         setattr(session, name, symbolic[name])
-    session.hidden_why, session.unseen = [], []
+    session.hidden_why, session.unseen, session.leftover = [], [], []
     session.scratch = {"__name__": "__main__", "__builtins__": __builtins__}
     session.undo = None
     _forget_results(session)
+    # What the compiler and the interpreter note beside the names; leaving this block makes every warning new again.
+    for name in ("__annotations__", "__warningregistry__"):
+        session.namespace.pop(name, None)
+    with warnings.catch_warnings():
+        pass
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None:
         pyplot.close("all")

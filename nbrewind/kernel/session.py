@@ -112,6 +112,8 @@ class Session:
         self.unexplained: list[str] = []
         # Constructs that nothing can see through, which this process executed.
         self.unseen: list[str] = []
+        # Settings in cells that failed: nobody knows whether they were made.
+        self.leftover: list[dict[str, Any]] = []
         # Cells that were not recorded may have set a generator of random numbers.
         self.may_be_seeded = False
         self.shown: list[str] = []
@@ -480,6 +482,7 @@ class Session:
             is_recorded = True
             if note is not None:
                 note.run_id, note.is_recorded = run.run_id, True
+                note.result = made["result"]
             if run.unfinished is not None:
                 self.unsettled.append((made, run.unfinished))
             report["replayable"] = made["replayable"]
@@ -510,6 +513,7 @@ class Session:
         note = self._note
         if note is not None:
             note.how, note.run_id = "replayed", found["run_id"]
+            note.result = found.get("result")
         self.say(
             {
                 "cell_id": run.cell_id,

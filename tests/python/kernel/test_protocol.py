@@ -476,6 +476,24 @@ def test_a_dask_client_lives_through_a_replay(tmp_path: Path) -> None:
         assert kernel.show("print(id(client), client.id)") == before
 
 
+def test_what_a_cluster_keeps_is_right_after_a_replay(tmp_path: Path) -> None:
+    cells = {
+        "a": DASK["a"],
+        "b": "kept = (da.arange(8, chunks=4) + 1).persist()\nlazy = kept * 2",
+        "c": "t = 1",
+        "d": "print(int(kept.sum().compute()) * t, int(lazy.sum().compute()))",
+    }
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        assert kernel.run_all(cells)["d"] == [("stdout", "36 72\n")]
+        cells["c"] = "t = 10"
+        found = kernel.replay(cells, "c")
+        assert found["shown"]["d"] == [("stdout", "360 72\n")]
+        cells["b"] = cells["b"].replace("+ 1", "+ 2")
+        found = kernel.replay(cells, "b")
+        assert found["shown"]["d"] == [("stdout", "440 88\n")]
+
+
 def test_a_store_that_cannot_be_written_can_be_restored_from(tmp_path: Path) -> None:
     with Live(tmp_path / "one") as kernel:
         audit(kernel)
