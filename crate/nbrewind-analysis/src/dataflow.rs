@@ -243,23 +243,40 @@ enum AmbientChange {
 struct Ambient {
     version: Version,
     origin: Option<usize>,
-    is_seeded: bool,
+    /// The cell that seeded it.
+    seeded: Option<usize>,
     settings: Settings,
 }
 
 /// Keys of the statements that set something, each once, in the order in which they ran last.
 #[derive(Debug, Clone, Default)]
-struct Settings(Vec<Version>);
+struct Settings {
+    keys: Vec<(Version, usize)>,
+    all: Version,
+}
 
 impl Settings {
-    fn set(&mut self, key: Version) -> Version {
-        self.0.retain(|known| *known != key);
-        self.0.push(key);
-        let mut all = Version::default();
-        for key in &self.0 {
-            all = key.derive("set", Some(all));
+    fn set(&mut self, key: Version, cell: usize) -> Version {
+        self.keys.retain(|(known, _)| *known != key);
+        self.keys.push((key, cell));
+        self.all = self.of(|_| true).unwrap_or_default();
+        self.all
+    }
+
+    /// Those that such cells made, if there are any.
+    fn of(&self, is_wanted: impl Fn(usize) -> bool) -> Option<Version> {
+        let mut all = Mixture::default();
+        for (key, cell) in &self.keys {
+            if is_wanted(*cell) {
+                all.add(*key);
+            }
         }
-        all
+        (!all.certain.is_empty()).then(|| all.version())
+    }
+
+    /// All of them, if there are any.
+    fn last(&self) -> Option<Version> {
+        (!self.keys.is_empty()).then_some(self.all)
     }
 }
 
@@ -294,14 +311,20 @@ pub(crate) struct World {
     taint: Option<Taint>,
     /// Star imports since anything that cannot be known.
     stars: Settings,
-    /// Files may have been written whose path is not known.
+    /// What wrote files whose path is not known, and all of it in one.
+    file_taints: Vec<(Digest, usize)>,
     file_taint: Option<(Digest, usize)>,
+    /// What wrote known files, and what set variables of the environment, since the page began to run.
+    files_written: Settings,
+    variables_set: Settings,
     /// Everything so far.
     history: Digest,
     counter: usize,
     cell: usize,
     // The statement being run:
     key: Mixture,
+    /// What only changes what the cell shows.
+    shown: Mixture,
     touched: Vec<Touched>,
     reads: Vec<ReadRecord>,
     results: HashMap<usize, Vec<ObjectId>>,
@@ -311,6 +334,7 @@ pub(crate) struct World {
     visited_code: HashSet<(usize, FunctionId)>,
     doubt: Option<Digest>,
     varies: Option<Varies>,
+    is_calling: bool,
     /// Libraries that the statement sets up.
     configures: Vec<String>,
 }
@@ -336,11 +360,15 @@ impl World {
             module_settings: HashMap::new(),
             taint: None,
             stars: Settings::default(),
+            file_taints: Vec::new(),
             file_taint: None,
+            files_written: Settings::default(),
+            variables_set: Settings::default(),
             history: 0,
             counter: 0,
             cell: 0,
             key: Mixture::default(),
+            shown: Mixture::default(),
             touched: Vec::new(),
             reads: Vec::new(),
             results: HashMap::new(),
@@ -350,6 +378,7 @@ impl World {
             visited_code: HashSet::new(),
             doubt: None,
             varies: None,
+            is_calling: false,
             configures: Vec::new(),
         };
         world.files = world.object(ObjectKind::Module);
@@ -368,7 +397,10 @@ impl World {
             // The last run of the page left files as a restart would, and what unknown code may read or may have written
             // is taken to be what stands above it.
             self.history = 0;
+            self.file_taints.clear();
             self.file_taint = None;
+            self.files_written = Settings::default();
+            self.variables_set = Settings::default();
             let taint = self.taint.take();
             self.taint = taint.filter(|taint| !self.is_from_below(Some(taint.origin)));
             self.stars = Settings::default();
@@ -419,6 +451,8 @@ impl World {
             let key = self.finish(&mut outcome.reads, turn.salt);
             outcome.varies = outcome.varies.max(self.varies);
             all.add(key);
+            all.certain.append(&mut self.shown.certain);
+            all.full.append(&mut self.shown.full);
         }
         outcome.key = all.version();
         outcome
@@ -477,7 +511,8 @@ impl World {
                     object.origin = cell;
                 }
                 Touched::Changed(id) if id == self.environment => {
-                    let version = self.environment_changes.set(key);
+                    let version = self.environment_changes.set(key, self.cell);
+                    self.variables_set.set(key, self.cell);
                     let object = &mut self.objects[id];
                     object.base = version;
                     object.base_origin = cell;
@@ -504,6 +539,11 @@ impl World {
                     key: at,
                     replaces,
                 } => {
+                    if id == self.files {
+                        self.files_written.set(key, self.cell);
+                    } else if id == self.environment {
+                        self.variables_set.set(key, self.cell);
+                    }
                     let object = &mut self.objects[id];
                     let label = format!("{at:?}");
                     let old = object
@@ -512,7 +552,7 @@ impl World {
                         .map_or(object.base, |(version, _)| *version);
                     let version = if object.kind == ObjectKind::Module && !replaces {
                         let settings = self.module_settings.entry((id, at.clone()));
-                        settings.or_default().set(key)
+                        settings.or_default().set(key, self.cell)
                     } else {
                         key.derive(&label, (!replaces).then_some(old))
                     };
@@ -531,10 +571,12 @@ impl World {
                     ambient.version = match manner {
                         AmbientChange::Replace => key.derive(&name, None),
                         AmbientChange::Advance => key.derive(&name, old),
-                        AmbientChange::Set => ambient.settings.set(key),
+                        AmbientChange::Set => ambient.settings.set(key, self.cell),
                     };
                     ambient.origin = cell;
-                    ambient.is_seeded |= manner == AmbientChange::Replace;
+                    if manner == AmbientChange::Replace {
+                        ambient.seeded = cell;
+                    }
                 }
             }
         }
@@ -554,6 +596,10 @@ impl World {
 
     fn absorb(&mut self, name: &str, version: Version, origin: Option<usize>, manner: Manner) {
         self.key.add(version);
+        self.note(name, version, origin, manner);
+    }
+
+    fn note(&mut self, name: &str, version: Version, origin: Option<usize>, manner: Manner) {
         self.reads.push(ReadRecord {
             name: name.to_owned(),
             through: self.through.clone(),
@@ -855,10 +901,31 @@ impl World {
     }
 
     fn read_ambient(&mut self, name: &str, manner: Manner) {
-        if let Some(ambient) = self.ambient.get(name) {
-            let (version, origin) = (ambient.version, ambient.origin);
-            self.absorb(name, version, origin, manner);
+        let Some(ambient) = self.ambient.get(name) else {
+            return;
+        };
+        let (mut version, origin) = (ambient.version, ambient.origin);
+        let mut is_set = true;
+        if manner == Manner::Configuration {
+            // What cells below have set is still in force, but not after a restart.
+            let above = ambient.settings.of(|cell| !self.is_from_below(Some(cell)));
+            is_set = above.is_some();
+            version.certain = above.map_or(0, |above| above.certain);
         }
+        let library = name.rsplit(' ').next().unwrap_or_default();
+        let is_shown = manner == Manner::Configuration && knowledge::has("shows-only", library);
+        // Some settings change what the cell shows, not what it computes.
+        let key = if is_shown {
+            &mut self.shown
+        } else {
+            &mut self.key
+        };
+        if is_set {
+            key.certain
+                .extend_from_slice(&version.certain.to_le_bytes());
+        }
+        key.full.extend_from_slice(&version.full.to_le_bytes());
+        self.note(name, version, origin, manner);
     }
 
     // ---- changing ----------------------------------------------------------------------------------------------
@@ -927,6 +994,11 @@ impl World {
             None => self.touched.push(Touched::Changed(id)),
         }
         for (owner, key) in self.objects[id].part_of.clone() {
+            // Calls change what they are given, not the library that it came from, nor does a store somewhere below.
+            let is_far = self.is_calling || seen.len() > 1;
+            if is_far && self.objects[owner].kind == ObjectKind::Module {
+                continue;
+            }
             self.change(owner, key.as_ref(), false, seen);
             // The part may be one of the objects that the owner holds.
             for held in self.objects[owner].holds.clone() {
@@ -1113,6 +1185,14 @@ impl World {
         }
     }
 
+    /// Whether this was made by an earlier run of this very statement's cell.
+    fn is_own(&self, origin: Option<usize>) -> bool {
+        let place = |cell: usize| self.places.get(cell).copied().flatten();
+        origin.is_some_and(|origin| {
+            origin != self.cell && place(origin).is_some() && place(origin) == place(self.cell)
+        })
+    }
+
     /// What a name stands for if the statement does not bind it after all.
     fn standing(&self, name: &str) -> Option<Binding> {
         let mut binding = self.names.get(name)?;
@@ -1296,16 +1376,20 @@ impl World {
             None => {
                 // Which names it binds is not known, but it is the same as long as the module is.
                 let before = match self.taint.as_ref() {
-                    Some(taint) if self.stars.0.is_empty() => taint.digest,
+                    Some(taint) if self.stars.keys.is_empty() => taint.digest,
                     _ => 0,
                 };
                 if before != 0 {
-                    self.stars.0.push(Version {
+                    let before = Version {
                         certain: before,
                         full: before,
-                    });
+                    };
+                    self.stars.keys.push((before, self.cell));
                 }
-                let value = self.stars.set(Version::constant("star", module)).full;
+                let value = self
+                    .stars
+                    .set(Version::constant("star", module), self.cell)
+                    .full;
                 self.taint = Some(Taint {
                     digest: value,
                     since: self.counter,
@@ -1393,6 +1477,7 @@ impl World {
 
     /// Calling a function with a state, or an object, may change it.
     fn change_state(&mut self, name: &str) {
+        let outer = std::mem::replace(&mut self.is_calling, true);
         for id in self.objects_of(name) {
             let Some((cell, function)) = self.objects[id].code else {
                 continue;
@@ -1404,10 +1489,12 @@ impl World {
                 self.change(id, None, false, &mut seen);
             }
         }
+        self.is_calling = outer;
     }
 
     /// What running these functions does to globals.
     fn run_code(&mut self, code: &[(usize, FunctionId)]) {
+        let outer = std::mem::replace(&mut self.is_calling, true);
         let mut done = HashSet::new();
         for &(cell, function) in code {
             if !done.insert((cell, function)) {
@@ -1450,6 +1537,7 @@ impl World {
                 }
             }
         }
+        self.is_calling = outer;
     }
 
     /// Whether calling this name may change the argument at a position.
@@ -1522,6 +1610,12 @@ impl World {
     }
 
     fn call(&mut self, call: &Call) {
+        let outer = std::mem::replace(&mut self.is_calling, true);
+        self.call_inner(call);
+        self.is_calling = outer;
+    }
+
+    fn call_inner(&mut self, call: &Call) {
         let arguments: Vec<Vec<ObjectId>> = call
             .arguments
             .iter()
@@ -1921,12 +2015,18 @@ impl World {
                         Key::Attr(name) => name.clone(),
                         _ => String::new(),
                     };
-                    if let Some((version, origin)) =
-                        self.objects[self.files].keys.get(&key).copied()
-                    {
-                        self.absorb(&name, version, origin, Manner::File);
-                    } else {
-                        self.vary(Varies::Files);
+                    match self.objects[self.files].keys.get(&key).copied() {
+                        // A restart leaves files as they are, so what is written below may be read above.
+                        Some((version, origin)) if self.is_from_below(origin) => {
+                            self.vary(Varies::Files);
+                            if !self.is_own(origin) {
+                                self.absorb_doubt(&name, version.full, origin, Manner::File);
+                            }
+                        }
+                        Some((version, origin)) => {
+                            self.absorb(&name, version, origin, Manner::File);
+                        }
+                        None => self.vary(Varies::Files),
                     }
                     if let Some((value, origin)) = self.file_taint {
                         self.absorb_doubt(&name, value, Some(origin), Manner::File);
@@ -1940,9 +2040,10 @@ impl World {
                     if let Some((value, origin)) = self.file_taint {
                         self.absorb_doubt("a file", value, Some(origin), Manner::File);
                     }
-                    let whole = self.objects[self.files].whole.full;
-                    let origin = self.objects[self.files].origin;
-                    self.absorb_doubt("a file", whole, origin, Manner::File);
+                    if let Some(written) = self.files_written.last() {
+                        let origin = self.objects[self.files].origin;
+                        self.absorb_doubt("a file", written.full, origin, Manner::File);
+                    }
                 }
             },
             Outside::FileWrite(path) => match self.file_key(path) {
@@ -1966,11 +2067,15 @@ impl World {
                         });
                     }
                     let value = short(&self.key.full);
-                    let old = self.file_taint.map_or(0, |(old, _)| old);
-                    self.file_taint = Some((
-                        digest("file", &[&old.to_le_bytes(), &value.to_le_bytes()]),
-                        self.cell,
-                    ));
+                    let mut known = std::mem::take(&mut self.file_taints);
+                    known.retain(|(_, origin)| !self.is_own(Some(*origin)));
+                    known.push((value, self.cell));
+                    let all: Vec<u8> = known
+                        .iter()
+                        .flat_map(|(value, _)| value.to_le_bytes())
+                        .collect();
+                    self.file_taint = Some((short(&all), self.cell));
+                    self.file_taints = known;
                 }
             },
             Outside::EnvironmentRead(Some(variable)) => {
@@ -1990,11 +2095,10 @@ impl World {
             }
             Outside::EnvironmentRead(None) => {
                 self.vary(Varies::Environment);
-                let (whole, origin) = (
-                    self.objects[self.environment].whole,
-                    self.objects[self.environment].origin,
-                );
-                self.absorb_doubt("the environment", whole.full, origin, Manner::Environment);
+                if let Some(set) = self.variables_set.last() {
+                    let origin = self.objects[self.environment].origin;
+                    self.absorb_doubt("the environment", set.full, origin, Manner::Environment);
+                }
             }
             Outside::EnvironmentWrite(Some(variable)) => {
                 let environment = self.environment;
@@ -2009,11 +2113,9 @@ impl World {
             }
             Outside::Draw(state) => {
                 let name = format!("random state of {state}");
-                if self
-                    .ambient
-                    .get(&name)
-                    .is_some_and(|ambient| ambient.is_seeded)
-                {
+                let seeded = self.ambient.get(&name).and_then(|ambient| ambient.seeded);
+                // A seed that stands below only comes after this draw.
+                if seeded.is_some() && !self.is_from_below(seeded) {
                     self.read_ambient(&name, Manner::Random);
                     self.touched.push(Touched::Ambient {
                         name,

@@ -128,7 +128,7 @@ impl Evidence<'_> {
             consider(read, self.came(read, &difference));
         }
         if let Some((_, finding)) = best {
-            return (finding.text, finding.because);
+            return (capitalised(finding.text), finding.because);
         }
         let text = match self.page[difference.at].alone.effects.unknown.first() {
             Some(note) if !is_certain => format!(
@@ -300,7 +300,7 @@ impl Evidence<'_> {
                 )
             }
             // Nobody knows whether it did anything.
-            _ if !certain && read.version.certain == 0 => {
+            _ if !certain && read.version.certain == 0 && read.manner != Manner::Configuration => {
                 let (place, tail) = match own {
                     Some(own) => {
                         let happened = match self.states[own] {
@@ -340,6 +340,18 @@ impl Evidence<'_> {
                         "{name} came from {}, which was edited and does not set it any more.",
                         self.label(own)
                     ),
+                )
+            }
+            Some(own)
+                if own > difference.at
+                    && !matches!(
+                        read.manner,
+                        Manner::Bound | Manner::Changed | Manner::Unknown
+                    ) =>
+            {
+                (
+                    85,
+                    format!("{}, which stands below this cell.", self.what(read, own)),
                 )
             }
             Some(own) if own > difference.at && is_gone => (
@@ -421,6 +433,9 @@ impl Evidence<'_> {
                 format!("{through}{name} may be written in {place}")
             }
             Manner::File => format!("{through}{name} is written in {place}"),
+            Manner::Environment if read.name.contains(' ') => {
+                format!("{through}{name} is set in {place}")
+            }
             Manner::Environment => format!("{through}{name} in the environment is set in {place}"),
             Manner::Random | Manner::Configuration => {
                 format!("The {} is set in {place}", read.name)
@@ -513,10 +528,20 @@ fn through(read: &ReadRecord) -> String {
 }
 
 fn quoted(name: &str) -> String {
-    if name.contains(' ') {
+    if name.starts_with("configuration of") || name.starts_with("random state of") {
+        format!("the {name}")
+    } else if name.contains(' ') {
         name.to_owned()
     } else {
         format!("`{name}`")
+    }
+}
+
+fn capitalised(text: String) -> String {
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => text,
     }
 }
 
