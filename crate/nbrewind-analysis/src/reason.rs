@@ -521,7 +521,7 @@ fn after_its_run(number: Option<u32>) -> String {
 fn through(read: &ReadRecord) -> String {
     match &read.through {
         Some(function) if !function.is_empty() && *function != read.name => {
-            format!("`{function}` uses `{}`: ", read.name)
+            format!("`{function}` uses {}: ", quoted(&read.name))
         }
         _ => String::new(),
     }
