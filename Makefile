@@ -1,6 +1,6 @@
 # The one entry. `make test` is what CI runs; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format test-rust test-python test-wasm test-wheel wheel clean
+.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel bench-ui clean
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -11,6 +11,11 @@ setup: ## Install what is missing; quick when nothing is
 demo: ## Run the jobs on both demo notebooks and print the tables
 	@tools/setup.sh native
 	@.build/venv/bin/python demo/run.py --work .build/demo $(DEMO)
+
+lab: ## Open JupyterLab on a copy of the demo notebooks
+	@tools/setup.sh lab
+	@mkdir -p .build/lab && cp -n demo/*.ipynb .build/lab/ 2>/dev/null || true
+	@.build/venv/bin/jupyter lab --ServerApp.root_dir=.build/lab --LabApp.default_url=/lab/tree/climate.ipynb $(LAB)
 
 test: ## Everything below, as CI does
 	@tools/test.sh
@@ -23,6 +28,8 @@ format: ## Let the formatters rewrite
 	cargo fmt --all
 	.build/venv/bin/ruff format
 	.build/venv/bin/ruff check --fix
+	@tools/setup.sh lab
+	.build/venv/bin/jlpm format
 
 test-rust: ## Rust: lints and tests
 	@tools/test.sh rust
@@ -33,13 +40,27 @@ test-python: ## Python: lints, types and tests with real kernels and a real clus
 test-wasm: ## Build the browser face and run the cases through it
 	@tools/test.sh wasm
 
+test-lab: ## Front end: lints, types, unit tests against the real WASM
+	@tools/test.sh lab
+
+test-ui: ## Stories in a real browser; STORY=text runs those with this in their titles
+	@tools/setup.sh lab
+	@tools/setup.sh browser
+	@PATH=$(CURDIR)/.build/venv/bin:$$PATH jlpm test:ui $(if $(STORY),--grep "$(STORY)")
+
 test-wheel: ## Build the wheel, install it into an empty environment, run the demo from it
 	@tools/test.sh wheel
 
 wheel: ## dist/*.whl
 	@tools/wheel.sh
 
+bench-ui: ## Keystroke to badge on 300 cells, in a real browser; writes docs/bench/ui.md
+	@tools/setup.sh lab
+	@tools/setup.sh browser
+	@PATH=$(CURDIR)/.build/venv/bin:$$PATH NBREWIND_UI_TESTS=bench/ui jlpm test:ui
+
 clean: ## Remove all that was built
-	rm -rf .build dist pkg target nbrewind/_native*.so
+	rm -rf .build dist lib node_modules pkg target nbrewind/_native*.so
+	rm -rf data/data/share/jupyter/labextensions tsconfig.tsbuildinfo
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find nbrewind tests demo -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$ROOT/.build
 VENV=$BUILD/venv
 STAMPS=$BUILD/stamps
+# Where the builder writes, and where maturin takes it from; relative to the root.
+LABEXTENSION=data/data/share/jupyter/labextensions/nbrewind
 # pyo3's build script must see one Python always, else every crate above it is built again and again.
 export PYO3_PYTHON=$VENV/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK=1

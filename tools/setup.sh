@@ -5,7 +5,9 @@
 #   tools/setup.sh python    and .build/venv with the versions of tools/requirements.txt
 #   tools/setup.sh native    and the package, compiled, in that environment
 #   tools/setup.sh wasm      what xtask needs to build the browser face
-#   tools/setup.sh all       (default) native and wasm
+#   tools/setup.sh lab       Node packages, and the labextension built where JupyterLab finds it
+#   tools/setup.sh browser   Chromium, for the tests that use JupyterLab as people do
+#   tools/setup.sh all       (default) native, wasm and lab
 #
 # System packages are installed only as root through apt-get; anyone else is told the command. Everything
 # else stays inside .build/ and target/.
@@ -101,6 +103,50 @@ setup_wasm() {
         "On a machine with a network:  rustup target add wasm32-unknown-unknown"
 }
 
+setup_node() {
+    local wanted
+    wanted="$(node -v) $(hash_of package.json yarn.lock .yarnrc.yml)"
+    if is_stamped node "$wanted" && [ -d node_modules ]; then return; fi
+    say "Node packages, as yarn.lock names them"
+    local attempt
+    for attempt in 1 2 3; do
+        # A registry that stumbles once is no reason to fail.
+        if PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 "$VENV/bin/jlpm" install --immutable </dev/null >"$BUILD/jlpm.log" 2>&1; then
+            stamp node "$wanted"
+            return
+        fi
+        say "attempt $attempt failed"
+        tail -n 15 "$BUILD/jlpm.log"
+    done
+    stop "The Node packages could not be installed; the log is .build/jlpm.log."
+}
+
+setup_lab() {
+    local wanted
+    setup_node
+    wanted="$(node -v) $(hash_of Cargo.toml Cargo.lock package.json yarn.lock tsconfig.json install.json src-ts style \
+        schema vendor crate/{nbrewind-analysis,nbrewind-wasm,xtask})"
+    if is_stamped lab "$wanted" && [ -n "$(compgen -G "$LABEXTENSION/static/remoteEntry.*.js")" ]; then return; fi
+    say "building the labextension"
+    cargo run --quiet --locked -p xtask -- wasm
+    # A type error must not leave what an earlier build wrote.
+    rm -rf lib tsconfig.tsbuildinfo
+    "$VENV/bin/jlpm" build:lib </dev/null
+    PATH=$VENV/bin:$PATH "$VENV/bin/jlpm" build:labextension </dev/null
+    cp install.json "$LABEXTENSION/"
+    rm -f "$LABEXTENSION"/schemas/*/*.orig
+    # The environment shows what is built here; the wheel carries its own copy.
+    mkdir -p "$VENV/share/jupyter/labextensions"
+    rm -rf "$VENV/share/jupyter/labextensions/nbrewind"
+    ln -s "$ROOT/$LABEXTENSION" "$VENV/share/jupyter/labextensions/nbrewind"
+    stamp lab "$wanted"
+}
+
+setup_browser() {
+    if command -v chromium >/dev/null || [ -n "${NBREWIND_CHROMIUM:-}" ]; then return; fi
+    need_packages "the tests in a real browser need Chromium" chromium fonts-dejavu-core
+}
+
 has_debian_wasm() {
     command -v wasm-ld-22 >/dev/null && [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ] &&
         [ -d "$(/usr/bin/rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std" ]
@@ -111,12 +157,14 @@ rust) setup_rust ;;
 python) setup_python ;;
 native) setup_rust && setup_python && setup_native ;;
 wasm) setup_rust && setup_wasm ;;
-all)
+lab | all)
     # What may need another person's hand is asked for first.
     setup_rust
     setup_wasm
     setup_python
     setup_native
+    setup_lab
     ;;
-*) stop "tools/setup.sh takes rust, python, native, wasm or all, not $1." ;;
+browser) setup_browser ;;
+*) stop "tools/setup.sh takes rust, python, native, wasm, lab, browser or all, not $1." ;;
 esac

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the stages of `make test`, or those named, and counts them. A stage that fails does not stop the others.
 #
-#   tools/test.sh [rust] [python] [wasm] [wheel] [lint]
+#   tools/test.sh [rust] [wasm] [lab] [python] [ui] [wheel] [lint]
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -47,6 +47,19 @@ test_wasm() {
     stage "WASM: the cases through the browser face" node tests/wasm/cases.mjs
 }
 
+jlpm() { "$VENV/bin/jlpm" "$@"; }
+
+lint_lab() {
+    stage "Front end: eslint and prettier" jlpm lint
+}
+
+test_lab() { stage "Front end: unit tests against the real WASM" jlpm test; }
+
+# A real browser, `jupyter lab`, kernels and cluster of this environment.
+run_stories() { PATH=$VENV/bin:$PATH jlpm test:ui "$@"; }
+
+test_ui() { stage "JupyterLab: stories in a real browser" run_stories; }
+
 test_wheel() {
     stage "Wheel: build for manylinux_2_28" tools/wheel.sh
     stage "Wheel: install it into an empty environment and run the demo" tools/test_wheel.sh
@@ -62,14 +75,16 @@ prepare() {
     done
 }
 
-[ $# -gt 0 ] || set -- rust wasm python wheel
+[ $# -gt 0 ] || set -- rust wasm lab python ui wheel
 for part in "$@"; do
     case $part in
     rust) prepare rust python ;;
-    lint) prepare rust python native ;;
-    python | wheel) prepare native ;;
+    lint) prepare rust python native lab ;;
+    python) prepare native ;;
+    lab | wheel) prepare lab ;;
+    ui) prepare lab browser ;;
     wasm) prepare wasm ;;
-    *) stop "tools/test.sh takes rust, python, wasm, wheel or lint, not $part." ;;
+    *) stop "tools/test.sh takes rust, wasm, lab, python, ui, wheel or lint, not $part." ;;
     esac
 done
 
@@ -78,8 +93,10 @@ for part in "$@"; do
     rust) lint_rust && test_rust ;;
     python) lint_python && test_python ;;
     wasm) test_wasm ;;
+    lab) lint_lab && test_lab ;;
+    ui) test_ui ;;
     wheel) test_wheel ;;
-    lint) lint_rust && lint_python ;;
+    lint) lint_rust && lint_python && lint_lab ;;
     esac
 done
 

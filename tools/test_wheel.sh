@@ -15,7 +15,7 @@ say "installing $wheel"
 rm -rf "$empty"
 # The Python that made .build/venv, not that environment itself.
 "$("$VENV/bin/python" -c 'import sys; print(sys._base_executable)')" -m venv "$empty"
-pip_install "$empty/bin/python" -c tools/requirements.txt "$ROOT/$wheel[demo]"
+pip_install "$empty/bin/python" -c tools/requirements.txt "$ROOT/$wheel[demo,lab]"
 
 cp -r demo "$elsewhere/demo"
 rm -rf "$elsewhere/demo/out" "$elsewhere/demo/data"
@@ -32,4 +32,11 @@ kernels=$(jupyter kernelspec list --json)
 for name in nbrewind-audit nbrewind-repeat; do
     grep -q "\"$name\"" <<<"$kernels" || stop "The wheel did not install the kernel $name." "$kernels"
 done
+# JupyterLab and its server see what the wheel installed, with neither Node nor Rust. Their lists go to standard error.
+extensions=$(jupyter labextension list 2>&1)
+grep -Eq 'nbrewind v[0-9.]+ .*enabled.* .*OK' <<<"$extensions" ||
+    stop "JupyterLab does not see the labextension of the wheel." "$extensions"
+extensions=$(jupyter server extension list 2>&1)
+grep -Eq 'nbrewind .*OK' <<<"$extensions" ||
+    stop "The Jupyter server does not see the extension of the wheel." "$extensions"
 python demo/run.py --small --shadow --work "$elsewhere/work"

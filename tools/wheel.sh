@@ -4,8 +4,7 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
-tools/setup.sh rust
-tools/setup.sh python
+tools/setup.sh lab
 rm -f dist/*.whl
 # zig links against an old glibc from any machine. It has a target folder of its own: with the same one,
 # this build and `maturin develop` would throw each other's C objects away.

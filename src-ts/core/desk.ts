@@ -1,0 +1,75 @@
+/**
+ * One workbench per open notebook, and what its page looked like last, so that a keystroke sends one cell and not the
+ * whole notebook. Runs in the worker; on the page itself where workers are refused.
+ */
+
+import type { CellInput, RunInput, Verdict } from '../generated/analysis';
+
+/** What the WASM gives; `Workbench` of `pkg/nbrewind_wasm`. */
+export interface IWorkbench {
+  verdicts(cells: CellInput[], runs: RunInput[]): Verdict[];
+  free(): void;
+}
+
+/** What changed on one page since the last request. */
+export interface IPageChange {
+  /** Ids of all code cells in page order; copies may share one. */
+  order: string[];
+  /** By position in `order`: the cells whose text is new. */
+  changed: [number, CellInput][];
+  /** All runs, when they changed. */
+  runs?: RunInput[];
+}
+
+export type DeskRequest =
+  { id: number; notebook: string; do: 'judge'; page: IPageChange } | { id: number; notebook: string; do: 'close' };
+
+export type DeskAnswer = { id: number; verdicts: Verdict[] } | { id: number; error: string };
+
+interface IPage {
+  workbench: IWorkbench;
+  cells: CellInput[];
+  runs: RunInput[];
+}
+
+export class Desk {
+  constructor(private readonly create: () => IWorkbench) {}
+
+  /** Carry out one request. */
+  answer(request: DeskRequest): DeskAnswer {
+    if (request.do === 'close') {
+      this._pages.get(request.notebook)?.workbench.free();
+      this._pages.delete(request.notebook);
+      return { id: request.id, verdicts: [] };
+    }
+    try {
+      return { id: request.id, verdicts: this._judge(request.notebook, request.page) };
+    } catch (error) {
+      // A workbench that panicked is not to be used again; the next request brings everything anew.
+      this._pages.delete(request.notebook);
+      return { id: request.id, error: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  private _judge(notebook: string, change: IPageChange): Verdict[] {
+    let page = this._pages.get(notebook);
+    if (!page) {
+      page = { workbench: this.create(), cells: [], runs: [] };
+      this._pages.set(notebook, page);
+    }
+    const changed = new Map(change.changed);
+    page.cells = change.order.map((id, at) => changed.get(at) ?? this._kept(page!, id, at));
+    page.runs = change.runs ?? page.runs;
+    return page.workbench.verdicts(page.cells, page.runs);
+  }
+
+  private _kept(page: IPage, id: string, at: number): CellInput {
+    const cell = page.cells[at];
+    if (cell?.id !== id) {
+      throw new Error(`cell ${id} was never sent`);
+    }
+    return cell;
+  }
+
+  private readonly _pages = new Map<string, IPage>();
+}

@@ -1,0 +1,89 @@
+/**
+ * The Rust core in the browser. Loaded when the first notebook asks, in a worker; on the page itself where the server's
+ * rules forbid workers.
+ */
+
+import type { Verdict } from '../generated/analysis';
+import { Desk, type DeskAnswer, type DeskRequest, type IPageChange, type IWorkbench } from './desk';
+
+export type { IPageChange } from './desk';
+
+/** Who judges cells. */
+export interface ICore {
+  /** Verdicts for the page as it is after this change. */
+  judge(notebook: string, page: IPageChange): Promise<Verdict[]>;
+  /** Forget a notebook. */
+  close(notebook: string): void;
+}
+
+// Loading takes 0.2 s; a worker that says nothing for this long will not come.
+const PATIENCE = 20_000;
+
+export class Core implements ICore {
+  async judge(notebook: string, page: IPageChange): Promise<Verdict[]> {
+    const answer = await this._ask({ id: ++this._lastId, notebook, do: 'judge', page });
+    if ('error' in answer) {
+      throw new Error(answer.error);
+    }
+    return answer.verdicts;
+  }
+
+  close(notebook: string): void {
+    if (this._desk) {
+      void this._ask({ id: ++this._lastId, notebook, do: 'close' });
+    }
+  }
+
+  private async _ask(request: DeskRequest): Promise<DeskAnswer> {
+    this._desk ??= this._load();
+    const desk = await this._desk;
+    return desk(request);
+  }
+
+  private async _load(): Promise<(request: DeskRequest) => Promise<DeskAnswer>> {
+    try {
+      return await loadWorker();
+    } catch (error) {
+      console.warn('NBRewind: no worker here, cells are judged on the page', error);
+      return loadHere();
+    }
+  }
+
+  private _lastId = 0;
+  private _desk: Promise<(request: DeskRequest) => Promise<DeskAnswer>> | null = null;
+}
+
+async function loadWorker(): Promise<(request: DeskRequest) => Promise<DeskAnswer>> {
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+  const waiting = new Map<number, (answer: DeskAnswer) => void>();
+  worker.onmessage = (event: MessageEvent<DeskAnswer>) => {
+    waiting.get(event.data.id)?.(event.data);
+    waiting.delete(event.data.id);
+  };
+  const ask = (request: DeskRequest) =>
+    new Promise<DeskAnswer>(resolve => {
+      waiting.set(request.id, resolve);
+      worker.postMessage(request);
+    });
+  // The first answer proves that worker and WASM are there.
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('it does not answer')), PATIENCE);
+    worker.onerror = event => reject(new Error(event.message || 'it could not be started'));
+    void ask({ id: 0, notebook: '', do: 'close' }).then(answer => {
+      clearTimeout(timer);
+      if ('error' in answer) {
+        reject(new Error(answer.error));
+      } else {
+        resolve();
+      }
+    });
+  });
+  return ask;
+}
+
+async function loadHere(): Promise<(request: DeskRequest) => Promise<DeskAnswer>> {
+  const { default: init, Workbench } = await import('../../pkg/nbrewind_wasm');
+  await init({ module_or_path: new URL('../../pkg/nbrewind_wasm_bg.wasm', import.meta.url) });
+  const desk = new Desk(() => new Workbench() as IWorkbench);
+  return async request => desk.answer(request);
+}

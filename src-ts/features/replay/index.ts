@@ -1,0 +1,283 @@
+/**
+ * Replay from cell: bring a cell and those after it up to date; what did not change comes from the store.
+ */
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { Dialog, ICommandPalette, ISessionContextDialogs, showDialog } from '@jupyterlab/apputils';
+import { NotebookActions } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+
+import { replayIcon } from '../../icons';
+import type { ILinkEvent } from '../../kernel/link';
+import type { IReplayBegun, IReplayPlan, IReplayReport } from '../../kernel/protocol';
+import { PLUGIN_ID } from '../../settings';
+import { duration } from '../../text';
+import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
+import { cellName, cellOf, cellTexts } from '../cells';
+import type { IOutcome, Operation } from '../progress/model';
+import { PlanPreview, reportTable, type ICellReport } from './preview';
+
+export const replayPlugin: JupyterFrontEndPlugin<void> = {
+  id: 'nbrewind:replay',
+  description: 'Replay from cell: execute what a change touches, replay the rest.',
+  autoStart: true,
+  requires: [INotebookSides],
+  optional: [ISettingRegistry, ICommandPalette, ISessionContextDialogs, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    sides: INotebookSides,
+    settingRegistry: ISettingRegistry | null,
+    palette: ICommandPalette | null,
+    dialogs: ISessionContextDialogs | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load('nbrewind');
+    const find = (args: ReadonlyPartialJSONObject) => cellOf(app, sides, args);
+    let settings: ISettingRegistry.ISettings | null = null;
+    void settingRegistry
+      ?.load(PLUGIN_ID)
+      .then(found => (settings = found))
+      .catch(() => undefined);
+    const confirm = {
+      isWanted: () => (settings?.get('previewReplay').composite as boolean | undefined) ?? true,
+      stop: () => void settings?.set('previewReplay', false)
+    };
+
+    app.commands.addCommand(CommandIDs.replayFromCell, {
+      label: args => (args.toolbar ? '' : trans.__('Replay from Cell')),
+      caption: args =>
+        find(args)?.side.link.obstacle ??
+        trans.__('Replay from this cell: execute only what a change touches, take the rest from the records'),
+      icon: replayIcon,
+      isVisible: args => !args.toolbar || find(args) !== null,
+      isEnabled: args => {
+        const found = find(args);
+        return found !== null && found.side.link.obstacle === null;
+      },
+      execute: async args => {
+        const found = find(args);
+        if (found) {
+          const title = trans.__('Replay from %1', cellName(found.side, found.cell.model.id));
+          await found.side.operations.run(title, operation =>
+            new Replay(found.side, found.cell.model.id, operation, trans, dialogs).run(confirm)
+          );
+        }
+      },
+      describedBy: {
+        args: {
+          type: 'object',
+          properties: {
+            cell: { type: 'string', description: 'The id of a code cell; without it the active cell' },
+            toolbar: { type: 'boolean' },
+            fromMenu: { type: 'boolean' }
+          }
+        }
+      }
+    });
+    palette?.addItem({ command: CommandIDs.replayFromCell, category: CATEGORY });
+  }
+};
+
+/** One replay from its plan to its report. */
+class Replay {
+  constructor(
+    private readonly side: INotebookSide,
+    private readonly from: string,
+    private readonly operation: Operation,
+    private readonly trans: TranslationBundle,
+    private readonly dialogs: ISessionContextDialogs | null
+  ) {}
+
+  async run(confirm: { isWanted: () => boolean; stop: () => void }): Promise<IOutcome | null> {
+    const { side, operation, trans } = this;
+    if (side.link.state !== 'ready') {
+      operation.progress(trans.__('loading NBRewind in the kernel'));
+      await side.link.load();
+    }
+    operation.progress(trans.__('looking what a replay would execute'));
+    const cells = cellTexts(side);
+    const plan = await side.link.askCancellable<IReplayPlan>(
+      'plan-replay',
+      { cells, from: this.from },
+      operation.signal
+    );
+    if (confirm.isWanted() || plan.restart.length > 0) {
+      const preview = new PlanPreview(side, plan, this.from, trans);
+      const { button, value } = await showDialog({
+        title: operation.title,
+        body: preview,
+        buttons: [
+          Dialog.cancelButton(),
+          Dialog.okButton({ label: plan.restart.length > 0 ? trans.__('Restart and replay') : trans.__('Replay') })
+        ]
+      });
+      if (!button.accept) {
+        return null;
+      }
+      if (value?.isLastTime) {
+        confirm.stop();
+      }
+    }
+    if (plan.restart.length > 0) {
+      operation.progress(trans.__('restarting the kernel'));
+      await side.panel.sessionContext.restartKernel();
+      await side.link.load();
+    }
+    return this.replay();
+  }
+
+  /** Begin, run what is left cell by cell, end. Begins again without records whose values cannot be loaded. */
+  private async replay(): Promise<IOutcome> {
+    const { side, operation, trans } = this;
+    const distrusted: string[] = [];
+    side.link.event.connect(this._onEvent, this);
+    let report: IReplayReport | null = null;
+    try {
+      for (;;) {
+        operation.progress(trans.__('replaying'));
+        // Taken now: the page may have been edited while the preview was open.
+        const cells = cellTexts(side);
+        const begun = await side.link.askCancellable<IReplayBegun>(
+          'begin-replay',
+          { cells, from: this.from, distrusted },
+          operation.signal
+        );
+        side.log.replace(begun.runs);
+        side.link.noteUndo(false);
+        const restart = await this.runCells(begun);
+        if (restart.length === 0 || restart.every(run => distrusted.includes(run))) {
+          break;
+        }
+        distrusted.push(...restart);
+      }
+    } finally {
+      side.link.event.disconnect(this._onEvent, this);
+      if (side.link.state === 'ready') {
+        report = (await side.link.ask<{ report: IReplayReport }>('end-replay').catch(() => null))?.report ?? null;
+      }
+    }
+    return this.tell(report);
+  }
+
+  /** Run `next` and what follows. Returns the runs whose records must not be used, if a value could not be loaded. */
+  private async runCells(begun: IReplayBegun): Promise<string[]> {
+    const { side, operation, trans } = this;
+    const { content, sessionContext } = side.panel;
+    this._reports = begun.replayed.map(one => ({
+      id: one.id,
+      status: 'replayed',
+      seconds: 0,
+      recordedSeconds: one.recorded_seconds,
+      why: [],
+      tasks: null
+    }));
+    this._failed = null;
+    if (begun.next === null) {
+      return [];
+    }
+    const codeCells = content.widgets.filter(cell => cell.model.type === 'code');
+    const start = codeCells.findIndex(cell => cell.model.id === begun.next);
+    const todo = codeCells.slice(start).filter(cell => cell.model.sharedModel.getSource().trim() !== '');
+    for (const [at, cell] of todo.entries()) {
+      if (operation.signal.aborted) {
+        break;
+      }
+      this._restart = [];
+      operation.progress(
+        trans.__('%1 of %2 cells, now %3', at + 1, todo.length, cellName(side, cell.model.id)),
+        at,
+        todo.length
+      );
+      const isDone = await this.runCell(() =>
+        NotebookActions.runCells(content, [cell], sessionContext, this.dialogs ?? undefined)
+      );
+      if (this._restart.length > 0) {
+        return this._restart;
+      }
+      if (!isDone) {
+        this._failed = cell.model.id;
+        break;
+      }
+    }
+    return [];
+  }
+
+  /** Run one cell; cancelling interrupts it. */
+  private async runCell(run: () => Promise<boolean>): Promise<boolean> {
+    const interrupt = () => void this.side.panel.sessionContext.session?.kernel?.interrupt();
+    this.operation.signal.addEventListener('abort', interrupt);
+    try {
+      return await run();
+    } catch {
+      // The cell shows its error itself.
+      return false;
+    } finally {
+      this.operation.signal.removeEventListener('abort', interrupt);
+    }
+  }
+
+  private _onEvent(_: unknown, { event }: ILinkEvent): void {
+    if (event.event !== 'run' || event.status === 'not recorded' || !event.cell_id) {
+      return;
+    }
+    this._restart = event.restart_without ?? [];
+    this._reports.push({
+      id: event.cell_id,
+      status: event.status,
+      seconds: event.seconds ?? 0,
+      recordedSeconds: event.recorded_seconds ?? 0,
+      why: event.why,
+      tasks: event.tasks ?? null
+    });
+  }
+
+  private tell(report: IReplayReport | null): IOutcome {
+    const { side, operation, trans } = this;
+    const reports = this._reports;
+    const details = {
+      label: trans.__('Details'),
+      caption: trans.__('What happened, by cell'),
+      run: () =>
+        void showDialog({
+          title: operation.title,
+          body: reportTable(side, reports, report, trans),
+          buttons: [Dialog.okButton({ label: trans.__('Close') })]
+        })
+    };
+    const executed = report?.executed ?? reports.filter(one => one.status === 'executed').length;
+    const replayed = report?.replayed ?? reports.filter(one => one.status === 'replayed').length;
+    const parts = [
+      trans._n('%1 cell executed', '%1 cells executed', executed),
+      trans._n('%1 replayed', '%1 replayed', replayed)
+    ];
+    if (report && report.tasks.hit + report.tasks.run > 0) {
+      parts.push(trans.__('%1 tasks replayed, %2 run', report.tasks.hit, report.tasks.run));
+    }
+    if (report && report.saved_seconds >= 0.1) {
+      parts.push(trans.__('about %1 saved', duration(report.saved_seconds)));
+    }
+    const what = parts.join(', ');
+    if (operation.signal.aborted) {
+      return {
+        kind: 'cancelled',
+        text: trans.__('%1: stopped. The state is that after the last cell that ended; %2.', operation.title, what),
+        actions: [details]
+      };
+    }
+    if (this._failed !== null) {
+      return {
+        kind: 'failed',
+        text: trans.__('%1: %2 failed; %3.', operation.title, cellName(side, this._failed), what),
+        actions: [details]
+      };
+    }
+    const took = report ? trans.__(' in %1', duration(report.seconds)) : '';
+    return { kind: 'done', text: `${operation.title}${took}: ${what}.`, actions: [details] };
+  }
+
+  private _reports: ICellReport[] = [];
+  private _restart: string[] = [];
+  private _failed: string | null = null;
+}

@@ -1,0 +1,133 @@
+/** What a replay shows: its plan before it starts, and what happened, by cell. */
+
+import type { Dialog } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
+
+import type { IPlanStep, IReplayPlan, IReplayReport, ITaskCounts } from '../../kernel/protocol';
+import { Table } from '../../table';
+import { duration, firstLine } from '../../text';
+import type { INotebookSide } from '../../tokens';
+import { cellName } from '../cells';
+
+/** What became of one cell. */
+export interface ICellReport {
+  id: string;
+  status: string;
+  seconds: number;
+  recordedSeconds: number;
+  why: string[];
+  tasks: ITaskCounts | null;
+}
+
+function textOf(side: INotebookSide, id: string): string {
+  const cell = side.panel.content.widgets.find(widget => widget.model.id === id);
+  return cell ? firstLine(cell.model.sharedModel.getSource(), 44) : '';
+}
+
+/** The plan of a replay; its value tells whether the user wants to see it the next time. */
+export class PlanPreview extends Widget implements Dialog.IBodyWidget<{ isLastTime: boolean }> {
+  constructor(side: INotebookSide, plan: IReplayPlan, from: string, trans: TranslationBundle) {
+    super();
+    this.addClass('jp-NBRewind-plan');
+    const words: Record<IPlanStep['status'], string> = {
+      replay: trans.__('replayed'),
+      execute: trans.__('executed'),
+      perhaps: trans.__('perhaps executed')
+    };
+    const of = (status: string) => plan.plan.filter(step => step.status === status).length;
+    const summary = [
+      trans._n('%1 cell executes', '%1 cells execute', of('execute')),
+      ...(of('perhaps') > 0 ? [trans.__('%1 perhaps, if what they read changes', of('perhaps'))] : []),
+      trans.__('%1 replayed', of('replay'))
+    ].join(', ');
+    const time = trans.__('About %1; records save about %2.', duration(plan.seconds), duration(plan.saved_seconds));
+    const notes: HTMLElement[] = [];
+    if (plan.restart.length > 0) {
+      notes.push(
+        note(trans.__('The kernel is restarted first: %1. Names that no cell makes are lost.', plan.restart.join('; ')))
+      );
+    }
+    const above = plan.plan.filter(step => step.above && step.status !== 'replay');
+    if (above.length > 0) {
+      notes.push(
+        note(
+          trans._n(
+            '%2 above %3 is not up to date and is included.',
+            '%2 above %3 are not up to date and are included.',
+            above.length,
+            above.map(step => cellName(side, step.id)).join(', '),
+            cellName(side, from)
+          )
+        )
+      );
+    }
+    const table = new Table(
+      [trans.__('Cell'), '', trans.__('Plan'), trans.__('Time'), trans.__('Why')],
+      plan.plan.map(step => [
+        { text: cellName(side, step.id) },
+        { text: textOf(side, step.id), isCode: true },
+        { text: words[step.status], kind: step.status },
+        { text: step.status === 'replay' ? '' : duration(step.seconds), isNumber: true },
+        { text: step.why.join('; ') }
+      ]),
+      `${summary}. ${time}`
+    );
+    this._box = document.createElement('input');
+    this._box.type = 'checkbox';
+    const label = document.createElement('label');
+    label.append(this._box, trans.__('Do not show this again'));
+    this.node.append(...notes, table.node, label);
+  }
+
+  getValue(): { isLastTime: boolean } {
+    return { isLastTime: this._box.checked };
+  }
+
+  private readonly _box: HTMLInputElement;
+}
+
+function note(text: string): HTMLElement {
+  const node = document.createElement('p');
+  node.className = 'jp-NBRewind-planNote';
+  node.textContent = text;
+  return node;
+}
+
+/** What happened, by cell. */
+export function reportTable(
+  side: INotebookSide,
+  reports: ICellReport[],
+  report: IReplayReport | null,
+  trans: TranslationBundle
+): Widget {
+  const words: Record<string, string> = {
+    executed: trans.__('executed'),
+    replayed: trans.__('replayed'),
+    failed: trans.__('failed')
+  };
+  return new Table(
+    [trans.__('Cell'), '', trans.__('What'), trans.__('Time'), trans.__('Tasks'), trans.__('Why')],
+    reports.map(one => [
+      { text: cellName(side, one.id) },
+      { text: textOf(side, one.id), isCode: true },
+      { text: words[one.status] ?? one.status, kind: one.status },
+      { text: duration(one.seconds), isNumber: true },
+      {
+        text:
+          one.tasks && one.tasks.hit + one.tasks.run > 0
+            ? trans.__('%1 replayed, %2 run', one.tasks.hit, one.tasks.run)
+            : ''
+      },
+      {
+        text:
+          one.status === 'replayed' && one.recordedSeconds > 0
+            ? trans.__('took %1 when it was recorded', duration(one.recordedSeconds))
+            : one.why.join('; ')
+      }
+    ]),
+    report
+      ? trans.__('%1 in all; about %2 saved', duration(report.seconds), duration(report.saved_seconds))
+      : trans.__('What happened, by cell')
+  );
+}

@@ -1,0 +1,263 @@
+/**
+ * Restore to here: the state that a cell's run left, without running what comes before it. With undo.
+ */
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { Dialog, ICommandPalette, showDialog } from '@jupyterlab/apputils';
+import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+
+import { restoreIcon } from '../../icons';
+import { LinkError } from '../../kernel/link';
+import type { ILogRun, IRecordedRun, IRestoreReport } from '../../kernel/protocol';
+import { recordedRuns, RequestError } from '../../request';
+import { duration } from '../../text';
+import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
+import { cellName, cellOf } from '../cells';
+import { messageOf, type IOutcome, type Operation } from '../progress/model';
+import { ExecutedText, restoreTable, RunPicker, summary } from './report';
+
+const CELL_ARGS = {
+  args: {
+    type: 'object' as const,
+    properties: {
+      cell: { type: 'string' as const, description: 'The id of a code cell; without it the active cell' },
+      toolbar: { type: 'boolean' as const },
+      fromMenu: { type: 'boolean' as const }
+    }
+  }
+};
+
+export const restorePlugin: JupyterFrontEndPlugin<void> = {
+  id: 'nbrewind:restore',
+  description: 'Restore to here: the state that a recorded run of a cell left.',
+  autoStart: true,
+  requires: [INotebookSides],
+  optional: [ICommandPalette, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    sides: INotebookSides,
+    palette: ICommandPalette | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load('nbrewind');
+    const { commands } = app;
+    const find = (args: ReadonlyPartialJSONObject) => cellOf(app, sides, args);
+    const isPossible = (args: ReadonlyPartialJSONObject) => {
+      const found = find(args);
+      return found !== null && found.side.link.obstacle === null;
+    };
+
+    commands.addCommand(CommandIDs.restoreToCell, {
+      label: args => (args.toolbar ? '' : trans.__('Restore to Here')),
+      caption: args =>
+        find(args)?.side.link.obstacle ??
+        trans.__('Restore to here: bring back the state that this cell left, without running anything'),
+      icon: restoreIcon,
+      isVisible: args => !args.toolbar || find(args) !== null,
+      isEnabled: isPossible,
+      execute: async args => {
+        const found = find(args);
+        if (found) {
+          await restoreTo(found.side, found.cell.model.id, trans, null);
+        }
+      },
+      describedBy: CELL_ARGS
+    });
+    commands.addCommand(CommandIDs.restoreRun, {
+      label: trans.__('Restore to an Earlier Run…'),
+      caption: trans.__('Choose one of the recorded runs of this cell'),
+      isEnabled: isPossible,
+      execute: async args => {
+        const found = find(args);
+        if (found) {
+          const run = await choose(found.side, found.cell.model.id, trans);
+          if (run) {
+            await restoreTo(found.side, found.cell.model.id, trans, run);
+          }
+        }
+      },
+      describedBy: CELL_ARGS
+    });
+    commands.addCommand(CommandIDs.undoRestore, {
+      label: trans.__('Undo Restore'),
+      caption: trans.__('Bring back the state that was there before the last restore'),
+      isEnabled: () => Boolean(sides.current?.link.canUndo),
+      execute: async () => {
+        const side = sides.current;
+        if (side) {
+          await undo(side, trans);
+        }
+      },
+      describedBy: { args: { type: 'object', properties: {} } }
+    });
+    for (const command of [CommandIDs.restoreToCell, CommandIDs.restoreRun, CommandIDs.undoRestore]) {
+      palette?.addItem({ command, category: CATEGORY });
+    }
+  }
+};
+
+/** The recorded runs of a cell: from the kernel when it can be asked, else from the server. */
+async function runsOf(side: INotebookSide, cell: string): Promise<IRecordedRun[]> {
+  if (side.link.state === 'ready') {
+    return (await side.link.ask<{ runs: IRecordedRun[] }>('runs', { cell })).runs;
+  }
+  return recordedRuns(side.panel.context.path, cell);
+}
+
+/** Restore to the newest completed run of the cell, or to the run that was chosen. */
+async function restoreTo(
+  side: INotebookSide,
+  cell: string,
+  trans: TranslationBundle,
+  chosen: IRecordedRun | null
+): Promise<void> {
+  const title = trans.__('Restore to %1', cellName(side, cell));
+  await side.operations.run(title, async operation => {
+    if (side.link.state !== 'ready') {
+      operation.progress(trans.__('loading NBRewind in the kernel'));
+      await side.link.load();
+    }
+    const run = chosen ?? (await newest(side, cell, trans));
+    if (!(await agreesWithText(side, cell, run, trans))) {
+      return null;
+    }
+    return restore(side, run, operation, trans);
+  });
+}
+
+async function newest(side: INotebookSide, cell: string, trans: TranslationBundle): Promise<IRecordedRun> {
+  const run = (await runsOf(side, cell)).find(one => one.status === 'ok');
+  if (!run) {
+    throw new LinkError(
+      'unknown-run',
+      trans.__('no completed run of this cell is recorded. Turn on Audit in the toolbar, then run it.')
+    );
+  }
+  return run;
+}
+
+/** When the cell was edited since, show what was executed and ask. */
+async function agreesWithText(
+  side: INotebookSide,
+  cell: string,
+  run: IRecordedRun,
+  trans: TranslationBundle
+): Promise<boolean> {
+  const now = side.panel.content.widgets.find(widget => widget.model.id === cell)?.model.sharedModel.getSource();
+  if (now === undefined || now.trim() === run.source.trim()) {
+    return true;
+  }
+  const { button } = await showDialog({
+    title: trans.__('This cell was edited since'),
+    body: new ExecutedText(run, now, trans),
+    buttons: [Dialog.cancelButton(), Dialog.okButton({ label: trans.__('Restore') })]
+  });
+  return button.accept;
+}
+
+async function restore(
+  side: INotebookSide,
+  run: IRecordedRun,
+  operation: Operation,
+  trans: TranslationBundle
+): Promise<IOutcome> {
+  const listen = side.link.event;
+  const heard = (_: unknown, { event }: { event: { event: string } & Record<string, any> }) => {
+    if (event.event === 'progress') {
+      operation.progress(trans.__('loading `%1`', event.what).replace(/`/g, ''), event.done, event.total);
+    }
+  };
+  operation.progress(trans.__('loading'));
+  listen.connect(heard);
+  try {
+    const answer = await side.link.askCancellable<{ report: IRestoreReport; runs: ILogRun[] }>(
+      'restore',
+      { run: run.run_id },
+      operation.signal
+    );
+    side.log.replace(answer.runs);
+    side.link.noteUndo(true);
+    return tell(side, answer.report, run, trans);
+  } finally {
+    listen.disconnect(heard);
+  }
+}
+
+function tell(side: INotebookSide, report: IRestoreReport, run: IRecordedRun, trans: TranslationBundle): IOutcome {
+  const stubs = report.names.filter(name => name.how === 'stub');
+  const where = run.cell_id ? cellName(side, run.cell_id) : run.run_id.slice(0, 8);
+  return {
+    kind: stubs.length > 0 ? 'warning' : 'done',
+    text: trans.__('Restored the state after %1 in %2: %3', where, duration(report.seconds), summary(report, trans)),
+    actions: [
+      {
+        label: trans.__('Details'),
+        caption: trans.__('What was loaded, rebuilt or lost, by name'),
+        run: () =>
+          void showDialog({
+            title: trans.__('Restored state'),
+            body: restoreTable(report, trans),
+            buttons: [Dialog.okButton({ label: trans.__('Close') })]
+          })
+      },
+      {
+        label: trans.__('Undo restore'),
+        caption: trans.__('Bring back the state that was there before'),
+        run: () => void undo(side, trans)
+      }
+    ]
+  };
+}
+
+async function undo(side: INotebookSide, trans: TranslationBundle): Promise<void> {
+  await side.operations.run(trans.__('Undo restore'), async operation => {
+    const answer = await side.link.askCancellable<{ undone: boolean; runs: ILogRun[] }>(
+      'undo-restore',
+      {},
+      operation.signal
+    );
+    side.link.noteUndo(false);
+    if (!answer.undone) {
+      return { kind: 'warning', text: trans.__('There is no restore to undo.') };
+    }
+    side.log.replace(answer.runs);
+    return { kind: 'done', text: trans.__('The state is as it was before the restore.') };
+  });
+}
+
+/** Let the user choose among the recorded runs of a cell. */
+async function choose(side: INotebookSide, cell: string, trans: TranslationBundle): Promise<IRecordedRun | null> {
+  let runs: IRecordedRun[] = [];
+  try {
+    if (side.link.state === 'absent') {
+      await side.link.load();
+    }
+    runs = (await runsOf(side, cell)).filter(run => run.status === 'ok');
+  } catch (error) {
+    await showDialog({
+      title: trans.__('The recorded runs cannot be listed'),
+      body:
+        error instanceof RequestError && error.isMissing
+          ? trans.__('Without a kernel this needs the server extension of NBRewind, which this server does not have.')
+          : messageOf(error),
+      buttons: [Dialog.okButton()]
+    });
+    return null;
+  }
+  if (runs.length === 0) {
+    await showDialog({
+      title: trans.__('No recorded runs'),
+      body: trans.__('No completed run of this cell is recorded. Turn on Audit in the toolbar, then run it.'),
+      buttons: [Dialog.okButton()]
+    });
+    return null;
+  }
+  const { button, value } = await showDialog({
+    title: trans.__('Restore to a run of %1', cellName(side, cell)),
+    body: new RunPicker(runs, trans),
+    buttons: [Dialog.cancelButton(), Dialog.okButton({ label: trans.__('Restore') })],
+    focusNodeSelector: 'input:checked'
+  });
+  return button.accept && value ? value : null;
+}

@@ -1,0 +1,128 @@
+/**
+ * The kernel protocol as TypeScript sees it (docs/ARCHITECTURE.md, "The kernel protocol").
+ */
+
+import type { RunInput } from '../generated/analysis';
+
+export const COMM_TARGET = 'nbrewind';
+
+export type Mode = 'off' | 'audit' | 'repeat';
+
+export interface ITaskCounts {
+  hit: number;
+  run: number;
+}
+
+/** One execution, as the kernel logs it. */
+export interface ILogRun extends RunInput {
+  run_id?: string | null;
+  seconds?: number;
+}
+
+export interface IBaseline {
+  taken: string[];
+  not_taken: { name: string; why: string }[];
+  n_bytes: number;
+  seconds: number;
+}
+
+export interface IStatus {
+  version: string;
+  mode: Mode;
+  store: string | null;
+  is_writable?: boolean;
+  names: string[];
+  pending: string[];
+  can_undo: boolean;
+}
+
+export interface IRecordedRun {
+  run_id: string;
+  cell_id: string | null;
+  number: number | null;
+  session: string;
+  /** Seconds since 1970. */
+  started: number;
+  seconds: number;
+  status: string;
+  replayable: boolean;
+  n_names: number;
+  n_bytes: number;
+  source: string;
+  notebook: string | null;
+}
+
+export interface IRestoredName {
+  name: string;
+  how: 'loaded' | 'rebuilt' | 'stub';
+  type: string;
+  n_bytes: number;
+  why: string | null;
+}
+
+export interface IRestoreReport {
+  run_id: string;
+  cell_id: string | null;
+  source: string;
+  seconds: number;
+  recorded_seconds: number;
+  names: IRestoredName[];
+}
+
+export interface IPlanStep {
+  id: string;
+  status: 'replay' | 'execute' | 'perhaps';
+  seconds: number;
+  why: string[];
+  above: boolean;
+}
+
+export interface IReplayPlan {
+  plan: IPlanStep[];
+  seconds: number;
+  saved_seconds: number;
+  restart: string[];
+}
+
+export interface IReplayBegun {
+  runs: ILogRun[];
+  replayed: { id: string; run_id: string; recorded_seconds: number }[];
+  next: string | null;
+}
+
+export interface IReplayReport {
+  executed: number;
+  replayed: number;
+  tasks: ITaskCounts;
+  seconds: number;
+  saved_seconds: number;
+  failed: string | null;
+}
+
+export interface ICellText {
+  id: string;
+  source: string;
+  tags: string[];
+}
+
+/** What the kernel tells without being asked. */
+export type KernelEvent =
+  | {
+      event: 'run';
+      cell_id: string | null;
+      run_id?: string | null;
+      number?: number | null;
+      source?: string;
+      status: 'executed' | 'replayed' | 'failed' | 'not recorded';
+      seconds?: number;
+      recorded_seconds?: number;
+      why: string[];
+      tasks?: ITaskCounts;
+      restart_without?: string[];
+      replayable?: boolean;
+      why_not?: string[];
+    }
+  | { event: 'queued' | 'started'; id: string; do: string }
+  | { event: 'progress'; of: string; done: number; total: number; what: string }
+  | { event: 'mode'; mode: Mode }
+  | { event: 'state'; runs: ILogRun[] };

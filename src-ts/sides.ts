@@ -1,0 +1,118 @@
+/**
+ * One side per open notebook: link, log, verdicts and operations, made when the notebook is ready and gone with it.
+ */
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { PathExt } from '@jupyterlab/coreutils';
+import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
+import { Signal, type ISignal } from '@lumino/signaling';
+
+import { Core } from './core';
+import { Operations } from './features/progress/model';
+import { VerdictModel } from './features/badges/model';
+import { KernelLink } from './kernel/link';
+import { RunLog, type IShownCell } from './kernel/log';
+import { RecordedCells } from './kernel/recorded';
+import { recordedRuns } from './request';
+import { PLUGIN_ID } from './settings';
+import { CommandIDs, INotebookSides, type INotebookSide } from './tokens';
+
+class Sides implements INotebookSides {
+  constructor(
+    private readonly app: JupyterFrontEnd,
+    private readonly tracker: INotebookTracker
+  ) {
+    tracker.widgetAdded.connect((_, panel) => void this._add(panel));
+    tracker.currentChanged.connect(() => this._tell());
+    tracker.activeCellChanged.connect(() => this._tell());
+    tracker.forEach(panel => void this._add(panel));
+  }
+
+  get current(): INotebookSide | null {
+    const panel = this.tracker.currentWidget;
+    return panel ? this.of(panel) : null;
+  }
+
+  of(panel: NotebookPanel): INotebookSide | null {
+    return this._sides.get(panel) ?? null;
+  }
+
+  get added(): ISignal<this, INotebookSide> {
+    return this._added;
+  }
+
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  private async _add(panel: NotebookPanel): Promise<void> {
+    // Start-up of the lab must not wait for us: this is not awaited.
+    await panel.context.ready;
+    const model = panel.content.model;
+    if (panel.isDisposed || !model || this._sides.has(panel)) {
+      return;
+    }
+    const link = new KernelLink(panel.sessionContext, () => PathExt.basename(panel.context.path));
+    const log = new RunLog(panel.sessionContext, link, () => shownCells(panel));
+    const verdicts = new VerdictModel(this._core, model, log);
+    const operations = new Operations(panel.sessionContext, log);
+    const recorded = new RecordedCells(link, () => recordedRuns(panel.context.path));
+    const side: INotebookSide = { panel, link, log, recorded, verdicts, operations };
+    this._sides.set(panel, side);
+    panel.disposed.connect(() => {
+      this._sides.delete(panel);
+      operations.dispose();
+      verdicts.dispose();
+      recorded.dispose();
+      log.dispose();
+      link.dispose();
+    });
+    // Before a kernel says what it speaks, the notebook's metadata does.
+    const languageOf = () => {
+      const named = model.getMetadata('language_info')?.name ?? model.getMetadata('kernelspec')?.language ?? 'python';
+      verdicts.isEnabled = link.state === 'foreign' ? false : link.state === 'no-kernel' ? /python/i.test(named) : true;
+    };
+    languageOf();
+    link.changed.connect(() => {
+      languageOf();
+      this._tell();
+    });
+    operations.changed.connect(() => this._tell());
+    this._added.emit(side);
+    this._tell();
+  }
+
+  /** Commands are asked again whether they are enabled and toggled. */
+  private _tell(): void {
+    for (const id of Object.values(CommandIDs)) {
+      if (this.app.commands.hasCommand(id)) {
+        this.app.commands.notifyCommandChanged(id);
+      }
+    }
+    this._changed.emit();
+  }
+
+  private readonly _core = new Core();
+  private readonly _sides = new Map<NotebookPanel, INotebookSide>();
+  private readonly _added = new Signal<this, INotebookSide>(this);
+  private readonly _changed = new Signal<this, void>(this);
+}
+
+function shownCells(panel: NotebookPanel): IShownCell[] {
+  return [...(panel.content.model?.cells ?? [])]
+    .filter(cell => cell.type === 'code')
+    .map(cell => ({
+      id: cell.id,
+      source: cell.sharedModel.getSource(),
+      executionCount: (cell.sharedModel as unknown as { execution_count: number | null }).execution_count
+    }));
+}
+
+export const sidesPlugin: JupyterFrontEndPlugin<INotebookSides> = {
+  id: PLUGIN_ID,
+  description: 'Knows for every open notebook what its kernel ran and which cells need execution.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  provides: INotebookSides,
+  activate: (app: JupyterFrontEnd, tracker: INotebookTracker) => new Sides(app, tracker)
+};

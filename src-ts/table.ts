@@ -1,0 +1,43 @@
+/** A plain table for reports and plans: captions, columns, rows of text. */
+
+import { Widget } from '@lumino/widgets';
+
+/** One cell of a table; `kind` is put on the node for the style sheet. */
+export interface ITableCell {
+  text: string;
+  kind?: string;
+  isCode?: boolean;
+  isNumber?: boolean;
+}
+
+export class Table extends Widget {
+  constructor(columns: string[], rows: ITableCell[][], caption: string) {
+    super();
+    this.addClass('jp-NBRewind-table');
+    const table = document.createElement('table');
+    const head = table.createTHead().insertRow();
+    for (const column of columns) {
+      const cell = document.createElement('th');
+      cell.scope = 'col';
+      cell.textContent = column;
+      head.append(cell);
+    }
+    const body = table.createTBody();
+    for (const row of rows) {
+      const line = body.insertRow();
+      for (const { text, kind, isCode, isNumber } of row) {
+        const cell = line.insertCell();
+        const inner = isCode ? cell.appendChild(document.createElement('code')) : cell;
+        inner.textContent = text;
+        if (kind) {
+          cell.dataset.kind = kind;
+        }
+        if (isNumber) {
+          cell.classList.add('jp-mod-number');
+        }
+      }
+    }
+    table.createCaption().textContent = caption;
+    this.node.append(table);
+  }
+}

@@ -1,0 +1,118 @@
+/** Badges while typing: they come, say why, lead to the cause, and go. */
+
+import { expect, open, reopen, test } from '../notebook';
+
+const CHAIN = [
+  { id: 'load', source: 'rows = [3, 1, 2]' },
+  { id: 'sort', source: 'ordered = sorted(rows)' },
+  { id: 'other', source: 'title = "Readings"' },
+  { id: 'show', source: 'print(title, ordered)' }
+];
+
+const NOT_RUN = Object.fromEntries(CHAIN.map(cell => [cell.id, 'not run']));
+
+test('a badge appears while typing, says why, and goes with undo', async ({ page }) => {
+  const book = await open(page, CHAIN);
+  await book.expectBadges(NOT_RUN);
+  await book.runAll();
+  await book.expectBadges({});
+
+  await book.typeOver('load', '2]', '5, 4]');
+  await book.expectBadges({ load: 'edited', sort: 'upstream', show: 'upstream' });
+  await expect(book.badge('sort')).toHaveAttribute('aria-label', /`rows` .*edited/);
+
+  // The reason is shown on hover, and leads to the cell that was edited.
+  await book.badge('sort').hover();
+  await expect(book.note).toContainText('rows');
+  await book.note.getByRole('button', { name: 'Go to [1]' }).click();
+  await expect(book.cell('load')).toHaveClass(/jp-mod-active/);
+  await expect(book.note).toHaveCount(0);
+
+  // Undo takes the edit back, and with it every badge.
+  await book.enter('load');
+  await expect
+    .poll(async () => {
+      await page.keyboard.press('Control+z');
+      return book.badges();
+    })
+    .toEqual({});
+});
+
+test('a cell that ran again with another text makes its readers stale until they run', async ({ page }) => {
+  const book = await open(page, CHAIN);
+  await book.runAll();
+  await book.typeOver('load', '2]', '5]');
+  await book.run('load');
+  await book.expectBadges({ sort: 'stale', show: 'stale' });
+  await expect(book.badge('sort')).toHaveAttribute('aria-label', /\[5\].*\[2\]/);
+  await book.run('sort');
+  await book.expectBadges({ show: 'stale' });
+  await book.run('show');
+  await book.expectBadges({});
+});
+
+test('with the keyboard alone: next stale cell, its reason, the jump, and back', async ({ page }) => {
+  const book = await open(page, CHAIN);
+  await book.runAll();
+  await book.typeOver('load', '2]', '5]');
+  await book.run('load');
+  await book.expectBadges({ sort: 'stale', show: 'stale' });
+  await book.select('load');
+  await page.keyboard.press(']');
+  await page.keyboard.press('s');
+  await expect(book.cell('sort')).toHaveClass(/jp-mod-active/);
+  await page.keyboard.press(']');
+  await page.keyboard.press('w');
+  await expect(book.note).toContainText('rows');
+  await expect(book.note.getByRole('button').first()).toBeFocused();
+  await page.keyboard.press('Escape');
+  await expect(book.note).toHaveCount(0);
+  await expect(book.badge('sort')).toBeFocused();
+});
+
+test('without any kernel every cell is marked as not run, and typing in one changes no other', async ({ page }) => {
+  const book = await open(page, CHAIN, { noKernel: true, kernel: null });
+  await book.expectBadges(NOT_RUN);
+});
+
+test('a page that is loaded again on a live kernel knows what ran', async ({ page }) => {
+  const book = await open(page, CHAIN);
+  await book.runAll();
+  await book.command('docmanager:save');
+  await expect(book.panel.locator('.jp-mod-dirty')).toHaveCount(0);
+  await page.reload({ waitForIsReady: false });
+  await page.waitForFunction(() => Boolean((window as any).jupyterapp?.restored));
+  const again = await reopen(page, book.path, CHAIN);
+  await again.expectBadges({});
+  await again.typeOver('load', '2]', '5]');
+  await again.expectBadges({ load: 'edited', sort: 'upstream', show: 'upstream' });
+});
+
+test('a kernel restart makes every cell not run, and outputs stay', async ({ page }) => {
+  const book = await open(page, CHAIN);
+  await book.runAll();
+  await book.restartKernel();
+  await book.expectBadges(NOT_RUN);
+  await expect(book.output('show')).toHaveText(/Readings/);
+});
+
+test('a long notebook in full windowing mode marks cells far below', async ({ page }) => {
+  const cells = Array.from({ length: 60 }, (_, at) => ({
+    id: `c${at}`,
+    source: at === 0 ? 'x0 = 1' : `x${at} = x${at - 1} + 1\nprint(x${at})`
+  }));
+  const book = await open(page, cells);
+  await page.evaluate(() => {
+    const app = (window as any).jupyterapp;
+    const panel = app.shell.currentWidget;
+    panel.content.notebookConfig = { ...panel.content.notebookConfig, windowingMode: 'full' };
+  });
+  await page.evaluate(path => {
+    const app = (window as any).jupyterapp;
+    const panel = [...app.shell.widgets('main')].find((widget: any) => widget.context?.path === path) as any;
+    void panel.content.scrollToItem(59);
+  }, book.path);
+  const last = book.panel.locator('.jp-NBRewind-badge:not([hidden])').last();
+  await expect(last).toHaveText(/not run/);
+  await expect(last).toBeVisible();
+});
