@@ -37,7 +37,7 @@ _TAME = frozenset(
 )
 
 _ENGINE_MODULES = frozenset(
-    "distributed dask tornado asyncio concurrent zmq ipykernel IPython nbrewind".split()
+    "distributed dask tornado asyncio concurrent zmq ipykernel IPython nbrewind tqdm joblib".split()
 )
 _ENGINE_THREADS = (
     "IO loop",

@@ -437,6 +437,28 @@ def test_a_replay_that_is_interrupted_and_begun_again(tmp_path: Path) -> None:
         assert (found["executed"], found["replayed"]) == (3, 1)
 
 
+def test_a_begin_that_is_interrupted_changes_nothing(tmp_path: Path) -> None:
+    cells = {f"c{i}": f"x{i} = [{i}]" for i in range(60)}
+    with Live(tmp_path) as kernel:
+        kernel.make_subshell()
+        audit(kernel)
+        kernel.run_all(cells)
+        kernel.run("loose = 5")
+        before = kernel.ask("log")["runs"]
+        for do in ("plan-replay", "begin-replay"):
+            n_before = len(kernel.events)
+            request = kernel.send(do, cells=as_cells(cells), **{"from": "c59"})
+            while not any(event["event"] == "progress" for event in kernel.events[n_before:]):
+                kernel.pump(0.01)
+            kernel.interrupt()
+            assert kernel.answer(request)["code"] == "cancelled"
+            status = kernel.ask("status")
+            assert (status["mode"], status["replaying"]) == ("audit", False)
+            assert len(status["names"]) == 61 and status["pending"] == []
+            assert kernel.ask("log")["runs"] == before
+        assert kernel.show("print(x3, loose)") == "[3] 5\n"
+
+
 def test_modes_are_told_to_the_others(tmp_path: Path) -> None:
     with Live(tmp_path) as kernel:
         other = kernel.open()
