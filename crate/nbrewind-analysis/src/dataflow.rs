@@ -173,7 +173,21 @@ struct Binding {
     text: Option<String>,
     module: Option<String>,
     /// What the name still stands for if this binding did not happen.
-    beneath: Option<Rc<Binding>>,
+    beneath: Beneath,
+}
+
+/// One binding below another, in as many layers as cells may have bound the name.
+#[derive(Debug, Clone, Default)]
+struct Beneath(Option<Rc<Binding>>);
+
+impl Drop for Beneath {
+    // Layer by layer: a thousand nested drops would not fit a browser's stack.
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut binding) = next.and_then(Rc::into_inner) {
+            next = binding.beneath.0.take();
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -1040,7 +1054,7 @@ impl World {
     fn bind_weakly(&mut self, name: &str) {
         let standing = self.standing(name);
         let old = standing.as_ref().map(|binding| binding.version);
-        let beneath = standing.clone().map(Rc::new);
+        let beneath = self.beneath(standing.clone().map(Rc::new).as_ref());
         let mut binding = standing.unwrap_or_default();
         binding.beneath = beneath;
         let id = self.make(ObjectKind::Plain);
@@ -1096,7 +1110,7 @@ impl World {
                     since,
                     text: None,
                     module: Some(dotted),
-                    beneath: None,
+                    beneath: Beneath::default(),
                 },
             );
             return;
@@ -1115,7 +1129,7 @@ impl World {
                 }
                 _ => None,
             },
-            beneath: None,
+            beneath: Beneath::default(),
         };
         if binding.text.is_none()
             && let [(Source::Name(other), Relation::Same)] = &value.sources[..]
@@ -1143,7 +1157,7 @@ impl World {
         } else {
             let old = self.standing(name).map(Rc::new);
             let mut old_version = old.as_ref().map(|old| old.version);
-            binding.beneath.clone_from(&old);
+            binding.beneath = self.beneath(old.as_ref());
             if let Some(old) = old {
                 for (at, &id) in old.objects.iter().enumerate() {
                     if objects.contains(&id) {
@@ -1193,11 +1207,19 @@ impl World {
         })
     }
 
+    /// What lies below a binding that may not happen. Bindings of one run stand and fall together.
+    fn beneath(&self, old: Option<&Rc<Binding>>) -> Beneath {
+        match old {
+            Some(old) if old.origin == Some(self.cell) => old.beneath.clone(),
+            _ => Beneath(old.cloned()),
+        }
+    }
+
     /// What a name stands for if the statement does not bind it after all.
     fn standing(&self, name: &str) -> Option<Binding> {
         let mut binding = self.names.get(name)?;
         while self.is_from_below(binding.origin) {
-            binding = binding.beneath.as_deref()?;
+            binding = binding.beneath.0.as_deref()?;
         }
         Some(binding.clone())
     }

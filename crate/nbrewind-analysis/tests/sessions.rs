@@ -343,3 +343,15 @@ fn a_kept_bench_answers_like_a_new_one() {
         }
     }
 }
+
+/// One loop variable for all cells: a long page must neither overflow the stack nor take for ever.
+#[test]
+fn a_long_page_that_uses_one_name_is_judged() {
+    let mut session = Session::default();
+    for n in 0..1200 {
+        session.step(&format!("cell c{n}: for i in range(3): x{n} = i"));
+    }
+    session.step("run all");
+    session.step("run all");
+    assert_eq!(session.step("then all fresh"), None);
+}
