@@ -233,15 +233,12 @@ class Conversation:
         if self._comm_id and self._lost is None:
             content = {"comm_id": self._comm_id, "data": {}}
             self._send("shell", "comm_close", content, subshell=self._subshell)
-            if self._subshell is not None:
-                # Its answer tells that the closing message, which goes through it, was taken.
-                with contextlib.suppress(KernelError):
-                    await self._request(
-                        "shell", "kernel_info_request", {}, "close", 2, self._subshell
-                    )
-                if self._shared is None:
-                    content = {"subshell_id": self._subshell}
-                    self._send("control", "delete_subshell_request", content)
+            # Its answer tells that the closing message, which goes the same way, was taken.
+            with contextlib.suppress(KernelError):
+                await self._request("shell", "kernel_info_request", {}, "close", 2, self._subshell)
+            if self._subshell is not None and self._shared is None:
+                content = {"subshell_id": self._subshell}
+                self._send("control", "delete_subshell_request", content)
         for listener in self._listeners:
             listener.cancel()
         await asyncio.gather(*self._listeners, return_exceptions=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import zmq.asyncio
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import ensure_async
 
@@ -45,7 +46,9 @@ def attach(
         )
 
     shared = _SUBSHELLS.setdefault(manager, Subshell())
-    return Conversation(manager.client(session=session), is_alive, on_event, shared=shared)
+    # One context for all: each has threads, which would stay until it is collected.
+    channels = manager.client(session=session, context=zmq.asyncio.Context.instance())
+    return Conversation(channels, is_alive, on_event, shared=shared)
 
 
 def _process(manager: Any) -> Any:

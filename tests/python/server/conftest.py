@@ -214,7 +214,8 @@ class Shell:
         self.client = BlockingKernelClient(connection_file=str(file))
         self.client.load_connection_file()
         self.client.session.session = secrets.token_hex(8)
-        self.client.start_channels()
+        # A heart that has not beaten yet would count as dead.
+        self.client.start_channels(hb=False)
         self.client.wait_for_ready(timeout=60)
 
     def __enter__(self) -> Shell:
