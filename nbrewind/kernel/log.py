@@ -88,10 +88,9 @@ class Log:
     def put_back(self, before: list[LogRun]) -> None:
         """These entries made the state again; what came since no longer is part of it."""
         since = [run for run in self.runs if not run.undone and run.how != "restored"]
-        restored = [run for run in self.runs if not run.undone and run.how == "restored"]
         running = _running(self.runs)
         earlier = [run for run in before if run not in running]
-        self.runs = [*earlier, *_undone(restored), *_undone(since), *running]
+        self.runs = [*earlier, *_undone(since), *running]
 
 
 def _running(runs: list[LogRun]) -> list[LogRun]:
