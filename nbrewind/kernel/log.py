@@ -125,3 +125,16 @@ def lineage_of(history: History, run: dict[str, Any]) -> list[LogRun]:
         found += [LogRun.from_payload(item) for item in reversed(before["between"])]
         current = by_id.get(before["previous"] or "")
     return found[::-1]
+
+
+def followers_of(history: History, run: dict[str, Any]) -> list[LogRun]:
+    """What the same session recorded after `run`: no part of its state, but the page shows their outputs."""
+    return [
+        replace(LogRun.from_record(item), undone=True)
+        for item in history.all_runs()
+        if item["session"] == run["session"]
+        and item["run_number"] is not None
+        and run["run_number"] is not None
+        and item["run_number"] > run["run_number"]
+        and item.get("kind") != "baseline"
+    ]

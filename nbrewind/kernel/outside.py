@@ -50,6 +50,18 @@ _CACHES = tuple(
         ".matplotlib",
         ".dask",
     )
+) + tuple(
+    # The same folders where the user, or whoever runs the server, has put them.
+    os.path.realpath(os.environ[name]) + os.sep
+    for name in (
+        "IPYTHONDIR",
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "MPLCONFIGDIR",
+        "XDG_CACHE_HOME",
+    )
+    if os.environ.get(name)
 )
 # Modules whose own files, sockets and processes are not the user's doing.
 _SERVICES = frozenset(

@@ -269,6 +269,34 @@ def shell_hooks(shell: Any) -> frozenset[tuple[str, int]]:
     )
 
 
+# Modules whose settings the ambient providers look after, and functions that change nothing else.
+_PROVIDED = frozenset(
+    {"pandas", "numpy", "matplotlib", "matplotlib.pyplot", "seaborn", "sklearn", "random", "decimal", "numpy.random"}
+)  # fmt: skip
+_PROVIDED_SETTING = re.compile(
+    r"\s*(\w+)\.(?:(?:set_option|reset_option|options\.[\w.]+\s*=|rcParams\b|rc\(|style\.use|set_theme|set_style|"
+    r"set_context|set_palette|set\(|set_printoptions|seterr|set_config|seed|random\.seed|getcontext\(\))).*",
+    re.DOTALL,
+)
+_HARMLESS_MAGIC = re.compile(
+    r"\s*%(matplotlib\s+(inline|widget|ipympl)?|time|timeit|who|whos|pwd|ls|config\s+InlineBackend)\b"
+)
+
+
+def is_taken_back(session: Session, item: dict[str, Any]) -> bool:
+    """True when resetting the ambient state undoes this statement."""
+    text = item["text"].strip()
+    if item["kind"] == "magic":
+        return _HARMLESS_MAGIC.match(text) is not None
+    found = _PROVIDED_SETTING.fullmatch(text)
+    if found is None:
+        return False
+    module = session.namespace.get(found[1], session.scratch.get(found[1]))
+    return getattr(module, "__name__", "") in _PROVIDED and is_library_module(
+        getattr(module, "__name__", "")
+    )
+
+
 def user_threads(known: set[int]) -> list[str]:
     """Threads that run and that neither the kernel nor a compute engine started."""
     return [
@@ -334,7 +362,13 @@ def _is_engine_thread(thread: threading.Thread) -> bool:
     module = (
         getattr(getattr(thread, "_target", None), "__module__", None) or type(thread).__module__
     )
-    return thread.name.startswith(_ENGINE_THREADS) or module.partition(".")[0] in _ENGINE_MODULES
+    if thread.name.startswith(_ENGINE_THREADS) or module.partition(".")[0] in _ENGINE_MODULES:
+        return True
+    # A nanny of Dask speaks to its worker process through a queue. The thread does nothing but feed it.
+    nannies = getattr(
+        getattr(sys.modules.get("distributed.nanny"), "Nanny", None), "_instances", ()
+    )
+    return module == "multiprocessing.queues" and len(nannies) > 0
 
 
 def settle(session: Session, run: dict[str, Any], files: dict[str, str | None]) -> None:

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nbrewind.fingerprint import is_library_module
 from nbrewind.kernel import packages, record, repeat
 from nbrewind.kernel.ambient import CannotReset
 from nbrewind.kernel.log import LogRun
@@ -161,34 +160,6 @@ def is_fresh(session: Session) -> bool:
     return session.began_fresh and not session.has_run()
 
 
-# Modules whose settings the ambient providers look after, and functions that change nothing else.
-_PROVIDED = frozenset(
-    {"pandas", "numpy", "matplotlib", "matplotlib.pyplot", "seaborn", "sklearn", "random", "decimal", "numpy.random"}
-)  # fmt: skip
-_SETTING = re.compile(
-    r"\s*(\w+)\.(?:(?:set_option|reset_option|options\.[\w.]+\s*=|rcParams\b|rc\(|style\.use|set_theme|set_style|"
-    r"set_context|set_palette|set\(|set_printoptions|seterr|set_config|seed|random\.seed|getcontext\(\))).*",
-    re.DOTALL,
-)
-_HARMLESS_MAGIC = re.compile(
-    r"\s*%(matplotlib\s+(inline|widget|ipympl)?|time|timeit|who|whos|pwd|ls|config\s+InlineBackend)\b"
-)
-
-
-def _is_taken_back(session: Session, item: dict[str, Any]) -> bool:
-    """True when resetting the ambient state undoes this statement."""
-    text = item["text"].strip()
-    if item["kind"] == "magic":
-        return _HARMLESS_MAGIC.match(text) is not None
-    found = _SETTING.fullmatch(text)
-    if found is None:
-        return False
-    module = session.namespace.get(found[1], session.scratch.get(found[1]))
-    return getattr(module, "__name__", "") in _PROVIDED and is_library_module(
-        getattr(module, "__name__", "")
-    )
-
-
 def restart_reasons(session: Session, process: list[dict[str, Any]]) -> list[str]:
     """Why this process is not what a new one would be after executing `process`. Sentences for the user."""
     from nbrewind.kernel.session import user_modules
@@ -221,7 +192,7 @@ def restart_reasons(session: Session, process: list[dict[str, Any]]) -> list[str
             item["kind"] != "import"
             and item["text"] not in texts
             and item["text"] not in undone
-            and not _is_taken_back(session, item)
+            and not record.is_taken_back(session, item)
         ):
             why.append(f"`{item['text'].strip()[:60]}` was executed and cannot be taken back")
     why += [f"the state of {name} cannot be taken back" for name in session.ambient.cannot_reset()]

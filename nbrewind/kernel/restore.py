@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbrewind.kernel import repeat
+from nbrewind.kernel import record, repeat
 from nbrewind.kernel.ambient import INITIAL, CannotReset
-from nbrewind.kernel.log import lineage_of
+from nbrewind.kernel.log import followers_of, lineage_of
 from nbrewind.kernel.namespace import CoVariable, NamespaceState
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     versions: dict[str, CoVariable] = {}
     for manifest_id in run["state"].values():
         versions.setdefault(manifest_id, history.manifest(manifest_id))
-    log = lineage_of(history, run)
+    log = [*lineage_of(history, run), *followers_of(history, run)]
     session.explain()
     if session.mode == "off":
         # Nobody has looked since; what is live has to be known to be brought back.
@@ -134,6 +134,15 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         session.process, session.process_pending = undo["process"], undo["process_pending"]
         session.ambient.put_back(undo["ambient"])
         raise
+    # Settings that were made here since, and that no provider takes back, are still there.
+    kept = {item["text"] for item in session.process} | pending
+    stays = [
+        item["text"]
+        for item in undo["process"]
+        if item["kind"] != "import"
+        and item["text"] not in kept
+        and not record.is_taken_back(session, item)
+    ]
     for name in list(state.bound):
         state.forget(name)
     for name in state.live_names():
@@ -145,11 +154,8 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     session.ambient_chunks = dict(run["ambient_state"])
     state.remember_objects()
     session.read_ambient()
-    # Settings that were made here since, and that no provider takes back, are still there.
-    kept = {item["text"] for item in session.process}
-    for item in undo["process"]:
-        if item["kind"] != "import" and item["text"] not in kept | pending:
-            session.hide(item["text"], [f"`{item['text'].strip()[:60]}` was executed"])
+    for text in stays:
+        session.hide(text, [f"`{text.strip()[:60]}` was executed"])
     session.log.set_aside(log)
     session.undo = undo
     return {
