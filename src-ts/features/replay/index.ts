@@ -15,6 +15,7 @@ import type { IReplayBegun, IReplayPlan, IReplayReport } from '../../kernel/prot
 import { PLUGIN_ID } from '../../settings';
 import { duration } from '../../text';
 import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
+import { isToExecute } from '../badges/model';
 import { cellName, cellOf, cellTexts } from '../cells';
 import type { IOutcome, Operation } from '../progress/model';
 import { PlanPreview, reportTable, type ICellReport } from './preview';
@@ -141,7 +142,7 @@ class Replay {
         const cells = cellTexts(side);
         const begun = await side.link.askCancellable<IReplayBegun>(
           'begin-replay',
-          { cells, from: this.from, distrusted },
+          { cells, from: this.firstToShow(), distrusted },
           operation.signal
         );
         side.log.replace(begun.runs);
@@ -159,6 +160,21 @@ class Replay {
       }
     }
     return this.tell(report);
+  }
+
+  /**
+   * The first cell whose output on the page may not be that of the state that comes: from there on every cell is run by an
+   * ordinary request, so that replayed outputs are shown as well.
+   */
+  private firstToShow(): string {
+    const { panel, verdicts } = this.side;
+    for (const cell of panel.content.widgets) {
+      const verdict = verdicts.verdictOf(cell.model);
+      if (cell.model.id === this.from || (verdict && isToExecute(verdict))) {
+        return cell.model.id;
+      }
+    }
+    return this.from;
   }
 
   /** Run `next` and what follows. Returns the runs whose records must not be used, if a value could not be loaded. */
