@@ -10,7 +10,7 @@ import { mkdirSync, writeFileSync } from 'fs';
 import { cpus } from 'os';
 import { join } from 'path';
 
-import { expect, open, test } from '../../ui-tests/notebook';
+import { expect, open, SETTINGS, test } from '../../ui-tests/notebook';
 
 const N_CELLS = 300;
 const N_KEYS = 60;
@@ -36,19 +36,44 @@ interface ITiming {
   far: number;
 }
 
+// As JupyterLab comes: cells that are out of view are not drawn.
+test.use({
+  mockSettings: {
+    ...SETTINGS,
+    '@jupyterlab/notebook-extension:tracker': {
+      ...SETTINGS['@jupyterlab/notebook-extension:tracker'],
+      windowingMode: 'contentVisibility'
+    }
+  }
+});
+
 test('keystroke to badge in a notebook of 300 cells', async ({ page }) => {
   test.setTimeout(600_000);
   const book = await open(page, CELLS);
+  // All cells have widgets, and those a place in the page, only after a while.
+  await page.waitForFunction(
+    n => (window as any).jupyterapp.shell.currentWidget.content.widgets.length === n,
+    N_CELLS,
+    { timeout: 120_000 }
+  );
   await book.command('notebook:run-all-cells');
-  await book.waitForRun(CELLS[N_CELLS - 1].id);
-  await book.expectBadgeless();
+  await page.waitForFunction(
+    () =>
+      (window as any).jupyterapp.shell.currentWidget.content.widgets.every((cell: any) => {
+        const badge = cell.node.querySelector('.jp-NBRewind-badge');
+        return cell.model.executionCount !== null && badge !== null && badge.hidden;
+      }),
+    undefined,
+    { timeout: 300_000 }
+  );
+  await page.evaluate(() => (window as any).jupyterapp.shell.currentWidget.content.scrollToItem(0));
   await book.enter('c0');
   await page.keyboard.press('Control+End');
 
   // Clock and observer are in the page, so that the way through the test's own connection is not measured.
   await page.evaluate(() => {
-    const cells = document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-CodeCell');
-    const badgeOf = (at: number) => cells[at].querySelector('.jp-NBRewind-badge')!;
+    const cells = (window as any).jupyterapp.shell.currentWidget.content.widgets;
+    const badgeOf = (at: number): Element => cells[at].node.querySelector('.jp-NBRewind-badge');
     const clock = ((window as any).clock = { timings: [] as any[], start: 0, near: 0, far: 0, longest: 0 });
     document.addEventListener(
       'keydown',

@@ -78,9 +78,15 @@ export class RunLog implements IDisposable {
   /** Take over the log that the kernel keeps, for instance after a restore. */
   replace(runs: readonly ILogRun[]): void {
     const running = this._entries.filter(entry => entry.messageId && entry.run.status === 'running');
+    // What was replayed without a request has no number of its own: the page keeps showing the old one.
+    const counts = new Map(this.shown().map(cell => [cell.id, cell.executionCount]));
     this._entries = runs
       .filter(run => run.status !== 'running')
-      .map(run => ({ messageId: '', run: toRunInput(run), runId: run.run_id ?? null }));
+      .map(run => ({
+        messageId: '',
+        run: toRunInput(run, counts.get(run.cell ?? '') ?? null),
+        runId: run.run_id ?? null
+      }));
     this._entries.push(...running);
     this._isKnown = true;
     this._changed.emit();
@@ -286,11 +292,11 @@ function runOf(cell: string, source: string, number: number | null, status: RunI
   return { cell, source, number, status, how: 'executed', undone: false };
 }
 
-function toRunInput(run: ILogRun): RunInput {
+function toRunInput(run: ILogRun, shown: number | null): RunInput {
   return {
     cell: run.cell ?? '',
     source: run.source,
-    number: run.number ?? null,
+    number: run.number ?? shown,
     status: run.status,
     how: run.how,
     undone: run.undone,

@@ -15,6 +15,23 @@ const TEXTS: &[&str] = &[
     "results = []\nfor run, group in chosen_N.groupby('run'):\n    results.append((run, np.mean(group.ratio)))",
 ];
 
+/// Every cell reads the one before it, so that an edit of the first one touches all.
+fn chain(n: usize) -> Vec<CellInput> {
+    (0..n)
+        .map(|at| CellInput {
+            id: format!("cell-{at}"),
+            source: match at.checked_sub(1) {
+                None => "table0 = {'a': 1}".to_owned(),
+                Some(before) => format!(
+                    "def step{at}(rows, factor={at}):\n    kept = {{key: value * factor for key, value in rows.items()}}\n    \
+                     return dict(kept, c{at}=len(kept))\n\ntable{at} = step{at}(table{before})\nnames{at} = sorted(table{at})[:5]"
+                ),
+            },
+            tags: Vec::new(),
+        })
+        .collect()
+}
+
 fn cells(n: usize) -> Vec<CellInput> {
     (0..n)
         .map(|at| CellInput {
@@ -33,8 +50,15 @@ fn median(mut times: Vec<Duration>) -> f64 {
 #[allow(clippy::print_stdout, reason = "a program for the terminal")]
 fn main() {
     println!("cells  runs  first call  edit  same page  new run   (ms)");
-    for (n, n_passes) in [(300, 1), (300, 5), (1000, 1), (1000, 5)] {
-        let mut page = cells(n);
+    for (is_chain, n, n_passes) in [
+        (false, 300, 1),
+        (false, 300, 5),
+        (false, 1000, 1),
+        (false, 1000, 5),
+        (true, 300, 1),
+        (true, 1000, 1),
+    ] {
+        let mut page = if is_chain { chain(n) } else { cells(n) };
         let mut runs: Vec<RunInput> = Vec::new();
         for _ in 0..n_passes {
             for cell in &page {
@@ -54,10 +78,10 @@ fn main() {
             started.elapsed()
         };
         let first = timed(&page, &runs);
-        let at = 3;
+        let at = if is_chain { 0 } else { 3 };
         let old = page[at].source.clone();
         let edits = (0..21).map(|n| {
-            page[at].source = format!("{old} # {n}\nscale = {n}");
+            page[at].source = format!("{old}\nscale = table0 = {n}");
             timed(&page, &runs)
         });
         let edits = median(edits.collect());

@@ -26,7 +26,8 @@ use crate::facts::{
 use crate::fingerprint::hash_parts;
 use crate::knowledge;
 use crate::visit::{is_history_name, judge};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// How many objects of earlier bindings a name keeps that a statement may or may not bind.
@@ -115,7 +116,7 @@ impl Mixture {
 }
 
 /// How the thing that was read came to be as it is; for reasons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Manner {
     Bound,
     Changed,
@@ -364,14 +365,14 @@ impl World {
         let mut world = World {
             cells: Vec::new(),
             places: Vec::new(),
-            names: HashMap::new(),
+            names: HashMap::default(),
             objects: Vec::new(),
-            modules: HashMap::new(),
+            modules: HashMap::default(),
             ambient: BTreeMap::new(),
             files: 0,
             environment: 0,
             environment_changes: Settings::default(),
-            module_settings: HashMap::new(),
+            module_settings: HashMap::default(),
             taint: None,
             stars: Settings::default(),
             file_taints: Vec::new(),
@@ -385,11 +386,11 @@ impl World {
             shown: Mixture::default(),
             touched: Vec::new(),
             reads: Vec::new(),
-            results: HashMap::new(),
+            results: HashMap::default(),
             is_unknown: false,
             through: None,
             displays: false,
-            visited_code: HashSet::new(),
+            visited_code: HashSet::default(),
             doubt: None,
             varies: None,
             is_calling: false,
@@ -676,7 +677,7 @@ impl World {
         self.absorb(root, binding.version, binding.origin, Manner::Bound);
         self.absorb_taint(root, binding.since);
         let mut code = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         for id in binding.objects {
             self.read_object(id, path, how, &mut seen, &mut code);
         }
@@ -979,7 +980,7 @@ impl World {
     }
 
     fn change_all(&mut self, objects: &[ObjectId], key: Option<&Key>) {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         for &id in objects {
             self.change(id, key, true, &mut seen);
         }
@@ -1441,7 +1442,7 @@ impl World {
     fn consume(&mut self, objects: &[ObjectId]) {
         for &id in objects {
             if self.objects[id].kind == ObjectKind::Iterator {
-                let mut seen = HashSet::new();
+                let mut seen = HashSet::default();
                 self.change(id, None, false, &mut seen);
             }
         }
@@ -1467,7 +1468,7 @@ impl World {
 
     fn store(&mut self, target: &Value, key: Option<&Key>, held: &Value) {
         let held = self.resolve(held, false);
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         for (source, relation) in &target.sources {
             let objects = match source {
                 Source::Name(name) => self.objects_of(name),
@@ -1507,7 +1508,7 @@ impl World {
             if self.objects[id].is_instance
                 || self.cells[cell].facts.functions[function].is_stateful
             {
-                let mut seen = HashSet::new();
+                let mut seen = HashSet::default();
                 self.change(id, None, false, &mut seen);
             }
         }
@@ -1517,7 +1518,7 @@ impl World {
     /// What running these functions does to globals.
     fn run_code(&mut self, code: &[(usize, FunctionId)]) {
         let outer = std::mem::replace(&mut self.is_calling, true);
-        let mut done = HashSet::new();
+        let mut done = HashSet::default();
         for &(cell, function) in code {
             if !done.insert((cell, function)) {
                 continue;
@@ -1689,7 +1690,7 @@ impl World {
                     .any(|(source, _)| matches!(source, Source::Result(_)))
                 {
                     let mut code = Vec::new();
-                    let mut seen = HashSet::new();
+                    let mut seen = HashSet::default();
                     for &id in &objects {
                         if self.objects[id].is_instance {
                             self.read_whole(id, method, &mut seen, &mut code);
@@ -1755,7 +1756,7 @@ impl World {
         for (position, objects) in arguments.iter().enumerate() {
             let keyword = call.arguments[position].0.as_deref();
             if self.code_changes(cell, function, position + shift, keyword, 0) {
-                let mut seen = HashSet::new();
+                let mut seen = HashSet::default();
                 self.change_deeply(objects, None, &mut seen);
             }
         }
@@ -1855,7 +1856,7 @@ impl World {
             };
             // A method that is known to change the object only leaves what it holds alone.
             let is_shallow = knowledge::has("receiver-only-methods", method) && key.is_none();
-            let mut seen = HashSet::new();
+            let mut seen = HashSet::default();
             if is_shallow {
                 for &id in receiver {
                     self.change(id, None, false, &mut seen);
@@ -1901,7 +1902,7 @@ impl World {
                 }
             };
             if is_changed {
-                let mut seen = HashSet::new();
+                let mut seen = HashSet::default();
                 self.change_deeply(objects, None, &mut seen);
             } else if !looks_only && !makes_iterator {
                 self.consume(objects);

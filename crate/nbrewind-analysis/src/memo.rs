@@ -2,8 +2,9 @@
 //! calls are: `seed(1)` is a seed when a cell has `from random import seed`.
 
 use crate::cell::{self, Cell};
+use rustc_hash::FxHashMap as HashMap;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Names and the modules, or things of modules, that they stand for.

@@ -9,7 +9,8 @@ use crate::memo::Text;
 use crate::notebook::first_line;
 use crate::session::{Matched, add, is_cut_short};
 use crate::verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
+use std::cmp::Ordering;
 use std::rc::Rc;
 
 /// What is known when the cell's turn comes: the verdicts on all cells above, the states of all.
@@ -97,35 +98,48 @@ impl Evidence<'_> {
             }
         };
         let (before, after) = (&difference.before.reads, &difference.after.reads);
+        let own = &self.page[difference.at].alone.effects;
+        let is_own =
+            |read: &ReadRecord| own.reads.contains(&read.name) || own.mutates.contains(&read.name);
+        let would_come = not_among(after, before, version);
+        let came = not_among(before, after, version);
         let mut best: Option<((bool, u32, bool), Finding)> = None;
-        let mut consider = |read: &ReadRecord, finding: Option<Finding>| {
-            let Some(finding) = finding else { return };
-            let own = &self.page[difference.at].alone.effects;
-            let is_own = own.reads.contains(&read.name) || own.mutates.contains(&read.name);
-            let score = (
-                is_own || finding.rank >= STRONG,
-                finding.rank,
-                read.through.is_none(),
-            );
-            if best.as_ref().is_none_or(|(known, _)| score > *known) {
-                best = Some((score, finding));
+        // What the cell names itself comes first: a page can pass hundreds of names on from cell to cell, and a sentence
+        // about one of those is only wanted where it is a strong one, or where there is no other.
+        for wants_own in [true, false] {
+            let is_settled = best.is_some();
+            let mut consider = |read: &ReadRecord, finding: Option<Finding>| {
+                let Some(finding) = finding else { return };
+                let score = (
+                    wants_own || finding.rank >= STRONG,
+                    finding.rank,
+                    read.through.is_none(),
+                );
+                if best.as_ref().is_none_or(|(known, _)| score > *known) {
+                    best = Some((score, finding));
+                }
+            };
+            // One name can come from hundreds of cells that share objects; of those that rank alike the first speaks.
+            let mut seen = HashSet::default();
+            for (reads, is_past) in [(&would_come, false), (&came, true)] {
+                for &read in reads.iter().filter(|read| is_own(read) == wants_own) {
+                    if is_settled && !(is_past && self.can_be_strong(read, &difference)) {
+                        continue;
+                    }
+                    let kind = self.kind(read, &difference, is_past);
+                    if !seen.insert((is_past, read.name.as_str(), read.through.is_none(), kind)) {
+                        continue;
+                    }
+                    consider(
+                        read,
+                        if is_past {
+                            self.came(read, &difference)
+                        } else {
+                            self.would_come(read, &difference)
+                        },
+                    );
+                }
             }
-        };
-        let known: HashSet<(&str, u128)> = before
-            .iter()
-            .map(|read| (read.name.as_str(), version(read)))
-            .collect();
-        let differs = |read: &&ReadRecord| !known.contains(&(read.name.as_str(), version(read)));
-        for read in after.iter().filter(differs) {
-            consider(read, self.would_come(read, &difference));
-        }
-        let known: HashSet<(&str, u128)> = after
-            .iter()
-            .map(|read| (read.name.as_str(), version(read)))
-            .collect();
-        let differs = |read: &&ReadRecord| !known.contains(&(read.name.as_str(), version(read)));
-        for read in before.iter().filter(differs) {
-            consider(read, self.came(read, &difference));
         }
         if let Some((_, finding)) = best {
             return (capitalised(finding.text), finding.because);
@@ -139,6 +153,43 @@ impl Evidence<'_> {
                 .to_owned(),
         };
         (text, Vec::new())
+    }
+
+    /// Whether `came` may rank this read above every name of the cell's own: it is from the cell's own earlier run, from a
+    /// console or from a deleted cell.
+    fn can_be_strong(&self, read: &ReadRecord, difference: &Difference<'_>) -> bool {
+        let run = read.origin.and_then(|step| self.run_of_step.get(step));
+        run.is_some_and(|&run| self.matched.page_of_run[run].is_none_or(|own| own == difference.at))
+    }
+
+    /// All that the rank of a read depends on besides its name.
+    fn kind(
+        &self,
+        read: &ReadRecord,
+        difference: &Difference<'_>,
+        is_past: bool,
+    ) -> Option<(Option<VerdictState>, Ordering, [bool; 5], Manner)> {
+        let origin = read.origin?;
+        let (run, page) = if is_past {
+            let run = *self.run_of_step.get(origin)?;
+            (Some(run), self.matched.page_of_run[run])
+        } else {
+            let page = *difference.pages.get(origin)?;
+            (self.matched.last[page], Some(page))
+        };
+        let flags = [
+            run.is_none(),
+            run.is_some_and(|run| run > difference.run),
+            run.is_some_and(|run| is_cut_short(self.runs[run].status)),
+            run.is_some_and(|run| self.runs[run].cell.is_empty()),
+            page.is_some_and(|page| self.sets(page, &read.name)) || read.version.certain == 0,
+        ];
+        Some((
+            page.map(|page| self.states[page]),
+            page.cmp(&Some(difference.at)),
+            flags,
+            read.manner,
+        ))
     }
 
     /// What a run from the top would read and the run did not.
@@ -506,6 +557,23 @@ impl Evidence<'_> {
             None => String::new(),
         }
     }
+}
+
+/// The reads that have no equal among the others.
+fn not_among<'a>(
+    reads: &'a [ReadRecord],
+    others: &[ReadRecord],
+    version: impl Fn(&ReadRecord) -> u128,
+) -> Vec<&'a ReadRecord> {
+    // The version first: it is the quicker to hash and compare, and rarely shared by two names.
+    let known: HashSet<(u128, &str)> = others
+        .iter()
+        .map(|read| (version(read), read.name.as_str()))
+        .collect();
+    reads
+        .iter()
+        .filter(|read| !known.contains(&(version(read), read.name.as_str())))
+        .collect()
 }
 
 /// From here on a finding counts more than a name of the cell's own.

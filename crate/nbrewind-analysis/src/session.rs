@@ -13,7 +13,8 @@ use crate::memo::{self, Imports, Memo, Modules, Text};
 use crate::reason::Evidence;
 use crate::verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
 use crate::{CellInput, reason};
-use std::collections::{BTreeMap, HashMap};
+use rustc_hash::FxHashMap as HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Judges the cells of one notebook and one kernel, and keeps what it analysed between calls.
@@ -166,7 +167,7 @@ impl Matched {
                 runs_of.entry(&run.cell).or_default().push(at);
             }
         }
-        let mut cells_of: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut cells_of: HashMap<&str, Vec<usize>> = HashMap::default();
         for (at, cell) in cells.iter().enumerate() {
             cells_of.entry(&cell.id).or_default().push(at);
         }

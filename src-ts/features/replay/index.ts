@@ -10,7 +10,7 @@ import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { replayIcon } from '../../icons';
-import type { ILinkEvent } from '../../kernel/link';
+import { LinkError, type ILinkEvent } from '../../kernel/link';
 import type { IReplayBegun, IReplayPlan, IReplayReport } from '../../kernel/protocol';
 import { PLUGIN_ID } from '../../settings';
 import { duration } from '../../text';
@@ -122,9 +122,7 @@ class Replay {
       }
     }
     if (plan.restart.length > 0) {
-      operation.progress(trans.__('restarting the kernel'));
-      await side.panel.sessionContext.restartKernel();
-      await side.link.load();
+      await this.restart();
     }
     return this.replay();
   }
@@ -140,11 +138,7 @@ class Replay {
         operation.progress(trans.__('replaying'));
         // Taken now: the page may have been edited while the preview was open.
         const cells = cellTexts(side);
-        const begun = await side.link.askCancellable<IReplayBegun>(
-          'begin-replay',
-          { cells, from: this.firstToShow(), distrusted },
-          operation.signal
-        );
+        const begun = await this.begin({ cells, from: this.firstToShow(), distrusted });
         side.log.replace(begun.runs);
         side.link.noteUndo(false);
         const restart = await this.runCells(begun);
@@ -160,6 +154,26 @@ class Replay {
       }
     }
     return this.tell(report);
+  }
+
+  /** Begin; when what ran meanwhile cannot be taken back in this process, begin in a new one. */
+  private async begin(request: Record<string, unknown>): Promise<IReplayBegun> {
+    const { side, operation } = this;
+    try {
+      return await side.link.askCancellable<IReplayBegun>('begin-replay', request, operation.signal);
+    } catch (error) {
+      if (!(error instanceof LinkError) || error.code !== 'restart-needed') {
+        throw error;
+      }
+    }
+    await this.restart();
+    return side.link.askCancellable<IReplayBegun>('begin-replay', request, operation.signal);
+  }
+
+  private async restart(): Promise<void> {
+    this.operation.progress(this.trans.__('restarting the kernel'));
+    await this.side.panel.sessionContext.restartKernel();
+    await this.side.link.load();
   }
 
   /**
