@@ -1,6 +1,6 @@
 # The one entry. `make test` is what CI runs; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel bench-ui clean
+.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel bench-ui screenshots clean
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -58,6 +58,11 @@ bench-ui: ## Keystroke to badge on 300 cells, in a real browser; writes docs/ben
 	@tools/setup.sh lab
 	@tools/setup.sh browser
 	@PATH=$(CURDIR)/.build/venv/bin:$$PATH NBREWIND_UI_TESTS=bench/ui jlpm test:ui
+
+screenshots: ## The pictures of the README, of the real thing; writes docs/images
+	@tools/setup.sh lab
+	@tools/setup.sh browser
+	@PATH=$(CURDIR)/.build/venv/bin:$$PATH NBREWIND_UI_TESTS=ui-tests jlpm test:ui screenshots
 
 clean: ## Remove all that was built
 	rm -rf .build dist lib node_modules pkg target nbrewind/_native*.so

@@ -2,6 +2,8 @@
 
 import { Widget } from '@lumino/widgets';
 
+import { marked } from './text';
+
 /** One cell of a table; `kind` is put on the node for the style sheet. */
 export interface ITableCell {
   text: string;
@@ -28,7 +30,7 @@ export class Table extends Widget {
       for (const { text, kind, isCode, isNumber } of row) {
         const cell = line.insertCell();
         const inner = isCode ? cell.appendChild(document.createElement('code')) : cell;
-        inner.textContent = text;
+        inner.append(...(isCode ? [text] : marked(text)));
         if (kind) {
           cell.dataset.kind = kind;
         }

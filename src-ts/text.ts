@@ -45,3 +45,15 @@ export function firstLine(source: string, most = 60): string {
     '';
   return line.length > most ? `${line.slice(0, most - 1)}…` : line;
 }
+
+/** Text with `names` in code type. */
+export function marked(text: string): Node[] {
+  return text.split('`').map((part, at) => {
+    if (at % 2 === 0) {
+      return document.createTextNode(part);
+    }
+    const code = document.createElement('code');
+    code.textContent = part;
+    return code;
+  });
+}

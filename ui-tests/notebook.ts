@@ -252,12 +252,13 @@ export async function reopen(
   { noKernel = false } = {}
 ): Promise<Book> {
   await page.evaluate(
-    ([path, noKernel]) =>
-      (window as any).jupyterapp.commands.execute('docmanager:open', {
+    async ([path, noKernel]) => {
+      await (window as any).jupyterapp.commands.execute('docmanager:open', {
         path,
         factory: 'Notebook',
         kernelPreference: noKernel ? { shouldStart: false, canStart: true, autoStartDefault: false } : undefined
-      }),
+      });
+    },
     [path, noKernel] as const
   );
   const book = new Book(

@@ -18,6 +18,7 @@ module.exports = {
   ...base,
   // The stories; `NBREWIND_UI_TESTS=bench/ui` for the measurements.
   testDir: join(__dirname, '..', process.env.NBREWIND_UI_TESTS ?? 'ui-tests/tests'),
+  testMatch: /.*\.spec\.ts/,
   outputDir: join(__dirname, '..', '.build', 'ui-results'),
   reporter: [['list'], [join(__dirname, 'count.ts')]],
   timeout: 180_000,

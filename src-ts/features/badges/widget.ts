@@ -8,6 +8,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IDisposable } from '@lumino/disposable';
 
 import type { Verdict } from '../../generated/analysis';
+import { marked } from '../../text';
 import { shapeOf, titleOf, wordOf, type BadgeState } from './words';
 
 const BADGE = 'jp-NBRewind-badge';
@@ -291,16 +292,4 @@ function button(label: string, run: () => void): HTMLButtonElement {
   node.textContent = label;
   node.addEventListener('click', run);
   return node;
-}
-
-/** Text with `names` in code type. */
-export function marked(text: string): Node[] {
-  return text.split('`').map((part, at) => {
-    if (at % 2 === 0) {
-      return document.createTextNode(part);
-    }
-    const code = document.createElement('code');
-    code.textContent = part;
-    return code;
-  });
 }

@@ -3,6 +3,7 @@
  */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { MessageLoop } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
 import type { Operations } from './model';
@@ -21,9 +22,28 @@ export class Strip extends Widget {
     this._bar.setAttribute('aria-label', trans.__('Progress'));
     this._buttons = document.createElement('span');
     this._buttons.className = 'jp-NBRewind-strip-buttons';
-    this.node.append(this._text, this._bar, this._buttons);
+    this._line = document.createElement('div');
+    this._line.className = 'jp-NBRewind-strip-line';
+    this._line.append(this._text, this._bar, this._buttons);
+    this.node.append(this._line);
+    // The panel above the notebook gives each strip the height that it asks for, once; a text that wraps asks again.
+    this._sizes = new ResizeObserver(() => this._fit());
+    this._sizes.observe(this._line);
     operations.changed.connect(this._update, this);
     this._update();
+  }
+
+  dispose(): void {
+    this._sizes.disconnect();
+    super.dispose();
+  }
+
+  private _fit(): void {
+    const height = `${this._line.offsetHeight}px`;
+    if (this.parent && this.node.style.minHeight !== height) {
+      this.node.style.minHeight = height;
+      MessageLoop.postMessage(this.parent, Widget.Msg.FitRequest);
+    }
   }
 
   private _update(): void {
@@ -89,6 +109,8 @@ export class Strip extends Widget {
     this._buttons.replaceChildren(...buttons);
   }
 
+  private readonly _line: HTMLElement;
+  private readonly _sizes: ResizeObserver;
   private readonly _text: HTMLElement;
   private readonly _bar: HTMLProgressElement;
   private readonly _buttons: HTMLElement;
