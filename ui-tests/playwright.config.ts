@@ -57,7 +57,9 @@ module.exports = {
       // Settings and kernels of the person who runs this stay out of it.
       JUPYTER_CONFIG_DIR: join(root, '.jupyter-config'),
       JUPYTERLAB_SETTINGS_DIR: join(root, '.jupyter-settings'),
-      IPYTHONDIR: join(root, '.ipython')
+      IPYTHONDIR: join(root, '.ipython'),
+      // Kernels that lack something: ui-tests/kernels.
+      JUPYTER_PATH: __dirname
     }
   }
 };
