@@ -178,12 +178,16 @@ def open_target(session: Session) -> None:
 
     def opened(comm: Any, message: dict[str, Any]) -> None:
         tell: Callable[[dict[str, Any]], None] = comm.send
+        is_replaying = False
 
         def ask(content: dict[str, Any]) -> None:
             do = str(content.get("do"))
             mode = session.mode
 
             def reply(answered: dict[str, Any]) -> None:
+                nonlocal is_replaying
+                if do in {"begin-replay", "end-replay"} and answered["ok"]:
+                    is_replaying = do == "begin-replay"
                 comm.send(answered)
                 if do not in LOOKS:
                     _tell_others(session, do, mode, answered, tell)
@@ -193,6 +197,9 @@ def open_target(session: Session) -> None:
         def closed(message: dict[str, Any]) -> None:
             if tell in session.listeners:
                 session.listeners.remove(tell)
+            if is_replaying and session.replaying is not None:
+                # Who began the replay is gone and cannot end it.
+                session.requests.ask({"do": "end-replay"}, lambda answered: None)
 
         # The usual way fires `pre_execute` and `post_execute`, which show and close figures; beside a running cell
         # those would be the cell's.

@@ -66,6 +66,11 @@ export class KernelLink implements IDisposable {
     return this._mode;
   }
 
+  /** True when a replay was under way as the comm was opened: begun by someone else, or by this page before it was loaded again. */
+  get foundReplaying(): boolean {
+    return this._isReplaying;
+  }
+
   get canUndo(): boolean {
     return this._canUndo;
   }
@@ -170,9 +175,14 @@ export class KernelLink implements IDisposable {
   /** Set the mode of the kernel; what it answers includes the baseline that it took, if any. */
   async configure<T>(mode: Mode): Promise<T> {
     const answer = await this.ask<T & { mode: Mode }>('configure', { mode, notebook: this.notebookName() });
-    this._wanted = mode;
-    this._setMode(answer.mode);
+    this.noteMode(answer.mode);
     return answer;
+  }
+
+  /** Take over what an answer says about the mode. */
+  noteMode(mode: Mode): void {
+    this._wanted = mode;
+    this._setMode(mode);
   }
 
   /** Take over what an answer says about undo. */
@@ -331,6 +341,7 @@ export class KernelLink implements IDisposable {
     }
     this._comm = comm;
     this._canUndo = Boolean(status.can_undo);
+    this._isReplaying = Boolean(status.replaying);
     this._mode = status.mode;
     if (status.mode !== 'off') {
       this._wanted = status.mode;
@@ -368,8 +379,7 @@ export class KernelLink implements IDisposable {
     const data = message.content.data as Record<string, any>;
     if (data.event) {
       if (data.event === 'mode') {
-        this._wanted = data.mode;
-        this._setMode(data.mode);
+        this.noteMode(data.mode);
       }
       const parentId = (message.parent_header as KernelMessage.IHeader)?.msg_id ?? '';
       this._event.emit({ event: data as unknown as KernelEvent, parentId });
@@ -406,6 +416,7 @@ export class KernelLink implements IDisposable {
   // What the user asked for; kept over restarts of the kernel.
   private _wanted: Mode = 'off';
   private _canUndo = false;
+  private _isReplaying = false;
   private _language = 'python';
   private _trouble = '';
   private _comm: Kernel.IComm | null = null;

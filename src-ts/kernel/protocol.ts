@@ -34,6 +34,7 @@ export interface IStatus {
   names: string[];
   pending: string[];
   can_undo: boolean;
+  replaying?: boolean;
 }
 
 export interface IRecordedRun {

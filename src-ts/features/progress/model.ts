@@ -128,6 +128,17 @@ export class Operations implements IDisposable {
     return operation;
   }
 
+  /** Show something that happened without an operation of this page. */
+  tell(outcome: IOutcome): void {
+    if (!this.isActive) {
+      const operation = new Operation('', () => this._changed.emit());
+      operation.stage = 'ended';
+      operation.outcome = outcome;
+      this._current = operation;
+      this._changed.emit();
+    }
+  }
+
   /** Take the last outcome off the screen. */
   dismiss(): void {
     if (this._current?.stage === 'ended') {

@@ -11,7 +11,7 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { replayIcon } from '../../icons';
 import { LinkError, type ILinkEvent } from '../../kernel/link';
-import type { IReplayBegun, IReplayPlan, IReplayReport } from '../../kernel/protocol';
+import type { IReplayBegun, IReplayPlan, IReplayReport, Mode } from '../../kernel/protocol';
 import { PLUGIN_ID } from '../../settings';
 import { duration } from '../../text';
 import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
@@ -78,6 +78,31 @@ export const replayPlugin: JupyterFrontEndPlugin<void> = {
       }
     });
     palette?.addItem({ command: CommandIDs.replayFromCell, category: CATEGORY });
+    sides.added.connect((_, side) => {
+      side.link.opened.connect(link => {
+        if (!link.foundReplaying) {
+          return;
+        }
+        side.operations.tell({
+          kind: 'warning',
+          text: trans.__('A replay that this page did not start is under way in the kernel, or was left behind there.'),
+          actions: [
+            {
+              label: trans.__('End it'),
+              caption: trans.__('Cells that you run from then on are executed, not replayed'),
+              run: () => {
+                side.operations.dismiss();
+                void side.operations.run(trans.__('End the replay'), async operation => {
+                  const { mode } = await link.askCancellable<{ mode: Mode }>('end-replay', {}, operation.signal);
+                  link.noteMode(mode);
+                  return null;
+                });
+              }
+            }
+          ]
+        });
+      });
+    });
   }
 };
 

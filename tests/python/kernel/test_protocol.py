@@ -118,6 +118,39 @@ def test_a_restore_in_a_new_kernel_tells_how_the_state_came_about(tmp_path: Path
         assert kernel.show("print('x' in globals())") == "False\n"
 
 
+def test_what_the_session_ran_later_is_ahead_of_the_restored_state(tmp_path: Path) -> None:
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        kernel.run_all({"a": "x = [1]", "b": "x.append(2)", "c": "print(x)"})
+    with Live(tmp_path) as kernel:
+        found = kernel.ask("restore", cell="a")
+        assert shape(found["runs"]) == [
+            ("a", "restored", "ok", False),
+            ("b", "restored", "ok", True),
+            ("c", "restored", "ok", True),
+        ]
+        assert kernel.show("print(x)") == "[1]\n"
+
+
+def test_a_replay_ends_when_whoever_began_it_is_gone(tmp_path: Path) -> None:
+    cells = {"a": "x = 1", "b": "print(x)"}
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        kernel.run_all(cells)
+        mine, kernel.comm = kernel.comm, kernel.open()
+        kernel.ask("begin-replay", cells=as_cells(cells), **{"from": "a"})
+        assert kernel.ask("status", comm=mine)["replaying"]
+        kernel._wait_idle(kernel._send("comm_close", {"comm_id": kernel.comm, "data": {}}))
+        kernel.comm = mine
+        status = kernel.ask("status")
+        assert (status["replaying"], status["mode"]) == (False, "audit")
+        # The comm that did not begin a replay ends none.
+        kernel.ask("begin-replay", cells=as_cells(cells), **{"from": "a"})
+        other = kernel.open()
+        kernel._wait_idle(kernel._send("comm_close", {"comm_id": other, "data": {}}))
+        assert kernel.ask("status")["replaying"]
+
+
 def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     with Live(tmp_path) as kernel:
         audit(kernel)
