@@ -8,9 +8,10 @@ help: ## Say what there is
 setup: ## Install what is missing; quick when nothing is
 	@tools/setup.sh all
 
-demo: ## Run the jobs on both demo notebooks and print the tables
+demo: ## Run the jobs on both demo notebooks, in the terminal and in JupyterLab, and print the tables
 	@tools/setup.sh native
 	@.build/venv/bin/python demo/run.py --work .build/demo $(DEMO)
+	@tools/demo_lab.sh
 
 lab: ## Open JupyterLab on a copy of the demo notebooks
 	@tools/setup.sh lab

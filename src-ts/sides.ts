@@ -5,6 +5,7 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { PathExt } from '@jupyterlab/coreutils';
 import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
+import { UUID } from '@lumino/coreutils';
 import { Signal, type ISignal } from '@lumino/signaling';
 
 import { Core } from './core';
@@ -37,6 +38,19 @@ class Sides implements INotebookSides {
     return this._sides.get(panel) ?? null;
   }
 
+  nameOf(panel: NotebookPanel): string {
+    let name = this._names.get(panel);
+    if (name === undefined) {
+      name = UUID.uuid4();
+      this._names.set(panel, name);
+    }
+    return name;
+  }
+
+  named(name: string): INotebookSide | null {
+    return [...this._sides.values()].find(side => this.nameOf(side.panel) === name) ?? null;
+  }
+
   get added(): ISignal<this, INotebookSide> {
     return this._added;
   }
@@ -59,7 +73,8 @@ class Sides implements INotebookSides {
     const recorded = new RecordedCells(link, () => recordedRuns(panel.context.path));
     const side: INotebookSide = { panel, link, log, recorded, verdicts, operations };
     this._sides.set(panel, side);
-    panel.disposed.connect(() => {
+    // The content goes first: the kernel can still be told then.
+    panel.content.disposed.connect(() => {
       this._sides.delete(panel);
       operations.dispose();
       verdicts.dispose();
@@ -70,7 +85,12 @@ class Sides implements INotebookSides {
     // Before a kernel says what it speaks, the notebook's metadata does.
     const languageOf = () => {
       const named = model.getMetadata('language_info')?.name ?? model.getMetadata('kernelspec')?.language ?? 'python';
-      verdicts.isEnabled = link.state === 'foreign' ? false : link.state === 'no-kernel' ? /python/i.test(named) : true;
+      verdicts.isEnabled =
+        link.state === 'foreign'
+          ? false
+          : ['no-kernel', 'connecting'].includes(link.state)
+            ? /python/i.test(named)
+            : true;
     };
     languageOf();
     link.changed.connect(() => {
@@ -93,6 +113,7 @@ class Sides implements INotebookSides {
   }
 
   private readonly _core = new Core();
+  private readonly _names = new WeakMap<NotebookPanel, string>();
   private readonly _sides = new Map<NotebookPanel, INotebookSide>();
   private readonly _added = new Signal<this, INotebookSide>(this);
   private readonly _changed = new Signal<this, void>(this);

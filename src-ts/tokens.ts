@@ -33,6 +33,10 @@ export interface INotebookSides {
   readonly current: INotebookSide | null;
   /** The side of this panel, or null when it is gone. */
   of(panel: NotebookPanel): INotebookSide | null;
+  /** A name for this panel that commands can take as argument; there before the panel has an id. */
+  nameOf(panel: NotebookPanel): string;
+  /** The side of the panel with this name, or null. */
+  named(name: string): INotebookSide | null;
   /** A notebook was opened. */
   readonly added: ISignal<INotebookSides, INotebookSide>;
   /** Another notebook is in front, another cell is active, or a kernel's state changed: ask commands again. */

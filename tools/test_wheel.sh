@@ -33,10 +33,11 @@ for name in nbrewind-audit nbrewind-repeat; do
     grep -q "\"$name\"" <<<"$kernels" || stop "The wheel did not install the kernel $name." "$kernels"
 done
 # JupyterLab and its server see what the wheel installed, with neither Node nor Rust. Their lists go to standard error.
-extensions=$(jupyter labextension list 2>&1)
+only=$empty/bin
+extensions=$(PATH=$only jupyter labextension list 2>&1)
 grep -Eq 'nbrewind v[0-9.]+ .*enabled.* .*OK' <<<"$extensions" ||
     stop "JupyterLab does not see the labextension of the wheel." "$extensions"
-extensions=$(jupyter server extension list 2>&1)
+extensions=$(PATH=$only jupyter server extension list 2>&1)
 grep -Eq 'nbrewind .*OK' <<<"$extensions" ||
     stop "The Jupyter server does not see the extension of the wheel." "$extensions"
 python demo/run.py --small --shadow --work "$elsewhere/work"

@@ -8,6 +8,9 @@ class Count implements Reporter {
       this.skipped++;
     } else if (test.outcome() === 'expected' || test.outcome() === 'flaky') {
       this.passed++;
+      if (result.retry > 0) {
+        this.flaky.push(test.title);
+      }
       this.times.push([test.title, result.duration / 1000]);
     } else if (result.retry === test.retries) {
       this.failed++;
@@ -19,6 +22,9 @@ class Count implements Reporter {
     for (const [title, seconds] of this.times) {
       console.log(`${seconds.toFixed(1).padStart(7)} s  ${title}`);
     }
+    for (const title of this.flaky) {
+      console.log(`   needed a second try:  ${title}`);
+    }
     console.log(`\n${this.passed} passed, ${this.failed} failed, ${this.skipped} skipped`);
   }
 
@@ -29,6 +35,7 @@ class Count implements Reporter {
   private passed = 0;
   private failed = 0;
   private skipped = 0;
+  private readonly flaky: string[] = [];
   private readonly times: [string, number][] = [];
 }
 

@@ -80,9 +80,10 @@ export class Book {
   async badges(): Promise<Record<string, string>> {
     const found: Record<string, string> = {};
     for (const id of this.ids) {
-      const badge = this.badge(id);
-      if ((await badge.count()) > 0) {
-        found[id] = (await badge.innerText()).trim();
+      // At once: a badge that goes while it is looked at is none.
+      const [word] = await this.badge(id).allInnerTexts();
+      if (word !== undefined) {
+        found[id] = word.trim();
       }
     }
     return found;

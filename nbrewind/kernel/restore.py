@@ -99,7 +99,10 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     versions: dict[str, CoVariable] = {}
     for manifest_id in run["state"].values():
         versions.setdefault(manifest_id, history.manifest(manifest_id))
-    log = [*lineage_of(history, run), *followers_of(history, run)]
+    log = lineage_of(history, run)
+    if run["session"] != session.session_id:
+        # The page still shows what that session ran later; our own log has ours.
+        log += followers_of(history, run)
     session.explain()
     if session.mode == "off":
         # Nobody has looked since; what is live has to be known to be brought back.

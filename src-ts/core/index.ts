@@ -36,8 +36,14 @@ export class Core implements ICore {
 
   private async _ask(request: DeskRequest): Promise<DeskAnswer> {
     this._desk ??= this._load();
-    const desk = await this._desk;
-    return desk(request);
+    try {
+      const desk = await this._desk;
+      return await desk(request);
+    } catch (error) {
+      // The worker died, or never came: the next request starts anew.
+      this._desk = null;
+      throw error;
+    }
   }
 
   private async _load(): Promise<(request: DeskRequest) => Promise<DeskAnswer>> {
@@ -55,28 +61,33 @@ export class Core implements ICore {
 
 async function loadWorker(): Promise<(request: DeskRequest) => Promise<DeskAnswer>> {
   const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-  const waiting = new Map<number, (answer: DeskAnswer) => void>();
+  const waiting = new Map<number, { resolve: (answer: DeskAnswer) => void; reject: (error: Error) => void }>();
   worker.onmessage = (event: MessageEvent<DeskAnswer>) => {
-    waiting.get(event.data.id)?.(event.data);
+    waiting.get(event.data.id)?.resolve(event.data);
     waiting.delete(event.data.id);
   };
+  worker.onerror = event => {
+    const error = new Error(event.message || 'the worker could not be started');
+    waiting.forEach(one => one.reject(error));
+    waiting.clear();
+    worker.terminate();
+  };
   const ask = (request: DeskRequest) =>
-    new Promise<DeskAnswer>(resolve => {
-      waiting.set(request.id, resolve);
+    new Promise<DeskAnswer>((resolve, reject) => {
+      waiting.set(request.id, { resolve, reject });
       worker.postMessage(request);
     });
   // The first answer proves that worker and WASM are there.
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error('it does not answer')), PATIENCE);
-    worker.onerror = event => reject(new Error(event.message || 'it could not be started'));
-    void ask({ id: 0, notebook: '', do: 'close' }).then(answer => {
+    ask({ id: 0, notebook: '', do: 'close' }).then(answer => {
       clearTimeout(timer);
       if ('error' in answer) {
         reject(new Error(answer.error));
       } else {
         resolve();
       }
-    });
+    }, reject);
   });
   return ask;
 }

@@ -8,13 +8,18 @@ import type { Cell } from '@jupyterlab/cells';
 import type { ICellText } from '../kernel/protocol';
 import type { INotebookSide, INotebookSides } from '../tokens';
 
+/** The notebook that a toolbar or a badge names, else the one in front. */
+export function sideOf(sides: INotebookSides, args: { panel?: unknown }): INotebookSide | null {
+  return typeof args.panel === 'string' ? sides.named(args.panel) : sides.current;
+}
+
 /** The cell named in the arguments, else the one under the context menu, else the active one. Code cells only. */
 export function cellOf(
   app: JupyterFrontEnd,
   sides: INotebookSides,
-  args: { cell?: unknown; fromMenu?: unknown }
+  args: { cell?: unknown; fromMenu?: unknown; panel?: unknown }
 ): { side: INotebookSide; cell: Cell } | null {
-  const side = sides.current;
+  const side = sideOf(sides, args);
   if (!side) {
     return null;
   }
@@ -22,6 +27,9 @@ export function cellOf(
   let cell: Cell | null | undefined = null;
   if (typeof args.cell === 'string') {
     cell = content.widgets.find(widget => widget.model.id === args.cell);
+    if (!cell) {
+      return null;
+    }
   } else if (args.fromMenu) {
     const node = app.contextMenuHitTest(found => found.classList.contains('jp-Cell'));
     cell = content.widgets.find(widget => widget.node === node);

@@ -16,9 +16,10 @@ import { COMM_TARGET, type IStatus, type KernelEvent, type Mode } from './protoc
 /**
  * How things stand between us and the kernel.
  *
- * `absent`: a Python kernel in which the extension is not loaded; `missing`: it cannot be loaded there.
+ * `absent`: a Python kernel in which the extension is not loaded; `missing`: it cannot be loaded there; `no-comms`: another
+ * connection of this page to the same kernel, such as a console's, takes all comms.
  */
-export type LinkState = 'no-kernel' | 'connecting' | 'foreign' | 'absent' | 'missing' | 'ready';
+export type LinkState = 'no-kernel' | 'connecting' | 'foreign' | 'no-comms' | 'absent' | 'missing' | 'ready';
 
 /** What the kernel, or the way to it, refused. `code` is of the protocol, or `no-kernel`, `foreign`, `missing`, `gone`. */
 export class LinkError extends Error {
@@ -38,8 +39,10 @@ export interface ILinkEvent {
 }
 
 const IS_LOADED = "'nbrewind.kernel.extension' in __import__('sys').modules";
-// An expression: nothing is bound in the user's namespace.
+// Expressions: nothing is bound in the user's namespace.
 const LOAD = "__import__('nbrewind.kernel.extension', fromlist=['load']).load_ipython_extension(get_ipython())";
+// Both at once: after "Restart and Run All" the cells come next.
+const LOAD_AND_AUDIT = "__import__('nbrewind.kernel.extension', fromlist=['load']).load(get_ipython(), 'audit').mode";
 
 interface IWaiting {
   resolve: (answer: Record<string, unknown>) => void;
@@ -98,6 +101,8 @@ export class KernelLink implements IDisposable {
     switch (this._state) {
       case 'foreign':
         return `NBRewind restores and replays Python kernels; this one runs ${this._language}. The marks on cells need a Python kernel too.`;
+      case 'no-comms':
+        return 'Another part of this page, such as a console, holds the connection to this kernel. Close it and open the notebook again to restore and replay; the marks on cells work all the same.';
       case 'missing':
         return `NBRewind is not installed where this kernel runs (${this._trouble}). Run "pip install nbrewind" in the kernel's environment and restart the kernel.`;
       default:
@@ -117,7 +122,8 @@ export class KernelLink implements IDisposable {
     this._isDisposed = true;
     this.context.kernelChanged.disconnect(this._onKernelChanged, this);
     this.context.statusChanged.disconnect(this._onStatusChanged, this);
-    this._drop('The notebook was closed.');
+    this._drop('The notebook was closed.', true);
+    this._watch(null);
     Signal.clearData(this);
   }
 
@@ -130,8 +136,7 @@ export class KernelLink implements IDisposable {
       if (!this.context.session?.kernel) {
         throw new LinkError('no-kernel', 'There is no kernel. Choose one, then try again.');
       }
-      await this.context.session.kernel.info;
-      this._connect();
+      // The change of the kernel has begun to connect.
       await this._connecting;
     }
     if (this._state === 'absent' || this._state === 'missing') {
@@ -153,12 +158,16 @@ export class KernelLink implements IDisposable {
 
   /** Ask; the answer to a request that is still waiting can be cancelled through the signal. */
   async askCancellable<T>(what: string, args: Record<string, unknown>, signal: AbortSignal): Promise<T> {
+    if (signal.aborted) {
+      throw new LinkError('cancelled', 'It was cancelled.');
+    }
     const id = UUID.uuid4();
     const cancel = () => {
-      // Beside a running cell this removes it from the queue; once it has begun only an interrupt stops it.
+      // Beside a running cell this removes it from the queue; once it has begun only an interrupt stops it. When it is over
+      // meanwhile, an interrupt would hit what the user runs next.
       void this.ask<{ cancelled: boolean }>('cancel', { request: id })
         .then(async ({ cancelled }) => {
-          if (!cancelled) {
+          if (!cancelled && this._waiting.has(id)) {
             await this.context.session?.kernel?.interrupt();
           }
         })
@@ -173,15 +182,17 @@ export class KernelLink implements IDisposable {
   }
 
   /** Set the mode of the kernel; what it answers includes the baseline that it took, if any. */
-  async configure<T>(mode: Mode): Promise<T> {
-    const answer = await this.ask<T & { mode: Mode }>('configure', { mode, notebook: this.notebookName() });
+  async configure<T>(mode: Mode, signal: AbortSignal = new AbortController().signal): Promise<T> {
+    const request = { mode, notebook: this.notebookName() };
+    const answer = await this.askCancellable<T & { mode: Mode }>('configure', request, signal);
     this.noteMode(answer.mode);
     return answer;
   }
 
   /** Take over what an answer says about the mode. */
   noteMode(mode: Mode): void {
-    this._wanted = mode;
+    // A replay passes; it is nobody's wish.
+    this._wanted = mode === 'repeat' ? this._wanted : mode;
     this._setMode(mode);
   }
 
@@ -201,22 +212,50 @@ export class KernelLink implements IDisposable {
   private _onStatusChanged(_: ISessionContext, status: Kernel.Status): void {
     if (status === 'restarting' || status === 'autorestarting' || status === 'dead' || status === 'terminating') {
       this._drop(status === 'dead' ? 'The kernel died.' : 'The kernel was restarted.');
+      if (status !== 'dead' && status !== 'terminating' && this._wanted === 'audit') {
+        // At once, so that it comes before the cells of "Restart and Run All"; after what JupyterLab does now.
+        const generation = this._generation;
+        queueMicrotask(() => {
+          if (generation === this._generation) {
+            this._connect();
+          }
+        });
+      }
     } else if (status === 'idle' && !this._comm && this._state === 'connecting' && !this._isConnecting) {
       this._connect();
     }
   }
 
+  /** A message came from another process than the one that we spoke to: someone else restarted the kernel. */
+  private _onMessage(_: Kernel.IKernelConnection, { msg, direction }: Kernel.IAnyMessageArgs): void {
+    if (direction !== 'recv' || msg.channel !== 'iopub' || !this._comm) {
+      return;
+    }
+    if (this._kernelSession !== '' && msg.header.session !== this._kernelSession) {
+      this._drop('The kernel was restarted.');
+      this._connect();
+    } else {
+      this._kernelSession = msg.header.session;
+    }
+  }
+
   /** Forget the comm; whoever waits is told. */
-  private _drop(why: string): void {
+  private _drop(why: string, says = false): void {
     const comm = this._comm;
     this._comm = null;
+    this._kernelSession = '';
     this._generation++;
     this._isConnecting = false;
     const waiting = [...this._waiting.values()];
     this._waiting.clear();
     waiting.forEach(one => one.reject(new LinkError('gone', why)));
     if (comm && !comm.isDisposed) {
-      comm.dispose();
+      if (says && this.context.session?.kernel && !this.context.session.kernel.isDisposed) {
+        // The kernel ends what this page had begun.
+        comm.close();
+      } else {
+        comm.dispose();
+      }
     }
     this._canUndo = false;
     this._mode = 'off';
@@ -242,7 +281,8 @@ export class KernelLink implements IDisposable {
 
   /** Find out what kernel it is and whether the extension is loaded in it. */
   private async _look(generation: number): Promise<void> {
-    const kernel = this.context.session?.kernel;
+    const kernel = this.context.session?.kernel ?? null;
+    this._watch(kernel);
     if (!kernel) {
       this._setState('no-kernel');
       return;
@@ -257,6 +297,15 @@ export class KernelLink implements IDisposable {
       this._setState('foreign');
       return;
     }
+    if (!kernel.handleComms) {
+      this._setState('no-comms');
+      return;
+    }
+    if (this._wanted === 'audit') {
+      // The user turned audit on; a restart of the kernel is no reason to stop recording.
+      await this._load().catch(error => console.warn('NBRewind: audit could not be turned on again', error));
+      return;
+    }
     const isLoaded = kernel.name.startsWith('nbrewind') || (await this._evaluate(kernel, IS_LOADED)).text === 'True';
     if (generation !== this._generation) {
       return;
@@ -268,9 +317,13 @@ export class KernelLink implements IDisposable {
       return;
     }
     this._setState('absent');
-    if (this._wanted === 'audit') {
-      // The user turned audit on; a restart of the kernel is no reason to stop recording.
-      await this._load().catch(error => console.warn('NBRewind: audit could not be turned on again', error));
+  }
+
+  private _watch(kernel: Kernel.IKernelConnection | null): void {
+    if (kernel !== this._watched) {
+      this._watched?.anyMessage.disconnect(this._onMessage, this);
+      this._watched = kernel;
+      this._watched?.anyMessage.connect(this._onMessage, this);
     }
   }
 
@@ -280,7 +333,7 @@ export class KernelLink implements IDisposable {
     if (!kernel) {
       throw new LinkError('no-kernel', 'There is no kernel. Choose one, then try again.');
     }
-    const found = await this._evaluate(kernel, LOAD);
+    const found = await this._evaluate(kernel, this._wanted === 'audit' ? LOAD_AND_AUDIT : LOAD);
     if (generation !== this._generation) {
       throw new LinkError('gone', 'The kernel was restarted.');
     }
@@ -301,14 +354,18 @@ export class KernelLink implements IDisposable {
     kernel: Kernel.IKernelConnection,
     expression: string
   ): Promise<{ text?: string; error?: string }> {
-    const future = kernel.requestExecute({
+    const request = {
       code: '',
       silent: true,
       store_history: false,
       stop_on_error: false,
       user_expressions: { nbrewind: expression }
-    });
-    const reply = await future.done;
+    };
+    let reply = await kernel.requestExecute(request).done;
+    while ((reply.content.status as string) === 'aborted') {
+      // A cell before it failed, which says nothing about this one.
+      reply = await kernel.requestExecute(request).done;
+    }
     const content = reply.content as KernelMessage.IReplyOkContent & {
       user_expressions?: Record<string, Record<string, any>>;
     };
@@ -343,7 +400,7 @@ export class KernelLink implements IDisposable {
     this._canUndo = Boolean(status.can_undo);
     this._isReplaying = Boolean(status.replaying);
     this._mode = status.mode;
-    if (status.mode !== 'off') {
+    if (status.mode === 'audit') {
       this._wanted = status.mode;
     }
     this._setState('ready');
@@ -351,7 +408,7 @@ export class KernelLink implements IDisposable {
     if (this._wanted === 'audit' && status.mode === 'off') {
       await this.configure('audit');
     } else {
-      await this.ask('configure', { mode: status.mode, notebook: this.notebookName() });
+      await this.ask('configure', { notebook: this.notebookName() });
     }
     return true;
   }
@@ -420,6 +477,9 @@ export class KernelLink implements IDisposable {
   private _language = 'python';
   private _trouble = '';
   private _comm: Kernel.IComm | null = null;
+  // The process that the comm speaks to, by the session in its messages.
+  private _kernelSession = '';
+  private _watched: Kernel.IKernelConnection | null = null;
   // Counts kernels, so that what comes from an earlier one is known as late.
   private _generation = 0;
   private _connecting: Promise<void> = Promise.resolve();

@@ -124,9 +124,16 @@ export class RunLog implements IDisposable {
       .ask<{ runs: ILogRun[] }>('log')
       .then(({ runs }) => {
         // Loaded late, the extension knows less than we do.
-        if (runs.length > 0 || this._entries.length === 0) {
+        const isFirst = this._entries.length === 0;
+        if (runs.length > 0 || isFirst) {
           this.replace(runs);
+          const first = runs.find(run => !run.undone && run.how === 'executed')?.number ?? 0;
+          if (isFirst && first > 1) {
+            // The extension was loaded late, and this page was opened later still.
+            return this._readHistory(first);
+          }
         }
+        return undefined;
       })
       .catch(() => undefined);
   }
@@ -139,7 +146,7 @@ export class RunLog implements IDisposable {
   }
 
   /** A notebook was opened on a kernel that has run already, and the extension is not there to tell. */
-  private async _readHistory(): Promise<void> {
+  private async _readHistory(before = Number.MAX_SAFE_INTEGER): Promise<void> {
     const kernel = this._kernel;
     if (!kernel) {
       return;
@@ -152,12 +159,17 @@ export class RunLog implements IDisposable {
       start: 1,
       stop: 1_000_000
     });
-    if (kernel !== this._kernel || this._entries.length > 0 || reply.content.status !== 'ok') {
+    if (kernel !== this._kernel || reply.content.status !== 'ok') {
       return;
     }
-    const history = reply.content.history as [number, number, string][];
-    this._entries = matchHistory(history, this.shown());
-    if (this._entries.length > 0) {
+    // What this page has seen itself meanwhile is there already.
+    const known = new Set(this._entries.map(entry => entry.run.number));
+    const history = (reply.content.history as [number, number, string][]).filter(
+      ([, line]) => line < before && !known.has(line)
+    );
+    const earlier = matchHistory(history, this.shown());
+    if (earlier.length > 0) {
+      this._entries = [...earlier, ...this._entries];
       this._changed.emit();
     }
   }
@@ -169,12 +181,14 @@ export class RunLog implements IDisposable {
       }
       return;
     }
-    const parentId = (msg.parent_header as KernelMessage.IHeader)?.msg_id;
-    if (!parentId) {
-      return;
-    }
+    const parentId = (msg.parent_header as KernelMessage.IHeader)?.msg_id ?? '';
     const type = msg.header.msg_type;
-    if (type === 'execute_input') {
+    if (type === 'status' && (msg as KernelMessage.IStatusMsg).content.execution_state === 'starting') {
+      // A new process, also when someone else restarted it. What waits in the queue runs there.
+      this._entries = this._entries.filter(entry => entry.run.status === 'running');
+      this._isKnown = true;
+      this._changed.emit();
+    } else if (type === 'execute_input') {
       this._onInput(parentId, msg as KernelMessage.IExecuteInputMsg);
     } else if (type === 'execute_reply') {
       this._onReply(parentId, msg as KernelMessage.IExecuteReplyMsg);

@@ -82,6 +82,8 @@ export interface IReplayPlan {
   plan: IPlanStep[];
   seconds: number;
   saved_seconds: number;
+  /** Names that are live and that no cell of the plan makes. */
+  lost?: string[];
   restart: string[];
 }
 

@@ -1,6 +1,6 @@
 /** Audit mode, turned on late; restores and replays while the kernel is busy; undo; cancel. */
 
-import { expect, open, test } from '../notebook';
+import { expect, open, reopen, test } from '../notebook';
 
 const WALK = [
   { id: 'start', source: 'walk = [1, 2, 3]\ntotals = {}' },
@@ -45,10 +45,15 @@ test('restore goes back, undo restore comes forward again', async ({ page }) => 
   await book.run('show');
   await expect(book.output('show')).toHaveText(/3 \{\}/);
 
+  // Forward to what `grow` left, back again, and undo: the state is that of `grow`.
+  await book.clickInCell('grow', 'nbrewind:restore-to-cell');
+  await expect(book.strip).toContainText('Restored the state after [3]');
   await book.clickInCell('start', 'nbrewind:restore-to-cell');
   await expect(book.strip).toContainText('Restored the state after [1]');
   await book.strip.getByRole('button', { name: 'Undo restore' }).click();
   await expect(book.strip).toContainText('as it was before the restore');
+  await book.run('show');
+  await expect(book.output('show')).toHaveText(/4 \{'sum': 10\}/);
 });
 
 test('an edited cell: restore shows the text that was executed and asks', async ({ page }) => {
@@ -119,4 +124,61 @@ test('a replay that is cancelled stops after the last cell that ended, and can b
   await book.dialog.getByRole('button', { name: 'Replay', exact: true }).click();
   await expect(book.strip).toHaveAttribute('data-kind', 'done', { timeout: 60_000 });
   await expect(book.output('show')).toHaveText('2');
+});
+
+test('audit stays on over "Restart Kernel and Run All", and records every cell of it', async ({ page }) => {
+  const book = await open(page, WALK);
+  await book.turnAuditOn();
+  await book.runAll();
+  await book.command('runmenu:restart-and-run-all');
+  await book.dialog.getByRole('button', { name: 'Confirm Kernel Restart' }).click();
+  await expect(book.dialog).toHaveCount(0);
+  await book.expectBadges({});
+  await expect(book.audit).toHaveAttribute('aria-pressed', 'true');
+  // Two recorded runs of each cell: one before the restart, one after.
+  await book.select('start');
+  await book.command('nbrewind:restore-run');
+  await expect(book.dialog.getByRole('radio')).toHaveCount(2);
+});
+
+test('a notebook that is closed in the middle of a replay leaves the kernel as it was before', async ({ page }) => {
+  const cells = [
+    { id: 'set', source: 'x = 1' },
+    { id: 'wait', source: 'import os, time\nwhile not os.path.exists("go"):\n    time.sleep(0.05)\ny = x + 1' }
+  ];
+  const book = await open(page, cells);
+  await book.turnAuditOn();
+  await book.run('set');
+  await book.command('docmanager:save');
+  await book.clickInCell('set', 'nbrewind:replay-from-cell');
+  await book.dialog.getByRole('button', { name: 'Replay', exact: true }).click();
+  await expect(book.prompt('wait')).toHaveText('[*]:');
+  await page.evaluate(async path => {
+    const app = (window as any).jupyterapp;
+    const panel = [...app.shell.widgets('main')].find((widget: any) => widget.context?.path === path) as any;
+    await panel.context.save();
+    panel.dispose();
+  }, book.path);
+  await page.evaluate(
+    path =>
+      (window as any).jupyterapp.serviceManager.contents.save(path, { type: 'file', format: 'text', content: '' }),
+    `${book.path.split('/')[0]}/go`
+  );
+  const again = await reopen(page, book.path, cells);
+  await expect(again.audit).toHaveAttribute('aria-pressed', 'true');
+  await again.run('wait');
+  await expect(again.badge('wait')).toHaveCount(0);
+});
+
+test('two notebooks: each has its own audit, and the button says so also behind another tab', async ({ page }) => {
+  const first = await open(page, WALK);
+  await first.turnAuditOn();
+  await first.runAll();
+  const second = await open(page, WALK);
+  await expect(second.audit).toHaveAttribute('aria-pressed', 'false');
+  // Both are on the page, one behind the other; each button speaks of its own notebook.
+  const buttons = page.locator('.jp-NotebookPanel-toolbar [data-command="nbrewind:toggle-audit"]');
+  await expect(buttons).toHaveCount(2);
+  const pressed = async () => Promise.all([0, 1].map(at => buttons.nth(at).getAttribute('aria-pressed')));
+  await expect.poll(async () => (await pressed()).sort()).toEqual(['false', 'true']);
 });

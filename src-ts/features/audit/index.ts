@@ -3,13 +3,17 @@
  */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ICommandPalette, Notification } from '@jupyterlab/apputils';
+import { ICommandPalette, IToolbarWidgetRegistry, Notification } from '@jupyterlab/apputils';
+import type { NotebookPanel } from '@jupyterlab/notebook';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
+
+import { CommandToolbarButton } from '@jupyterlab/ui-components';
 
 import { auditIcon, auditOnIcon } from '../../icons';
 import type { IBaseline } from '../../kernel/protocol';
 import { bytes, nameList } from '../../text';
 import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
+import { sideOf } from '../cells';
 import { messageOf, type IOutcome } from '../progress/model';
 
 export const auditPlugin: JupyterFrontEndPlugin<void> = {
@@ -17,10 +21,11 @@ export const auditPlugin: JupyterFrontEndPlugin<void> = {
   description: 'Audit mode: records every cell run.',
   autoStart: true,
   requires: [INotebookSides],
-  optional: [ICommandPalette, ITranslator],
+  optional: [IToolbarWidgetRegistry, ICommandPalette, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     sides: INotebookSides,
+    toolbars: IToolbarWidgetRegistry | null,
     palette: ICommandPalette | null,
     translator: ITranslator | null
   ) => {
@@ -28,8 +33,8 @@ export const auditPlugin: JupyterFrontEndPlugin<void> = {
     const isOn = (side: INotebookSide | null) => side !== null && side.link.mode !== 'off';
     app.commands.addCommand(CommandIDs.toggleAudit, {
       label: args => (args.toolbar ? trans.__('Audit') : trans.__('Audit Mode')),
-      caption: () => {
-        const side = sides.current;
+      caption: args => {
+        const side = sideOf(sides, args);
         return (
           side?.link.obstacle ??
           (isOn(side)
@@ -37,17 +42,29 @@ export const auditPlugin: JupyterFrontEndPlugin<void> = {
             : trans.__('Audit: record every cell run, so that it can be restored and replayed'))
         );
       },
-      icon: () => (isOn(sides.current) ? auditOnIcon : auditIcon),
-      isEnabled: () => sides.current !== null && sides.current.link.obstacle === null,
+      icon: args => (isOn(sideOf(sides, args)) ? auditOnIcon : auditIcon),
+      isEnabled: args => sideOf(sides, args)?.link.obstacle === null,
       isToggleable: true,
-      isToggled: () => isOn(sides.current),
-      execute: async () => {
-        const side = sides.current;
+      isToggled: args => isOn(sideOf(sides, args)),
+      execute: async args => {
+        const side = sideOf(sides, args);
         if (side) {
           await toggle(side, trans);
         }
       },
-      describedBy: { args: { type: 'object', properties: { toolbar: { type: 'boolean' } } } }
+      describedBy: {
+        args: { type: 'object', properties: { toolbar: { type: 'boolean' }, panel: { type: 'string' } } }
+      }
+    });
+    // Every notebook's button shows that notebook's mode, also when another one is in front.
+    toolbars?.addFactory<NotebookPanel>('Notebook', 'nbrewind:audit', panel => {
+      const args = { toolbar: true, panel: sides.nameOf(panel) };
+      return new CommandToolbarButton({
+        commands: app.commands,
+        id: CommandIDs.toggleAudit,
+        args,
+        label: trans.__('Audit')
+      });
     });
     palette?.addItem({ command: CommandIDs.toggleAudit, category: CATEGORY });
     // A recording that fails is said once, where the user looks.
@@ -79,7 +96,7 @@ async function toggle(side: INotebookSide, trans: TranslationBundle): Promise<vo
     operation.progress(trans.__('loading NBRewind in the kernel'));
     await side.link.load();
     operation.progress(trans.__('taking a checkpoint of what is there'));
-    const { baseline } = await side.link.configure<{ baseline?: IBaseline | null }>('audit');
+    const { baseline } = await side.link.configure<{ baseline?: IBaseline | null }>('audit', operation.signal);
     return baseline ? tell(baseline, trans) : null;
   });
 }

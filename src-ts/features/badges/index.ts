@@ -9,6 +9,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
 import type { IDisposable } from '@lumino/disposable';
+import { Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
 import { PLUGIN_ID } from '../../settings';
@@ -68,6 +69,7 @@ export class NotebookBadges implements IDisposable {
       return;
     }
     this._isDisposed = true;
+    Signal.clearData(this);
     window.clearTimeout(this._timer);
     this._badges.forEach(badge => badge.dispose());
     this._badges.clear();
@@ -197,13 +199,13 @@ export const badgesPlugin: JupyterFrontEndPlugin<void> = {
         if (badge.verdict && isToExecute(badge.verdict)) {
           actions.push({
             label: trans.__('Replay from here'),
-            run: () => void commands.execute(CommandIDs.replayFromCell, { cell })
+            run: () => void commands.execute(CommandIDs.replayFromCell, { cell, panel: sides.nameOf(side.panel) })
           });
         }
         if ((state === 'never-run' || state === 'ahead') && side.recorded.has(cell)) {
           actions.push({
             label: trans.__('Restore to here'),
-            run: () => void commands.execute(CommandIDs.restoreToCell, { cell })
+            run: () => void commands.execute(CommandIDs.restoreToCell, { cell, panel: sides.nameOf(side.panel) })
           });
         }
         return actions;
@@ -259,7 +261,8 @@ export const badgesPlugin: JupyterFrontEndPlugin<void> = {
       label: trans.__('Say Why This Cell Needs Execution'),
       isEnabled: () => {
         const cell = sides.current?.panel.content.activeCell;
-        return Boolean(cell && sides.current?.verdicts.verdictOf(cell.model));
+        const state = cell && sides.current?.verdicts.verdictOf(cell.model)?.state;
+        return Boolean(state && state !== 'fresh' && state !== 'running');
       },
       execute: () => {
         const side = sides.current;

@@ -106,7 +106,7 @@ export class Operations implements IDisposable {
     this._current = operation;
     try {
       operation.progress('');
-      await this._idle(operation);
+      await this.idle(operation);
       operation.stage = 'working';
       this._changed.emit();
       operation.outcome = await body(operation);
@@ -155,12 +155,13 @@ export class Operations implements IDisposable {
     }
   }
 
-  /** Resolves when the kernel runs nothing and nothing waits for it. Rejects when the operation is cancelled first. */
-  private _idle(operation: Operation): Promise<void> {
-    const isIdle = () => {
-      const status = this.context.session?.kernel?.status;
-      return !this.busy.isRunning && (status === undefined || status === 'idle');
-    };
+  /**
+   * Resolves when the kernel runs nothing and nothing waits for it. To be asked again before each step that changes the state:
+   * the user may have started cells while a dialog was open. Rejects when the operation is cancelled, or the kernel dies.
+   */
+  idle(operation: Operation): Promise<void> {
+    const status = () => this.context.session?.kernel?.status;
+    const isIdle = () => !this.busy.isRunning && (status() === undefined || status() === 'idle');
     return new Promise<void>((resolve, reject) => {
       const end = () => {
         this.context.statusChanged.disconnect(look);
@@ -171,6 +172,9 @@ export class Operations implements IDisposable {
         if (operation.signal.aborted) {
           end();
           reject(new Error('cancelled'));
+        } else if (status() === 'dead') {
+          end();
+          reject(new Error('the kernel is dead. Restart it, then try again.'));
         } else if (isIdle()) {
           end();
           resolve();

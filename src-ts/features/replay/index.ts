@@ -123,12 +123,7 @@ class Replay {
       await side.link.load();
     }
     operation.progress(trans.__('looking what a replay would execute'));
-    const cells = cellTexts(side);
-    const plan = await side.link.askCancellable<IReplayPlan>(
-      'plan-replay',
-      { cells, from: this.from },
-      operation.signal
-    );
+    const plan = await side.link.askCancellable<IReplayPlan>('plan-replay', this.request(), operation.signal);
     if (confirm.isWanted() || plan.restart.length > 0) {
       const preview = new PlanPreview(side, plan, this.from, trans);
       const { button, value } = await showDialog({
@@ -152,47 +147,80 @@ class Replay {
     return this.replay();
   }
 
+  /** The page as it is now, and from where on its cells are shown anew. */
+  private request(): Record<string, unknown> {
+    return { cells: cellTexts(this.side), from: this.firstToShow() };
+  }
+
   /** Begin, run what is left cell by cell, end. Begins again without records whose values cannot be loaded. */
-  private async replay(): Promise<IOutcome> {
+  private async replay(): Promise<IOutcome | null> {
     const { side, operation, trans } = this;
     const distrusted: string[] = [];
-    side.link.event.connect(this._onEvent, this);
+    let hasBegun = false;
     let report: IReplayReport | null = null;
+    side.link.event.connect(this._onEvent, this);
     try {
       for (;;) {
+        await side.operations.idle(operation);
         operation.progress(trans.__('replaying'));
-        // Taken now: the page may have been edited while the preview was open.
-        const cells = cellTexts(side);
-        const begun = await this.begin({ cells, from: this.firstToShow(), distrusted });
+        const begun = await this.begin(distrusted);
+        if (begun === null) {
+          return null;
+        }
+        hasBegun = true;
         side.log.replace(begun.runs);
         side.link.noteUndo(false);
         const restart = await this.runCells(begun);
-        if (restart.length === 0 || restart.every(run => distrusted.includes(run))) {
+        if (restart.length === 0) {
+          break;
+        }
+        if (restart.every(run => distrusted.includes(run))) {
+          // Nothing is left to leave out: the cell says what it lacks.
+          this._failed = this._reports[this._reports.length - 1]?.id ?? this.from;
           break;
         }
         distrusted.push(...restart);
       }
     } finally {
       side.link.event.disconnect(this._onEvent, this);
-      if (side.link.state === 'ready') {
-        report = (await side.link.ask<{ report: IReplayReport }>('end-replay').catch(() => null))?.report ?? null;
+      if (hasBegun && side.link.state === 'ready') {
+        const ended = await side.link.ask<{ report: IReplayReport; mode: Mode }>('end-replay').catch(() => null);
+        report = ended?.report ?? null;
+        if (ended) {
+          side.link.noteMode(ended.mode);
+        }
       }
     }
+    this._failed ??= report?.failed ?? null;
     return this.tell(report);
   }
 
-  /** Begin; when what ran meanwhile cannot be taken back in this process, begin in a new one. */
-  private async begin(request: Record<string, unknown>): Promise<IReplayBegun> {
-    const { side, operation } = this;
+  /** Begin. When what ran since the preview cannot be taken back in this process, ask; null: the user does not want that. */
+  private async begin(distrusted: string[]): Promise<IReplayBegun | null> {
+    const { side, operation, trans } = this;
+    const begin = () =>
+      side.link.askCancellable<IReplayBegun>('begin-replay', { ...this.request(), distrusted }, operation.signal);
     try {
-      return await side.link.askCancellable<IReplayBegun>('begin-replay', request, operation.signal);
+      return await begin();
     } catch (error) {
       if (!(error instanceof LinkError) || error.code !== 'restart-needed') {
         throw error;
       }
+      const why = (error.details.restart as string[] | undefined) ?? [];
+      const { button } = await showDialog({
+        title: operation.title,
+        body: trans.__(
+          'The kernel has to be restarted first: %1. What is in memory and not recorded is lost.',
+          why.join('; ')
+        ),
+        buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Restart and replay') })]
+      });
+      if (!button.accept) {
+        return null;
+      }
     }
     await this.restart();
-    return side.link.askCancellable<IReplayBegun>('begin-replay', request, operation.signal);
+    return begin();
   }
 
   private async restart(): Promise<void> {
@@ -245,9 +273,15 @@ class Replay {
         at,
         todo.length
       );
-      const isDone = await this.runCell(() =>
-        NotebookActions.runCells(content, [cell], sessionContext, this.dialogs ?? undefined)
-      );
+      const isDone = await this.runCell(() => {
+        const { mode, activeCellIndex } = content;
+        const done = NotebookActions.runCells(content, [cell], sessionContext, this.dialogs ?? undefined);
+        // It goes to command mode, in which what somebody types in another cell meanwhile would be commands.
+        if (mode === 'edit' && content.activeCellIndex === activeCellIndex) {
+          content.mode = mode;
+        }
+        return done;
+      });
       if (this._restart.length > 0) {
         return this._restart;
       }

@@ -6,7 +6,7 @@ import { Widget } from '@lumino/widgets';
 
 import type { IPlanStep, IReplayPlan, IReplayReport, ITaskCounts } from '../../kernel/protocol';
 import { Table } from '../../table';
-import { duration, firstLine } from '../../text';
+import { duration, firstLine, nameList } from '../../text';
 import type { INotebookSide } from '../../tokens';
 import { cellName } from '../cells';
 
@@ -44,11 +44,22 @@ export class PlanPreview extends Widget implements Dialog.IBodyWidget<{ isLastTi
     const time = trans.__('About %1; records save about %2.', duration(plan.seconds), duration(plan.saved_seconds));
     const notes: HTMLElement[] = [];
     if (plan.restart.length > 0) {
+      notes.push(note(trans.__('The kernel is restarted first: %1.', plan.restart.join('; '))));
+    }
+    if (plan.lost && plan.lost.length > 0) {
       notes.push(
-        note(trans.__('The kernel is restarted first: %1. Names that no cell makes are lost.', plan.restart.join('; ')))
+        note(
+          trans._n(
+            '%2 is lost: no cell makes it.',
+            '%2 are lost: no cell makes them.',
+            plan.lost.length,
+            nameList(plan.lost)
+          )
+        )
       );
     }
-    const above = plan.plan.filter(step => step.above && step.status !== 'replay');
+    const start = plan.plan.findIndex(step => step.id === from);
+    const above = plan.plan.slice(0, Math.max(start, 0)).filter(step => step.status !== 'replay');
     if (above.length > 0) {
       notes.push(
         note(

@@ -168,6 +168,7 @@ async function restore(
       operation.progress(trans.__('loading `%1`', event.what).replace(/`/g, ''), event.done, event.total);
     }
   };
+  await side.operations.idle(operation);
   operation.progress(trans.__('loading'));
   listen.connect(heard);
   try {
