@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 import uuid
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nbrewind.kernel import record
@@ -17,20 +18,28 @@ if TYPE_CHECKING:
     from nbrewind.kernel.session import Session
 
 
-def take(session: Session, *, has_run: bool) -> dict[str, Any] | None:
-    """Store what is live and not in the store yet. None when there is nothing of the kind.
+@dataclass
+class Begun:
+    """A baseline on its way, or one that was broken off and is taken up again."""
 
-    `has_run`: cells ran since somebody looked, so that what cannot be compared may have changed.
-    """
-    state = session.state
-    state.sweep(suspects=None if has_run else set())
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    # Versions whose manifests it wrote; no run has them before it ends.
+    manifests: set[str] = field(default_factory=set)
+    # Cells ran since somebody looked, so that what cannot be compared may have changed.
+    has_run: bool = False
+
+
+def take(session: Session) -> dict[str, Any] | None:
+    """Store what is live and not in the store yet. None when there is nothing of the kind."""
+    state, begun = session.state, session.baseline
+    state.sweep(suspects=None if begun.has_run else set())
     state.remember_objects()
     history = session.history
     assert history is not None
     new = {
         id(version): version
         for version in state.bound.values()
-        if not history.knows_manifest(version.manifest_id)
+        if version.manifest_id in begun.manifests or not history.knows_manifest(version.manifest_id)
     }
     if not new:
         return None
@@ -44,7 +53,7 @@ def take(session: Session, *, has_run: bool) -> dict[str, Any] | None:
             "seconds": 0.0,
         }
     started = time.perf_counter()
-    run_id = uuid.uuid4().hex
+    run_id = begun.run_id
     taken: list[str] = []
     not_taken: list[dict[str, str]] = []
     n_bytes = 0
@@ -53,6 +62,7 @@ def take(session: Session, *, has_run: bool) -> dict[str, Any] | None:
         version.made_by = run_id
         if version.joint is None and version.why is None and not version.is_handle:
             version.why = "it has no content to compare"
+        begun.manifests.add(version.manifest_id)
         record.store_version(session, version)
         if version.data is not None:
             taken += version.names

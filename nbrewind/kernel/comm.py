@@ -18,9 +18,20 @@ from nbrewind.kernel.session import Session
 
 TARGET = "nbrewind"
 
+# How many reports a `status` carries; all of them came as events.
+MAX_REPORTS = 50
+
+
+# Refused while a replay is under way that another comm began, unless they are forced.
+_OWNERS = frozenset({"restore", "undo-restore", "begin-replay", "end-replay"})
+
 
 class BadRequest(Exception):
     """The request lacks something, or names what is not there."""
+
+
+class Busy(Exception):
+    """A replay that somebody else began is under way."""
 
 
 def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
@@ -33,6 +44,8 @@ def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
         return _refused(request, "unknown-run", str(error))
     except replay.RestartNeeded as error:
         return {**_refused(request, "restart-needed", str(error)), "restart": error.reasons}
+    except Busy as error:
+        return _refused(request, "busy", str(error))
     except StoreError as error:
         return _refused(request, "store", str(error))
     except (BadRequest, ValueError) as error:
@@ -52,12 +65,15 @@ def _needs(request: dict[str, Any], name: str) -> Any:
 
 
 def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
+    if request.get("do") in _OWNERS:
+        _check_owner(session, request)
     match request.get("do"):
         case "configure":
             known = ("mode", "store", "notebook", "shadow", "distrusted", "tags")
-            _needs(request, "mode")
             taken = session.configure(**{key: request[key] for key in known if key in request})
-            found = {"mode": session.mode, "store": _store(session)}
+            found = {"mode": _mode(session), "store": _store(session)}
+            if request.get("mode") is not None and session.replaying is not None:
+                found["mode"] = session.replaying["mode"]
             return found if taken is None else {**found, "baseline": taken}
         case "status":
             return _status(session)
@@ -83,7 +99,9 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
         case "plan-replay":
             return replay.plan(session, *_replay_of(request))
         case "begin-replay":
-            found = replay.begin(session, *_replay_of(request), request.get("distrusted"))
+            found = replay.begin(
+                session, *_replay_of(request), request.get("distrusted"), request.get("comm")
+            )
             return {"runs": session.log.payload(), **found}
         case "end-replay":
             return replay.end(session)
@@ -96,8 +114,20 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
             raise BadRequest(f"unknown request {do!r}")
 
 
+def _check_owner(session: Session, request: dict[str, Any]) -> None:
+    going = session.replaying
+    if going is not None and going["owner"] != request.get("comm") and not request.get("force"):
+        raise Busy(
+            "a replay that another page or program began is under way; wait for its end, or end it"
+        )
+
+
 def _replay_of(request: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
     return [dict(cell) for cell in _needs(request, "cells")], _needs(request, "from")
+
+
+def _mode(session: Session) -> str:
+    return session.default_mode or session.mode
 
 
 def _store(session: Session) -> str | None:
@@ -114,7 +144,7 @@ def _status(session: Session) -> dict[str, Any]:
         own = "unknown"
     return {
         "version": own,
-        "mode": session.default_mode or session.mode,
+        "mode": _mode(session),
         "store": _store(session),
         "is_writable": history is None or history.is_writable,
         "notebook": session.notebook,
@@ -124,7 +154,7 @@ def _status(session: Session) -> dict[str, Any]:
         "queued": requests.queued() if requests is not None else [],
         "can_undo": session.undo is not None,
         "replaying": session.replaying is not None,
-        "reports": list(session.reports),
+        "reports": session.reports[-MAX_REPORTS:],
     }
 
 
@@ -178,28 +208,37 @@ def open_target(session: Session) -> None:
 
     def opened(comm: Any, message: dict[str, Any]) -> None:
         tell: Callable[[dict[str, Any]], None] = comm.send
-        is_replaying = False
+        is_closed = False
 
         def ask(content: dict[str, Any]) -> None:
             do = str(content.get("do"))
             mode = session.mode
 
             def reply(answered: dict[str, Any]) -> None:
-                nonlocal is_replaying
-                if do in {"begin-replay", "end-replay"} and answered["ok"]:
-                    is_replaying = do == "begin-replay"
                 comm.send(answered)
                 if do not in LOOKS:
                     _tell_others(session, do, mode, answered, tell)
+                if is_closed:
+                    end()
 
-            session.requests.ask(content, reply)
+            session.requests.ask({**content, "comm": comm.comm_id}, reply)
+
+        def end() -> None:
+            """Who began the replay is gone and cannot end it."""
+            going = session.replaying
+            if going is not None and going["owner"] == comm.comm_id:
+                mode = session.mode
+                session.requests.ask(
+                    {"do": "end-replay", "comm": comm.comm_id},
+                    lambda answered: _tell_others(session, "end-replay", mode, answered, tell),
+                )
 
         def closed(message: dict[str, Any]) -> None:
+            nonlocal is_closed
+            is_closed = True
             if tell in session.listeners:
                 session.listeners.remove(tell)
-            if is_replaying and session.replaying is not None:
-                # Who began the replay is gone and cannot end it.
-                session.requests.ask({"do": "end-replay"}, lambda answered: None)
+            end()
 
         # The usual way fires `pre_execute` and `post_execute`, which show and close figures; beside a running cell
         # those would be the cell's.

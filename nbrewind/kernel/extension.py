@@ -36,17 +36,22 @@ def magic(session: Session, line: str) -> None:
     words = line.split()
     match words:
         case ["audit" | "repeat" | "off" as mode]:
-            taken = session.configure(mode)
+            taken = _set_mode(session, mode)
             where = f", store {session.history.path}" if session.history else ""
-            print(f"NBRewind: {mode}{where}")  # noqa: T201
+            when = " once the replay has ended" if session.replaying is not None else ""
+            print(f"NBRewind: {mode}{when}{where}")  # noqa: T201
             if taken is not None:
                 print(show_baseline(taken))  # noqa: T201
         case ["goto", cell]:
             with session.interrupts.held():
                 report = restore.restore(session, restore.find_run(session, cell, None))
+            _tell_state(session)
             print(show_restore(report))  # noqa: T201
         case ["undo"]:
-            print("Undone." if restore.undo_restore(session) else "There is no restore to undo.")  # noqa: T201
+            undone = restore.undo_restore(session)
+            if undone:
+                _tell_state(session)
+            print("Undone." if undone else "There is no restore to undo.")  # noqa: T201
         case ["status"]:
             pending = session.state.pending()
             print(  # noqa: T201
@@ -55,6 +60,19 @@ def magic(session: Session, line: str) -> None:
             )
         case _:
             print(USAGE)  # noqa: T201
+
+
+def _set_mode(session: Session, mode: str) -> dict[str, Any] | None:
+    before = session.mode
+    with session.interrupts.held():
+        taken = session.configure(mode)
+    if session.mode != before:
+        session.tell({"event": "mode", "mode": session.mode})
+    return taken
+
+
+def _tell_state(session: Session) -> None:
+    session.tell({"event": "state", "runs": session.log.payload()})
 
 
 def show_baseline(taken: dict[str, Any]) -> str:
@@ -82,4 +100,4 @@ def load_ipython_extension(shell: Any) -> None:
 
 def unload_ipython_extension(shell: Any) -> None:
     """`%unload_ext nbrewind`: nothing is recorded or replayed any more."""
-    session_of(shell).configure("off")
+    _set_mode(session_of(shell), "off")

@@ -84,6 +84,8 @@ def plan(session: Session, cells: list[dict[str, Any]], start: str) -> dict[str,
     _ready(session, cells)
     with set_aside(session):
         found = repeat.plan(session, cells)
+        made = set(session.state.bound)
+    live = {*session.state.live_names(), *session.state.pending()}
     above = True
     for item in found:
         above = above and item["id"] != start
@@ -104,6 +106,7 @@ def plan(session: Session, cells: list[dict[str, Any]], start: str) -> dict[str,
             sum(item["recorded_seconds"] for item in found if item["status"] == "replay"), 3
         ),
         "restart": reasons,
+        "lost": sorted(live - made),
     }
 
 
@@ -240,11 +243,16 @@ def _unique(texts: list[str]) -> list[str]:
 
 
 def begin(
-    session: Session, cells: list[dict[str, Any]], start: str, distrusted: list[str] | None = None
+    session: Session,
+    cells: list[dict[str, Any]],
+    start: str,
+    distrusted: list[str] | None = None,
+    owner: str | None = None,
 ) -> dict[str, Any]:
     """Replay up to the first cell that executes, or `start`; the session is in repeat mode then.
 
-    Raises `RestartNeeded` when this process will not do. On any error, and when interrupted, all is as it was.
+    `owner` is the comm that begins it. Raises `RestartNeeded` when this process will not do. On any error, and when
+    interrupted, all is as it was.
     """
     from nbrewind.kernel.session import user_modules
 
@@ -310,6 +318,7 @@ def begin(
     before = session.replaying
     session.replaying = {
         "mode": before["mode"] if before else session.default_mode or session.mode,
+        "owner": owner,
         "started": before["started"] if before else started,
         "replayed": [found for _, found in replayed],
         "earlier": [*before["earlier"], *before["reports"]] if before else [],

@@ -131,6 +131,8 @@ class Session:
         self.aside: NamespaceState | None = None
         # The replay that goes on, from `begin-replay` to `end-replay`.
         self.replaying: dict[str, Any] | None = None
+        # What is there of a baseline that could not be finished.
+        self.baseline = baseline.Begun()
         self.interrupts = Interrupts()
         # Set by `comm.open_target`: the queue of requests.
         self.requests: Any = None
@@ -579,7 +581,7 @@ class Session:
 
     def configure(
         self,
-        mode: str,
+        mode: str | None = None,
         store: str | None = None,
         notebook: str | None = None,
         shadow: bool = False,
@@ -588,21 +590,37 @@ class Session:
     ) -> dict[str, Any] | None:
         """Set the mode and, once, the store; returns the baseline that was taken, if one was needed.
 
-        Raises `StoreError` when the store cannot be used.
+        Without a mode, the mode stays. During a replay the mode is the one that comes after it. Raises `StoreError`
+        when the store cannot be used.
         """
-        if mode not in MODES:
+        if mode is not None and mode not in MODES:
             raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
-        self.default_mode = None
         if notebook is not None:
             self.notebook = notebook
         if store is not None and self.history is None:
             self.store = store
+        self.tags.update(tags or {})
+        if mode is None:
+            return None
+        if self.replaying is not None:
+            self.replaying["mode"] = mode
+            return None
+        before = (self.mode, self.shadow, self.default_mode, set(self.distrusted))
+        try:
+            return self._set_mode(mode, shadow, distrusted or [])
+        except BaseException:
+            # Also when interrupted: whoever turns it on again gets the baseline that is missing.
+            self.mode, self.shadow, self.default_mode, self.distrusted = before
+            self._set_up_tasks()
+            raise
+
+    def _set_mode(self, mode: str, shadow: bool, distrusted: list[str]) -> dict[str, Any] | None:
         if mode != "off":
             self.open_history()
         begins = self.mode == "off" and mode != "off"
+        self.default_mode = None
         self.shadow = shadow
-        self.distrusted.update(distrusted or [])
-        self.tags.update(tags or {})
+        self.distrusted.update(distrusted)
         self.mode = mode
         self._set_up_tasks()
         if mode == "off":
@@ -614,12 +632,14 @@ class Session:
         if self.began_fresh and not self.has_run():
             # Starting the kernel went on until now.
             self.ambient.begin(is_fresh=True)
-        has_run = bool(self.unexplained)
+        self.baseline.has_run = self.baseline.has_run or bool(self.unexplained)
         self.explain()
         if not self.may_be_seeded:
-            self.ambient.settle({})
+            self.ambient.settle(self.symbolic_ambient)
         self.read_ambient()
-        return baseline.take(self, has_run=has_run)
+        taken = baseline.take(self)
+        self.baseline = baseline.Begun()
+        return taken
 
     def has_run(self) -> bool:
         """True when something of the user's was executed, replayed or made."""

@@ -144,6 +144,20 @@ def test_a_replay_ends_when_whoever_began_it_is_gone(tmp_path: Path) -> None:
         kernel.comm = mine
         status = kernel.ask("status")
         assert (status["replaying"], status["mode"]) == (False, "audit")
+        # Also when it goes before the replay has begun.
+        kernel.make_subshell()
+        kernel.comm = kernel.open()
+        message = kernel.begin_run("import time\ntime.sleep(1.5)")
+        time.sleep(0.5)
+        kernel.send("begin-replay", cells=as_cells(cells), **{"from": "a"})
+        closing = {"comm_id": kernel.comm, "data": {}}
+        kernel._wait_idle(kernel._send("comm_close", closing, kernel.subshell))
+        kernel.comm = mine
+        kernel.end_run(message)
+        kernel.ask("settle")
+        kernel.ask("settle")
+        status = kernel.ask("status")
+        assert (status["replaying"], status["mode"]) == (False, "audit")
         # The comm that did not begin a replay ends none.
         kernel.ask("begin-replay", cells=as_cells(cells), **{"from": "a"})
         other = kernel.open()
@@ -233,6 +247,56 @@ def test_turning_audit_on_late_takes_a_baseline(tmp_path: Path) -> None:
         found = kernel.ask("restore", run=runs[-1]["run_id"])
         assert [run["cell"] for run in found["runs"][:4]] == ["a", "b", "c", "d"]
         assert kernel.show("print(l, 'later' in globals(), f(2))") == "[1] False 4\n"
+
+
+@pytest.mark.parametrize("how", ["request", "magic", "store"])
+def test_a_baseline_that_is_broken_off_is_taken_again(tmp_path: Path, how: str) -> None:
+    names = [f"v{number}" for number in range(12)]
+    with Live(tmp_path) as kernel:
+        kernel.make_subshell()
+        kernel.ask("configure", notebook="book.ipynb")
+        kernel.run("import numpy as np, time", "a")
+        kernel.run(
+            "class Slow:\n    def __getstate__(self):\n        import time\n        time.sleep(0.3)\n        return {}"
+        )
+        kernel.run(
+            f"for name in {names!r}:\n    globals()[name] = [name, np.arange(100_000) + ord(name[-1])]"
+        )
+        kernel.run("slow = [Slow() for _ in range(6)]\ng = (i for i in range(3))", "c")
+        if how == "store":
+            kernel.silently(
+                "from nbrewind.kernel.history import History\n"
+                "from nbrewind._native import StoreError\n"
+                "real = History.append_run\n"
+                "def broken(*args):\n    raise StoreError('the disk is full')\n"
+                "History.append_run = broken"
+            )
+            assert kernel.try_ask("configure", mode="audit")["code"] == "store"
+            kernel.silently("History.append_run = real\ndel real, broken, History, StoreError")
+        elif how == "request":
+            request = kernel.send("configure", mode="audit")
+            while sum(event["event"] == "progress" for event in kernel.events) < 6:
+                kernel.pump(0.01)
+            kernel.interrupt()
+            assert kernel.answer(request)["code"] == "cancelled"
+        else:
+            message = kernel.begin_run("%nbrewind audit")
+            time.sleep(0.6)
+            kernel.interrupt()
+            assert any("KeyboardInterrupt" in item for item in kernel.end_run(message))
+        assert kernel.ask("status")["mode"] == "off"
+        assert not any(event["event"] == "mode" for event in kernel.events)
+        assert kernel.show("import sys\nprint(v3[0])") == "v3\n"
+        found = kernel.ask("configure", mode="audit")["baseline"]
+        assert set(names) <= set(found["taken"])
+        assert [item["name"] for item in found["not_taken"]] == ["g"]
+        kernel.run("later = v3[1][:2]", "z")
+        kinds = [run["kind"] for run in kernel.ask("runs")["runs"]]
+        assert kinds == ["cell", "baseline"]
+    with Live(tmp_path) as kernel:
+        report = kernel.ask("restore", cell="z")["report"]
+        assert {item["name"] for item in report["names"] if item["how"] == "stub"} == {"g"}
+        assert kernel.show("print(v11[0], v11[1][0], v0[1][5], later)") == "v11 49 53 [51 52]\n"
 
 
 def test_runs_on_a_baseline_stand_on_content_alone(tmp_path: Path) -> None:
@@ -502,6 +566,131 @@ def test_modes_are_told_to_the_others(tmp_path: Path) -> None:
         assert {"event": "mode", "mode": "audit"} in told
         assert any(event["event"] == "run" and event["cell_id"] == "a" for event in told)
         assert not any(event["event"] == "mode" for event in kernel.events)
+
+
+def test_configure_without_a_mode_changes_none(tmp_path: Path) -> None:
+    cells = {"a": "x = 1", "b": "print(x)"}
+    store = str(tmp_path / "elsewhere")
+    with Live(tmp_path) as kernel:
+        found = kernel.ask("configure", notebook="book.ipynb", store=store)
+        assert (found["mode"], found["store"]) == ("off", None)
+        assert kernel.ask("status")["notebook"] == "book.ipynb"
+        assert kernel.ask("configure", mode="audit")["store"] == store
+        kernel.run_all(cells)
+        kernel.ask("begin-replay", cells=as_cells(cells), **{"from": "b"})
+        assert kernel.ask("configure", notebook="book.ipynb")["mode"] == "repeat"
+        assert kernel.ask("end-replay")["mode"] == "audit"
+        assert kernel.ask("configure")["mode"] == "audit"
+
+
+def test_a_mode_that_comes_during_a_replay_is_the_one_after_it(tmp_path: Path) -> None:
+    cells = {"a": "x = [1]", "b": "x.append(2)", "c": "print(x)"}
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        first = kernel.run_all(cells)
+        other = kernel.open()
+        kernel.ask("begin-replay", cells=as_cells(cells), **{"from": "b"})
+        assert kernel.ask("configure", comm=other, mode="off")["mode"] == "off"
+        assert kernel.try_ask("configure", mode="sideways")["code"] == "bad-request"
+        status = kernel.ask("status")
+        assert (status["mode"], status["replaying"]) == ("repeat", True)
+        n_before = len(kernel.events)
+        assert kernel.run(cells["b"], "b") == first["b"]
+        assert "audit once the replay has ended" in kernel.show("%nbrewind audit")
+        assert kernel.run(cells["c"], "c") == first["c"]
+        found = kernel.statuses(n_before)
+        assert (found["b"], found["c"]) == ("replayed", "replayed")
+        kernel.ask("configure", comm=other, mode="off")
+        assert kernel.ask("end-replay")["mode"] == "off"
+        assert kernel.ask("status")["mode"] == "off"
+
+
+def test_a_replay_belongs_to_whoever_began_it(tmp_path: Path) -> None:
+    cells = {"a": "x = [1]", "b": "x.append(2)", "c": "print(x)"}
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        kernel.run_all(cells)
+        asked: dict[str, Any] = {"cells": as_cells(cells), "from": "b"}
+        other = kernel.open()
+        kernel.ask("begin-replay", **asked)
+        # Nobody can say that he is someone else.
+        for do, more in {
+            "restore": {"cell": "a"},
+            "undo-restore": {},
+            "begin-replay": asked,
+            "end-replay": {"comm": kernel.comm},
+        }.items():
+            message = {"id": do, "do": do, **more}
+            kernel._send("comm_msg", {"comm_id": other, "data": message})
+            kernel._sent[do] = other
+            refused = kernel.answer(do)
+            assert (refused["ok"], refused["code"]) == (False, "busy"), refused
+            assert "another page or program" in refused["error"]
+        status = kernel.ask("status")
+        assert (status["replaying"], status["mode"]) == (True, "repeat")
+        # What only looks, and what the owner asks, is answered.
+        assert kernel.ask("plan-replay", comm=other, **asked)["plan"]
+        kernel.ask("begin-replay", **asked)
+        # By force another takes it over; then it is his, and goes with him.
+        kernel.ask("begin-replay", comm=other, force=True, **asked)
+        assert kernel.try_ask("end-replay")["code"] == "busy"
+        mine = kernel.comm
+        kernel._wait_idle(kernel._send("comm_close", {"comm_id": mine, "data": {}}))
+        kernel.comm = kernel.open()
+        assert kernel.ask("status")["replaying"]
+        assert kernel.ask("end-replay", force=True)["mode"] == "audit"
+        assert kernel.ask("restore", comm=other, cell="a")["report"]["cell_id"] == "a"
+
+
+def test_the_magics_tell_everybody(tmp_path: Path) -> None:
+    with Live(tmp_path) as kernel:
+        kernel.run("%nbrewind audit")
+        kernel.run("x = [1]", "a")
+        kernel.run("x.append(2)", "b")
+        kernel.run("%nbrewind audit")
+        kernel.run("%nbrewind goto a")
+        kernel.run("%nbrewind undo")
+        kernel.run("%nbrewind undo")
+        kernel.run("%nbrewind off")
+        log = kernel.ask("log")["runs"]
+        kernel.pump(0.3)
+        told = [event for event in kernel.events if event["event"] in {"mode", "state"}]
+        assert [event.get("mode", "state") for event in told] == ["audit", "state", "state", "off"]
+        assert shape(told[1]["runs"])[1] == ("a", "restored", "ok", False)
+        assert [run["cell"] for run in told[2]["runs"]][:3] == [run["cell"] for run in log][:3]
+
+
+def test_a_plan_names_what_will_be_lost(tmp_path: Path) -> None:
+    cells = {
+        "a": "x = [1]\nold = 1",
+        "b": "def f():\n    return 1",
+        "c": "y = f()\ndel old",
+        "d": "z = y",
+    }
+    with Live(tmp_path) as kernel:
+        kernel.run("before = 1")
+        audit(kernel)
+        kernel.run_all(cells)
+        kernel.run("loose = 5\nfor i in range(3):\n    pass")
+        kernel.silently("hidden = 1")
+        assert kernel.plan(cells, "c")["lost"] == ["before", "hidden", "i", "loose"]
+        # Cells that will execute make what they write.
+        cells["c"] = "y = f() + 1\nnew = loose"
+        assert kernel.plan(cells, "c")["lost"] == ["before", "hidden", "i", "loose"]
+        del cells["d"]
+        assert kernel.plan(cells, "a")["lost"] == ["before", "hidden", "i", "loose", "z"]
+        kernel.ask("begin-replay", cells=as_cells(cells), **{"from": "c"})
+        assert kernel.show("print(sorted({'loose', 'z'} & {*globals()}))") == "[]\n"
+
+
+def test_a_status_carries_no_more_than_the_latest_reports(tmp_path: Path) -> None:
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        for number in range(55):
+            kernel.begin_run(f"x = {number}", f"c{number}")
+        kernel.run("y = 1", "last")
+        reports = kernel.ask("status")["reports"]
+        assert len(reports) == 50 and reports[-1]["cell_id"] == "last"
 
 
 DASK = {
