@@ -188,8 +188,8 @@ class Conversation:
 
     # --- Opening and closing --------------------------------------------------------------------------------------
 
-    async def open(self, patience: float | None = None) -> None:
-        """Find the kernel's side of the comm, loading the extension where it is not loaded yet."""
+    async def open(self, patience: float | None = None, *, loads: bool = True) -> None:
+        """Find the kernel's side of the comm. `loads`: load the extension where that is missing."""
         self.listen()
         info = await self._introduce()
         if "kernel subshells" in info.get("supported_features", []):
@@ -201,6 +201,8 @@ class Conversation:
             raise KernelFailed(
                 f"the kernel runs {language}; NBRewind works in Python kernels", "no-extension"
             )
+        if not loads:
+            raise KernelFailed("NBRewind is not loaded in this kernel", "no-extension")
         await self._load_extension(patience)
         if not await self._open_comm(patience):
             raise KernelFailed(

@@ -66,11 +66,11 @@ async def configure(
     kernel_id: str,
     talk: Conversation,
     place: Place | None,
-    mode: str,
+    mode: str | None = None,
     patience: float | None = None,
 ) -> dict[str, Any]:
-    """Set the mode, and the notebook and its store if given. Raises `Refused` if the kernel has another store."""
-    arguments: dict[str, Any] = {"mode": mode}
+    """Set the mode (None: it stays), notebook and store. Raises `Refused` if the kernel has another store."""
+    arguments: dict[str, Any] = {} if mode is None else {"mode": mode}
     if place is not None:
         arguments["notebook"] = place.file.name
         # On another host, paths and store are the kernel's own.
@@ -84,22 +84,3 @@ async def configure(
             f"this kernel uses the store {store}, not that of {place.path if place else ''}; restart it to change that"
         )
     return answer
-
-
-async def make_ready(kernels: Any, kernel_id: str, talk: Conversation, place: Place) -> None:
-    """See that the kernel knows the notebook and its store before values come from there; the mode stays."""
-    mode = talk.status["mode"]
-    if mode == "off" and talk.status.get("store") is None:
-        mode = _mode_to_come(kernels.get_kernel(kernel_id))
-    await configure(kernels, kernel_id, talk, place, mode)
-
-
-def _mode_to_come(manager: Any) -> str:
-    """The mode of a kernelspec of ours begins with the first cell; to configure another would take it away."""
-    spec = getattr(manager, "kernel_spec", None)
-    argv = list(spec.argv) if spec is not None else []
-    if "nbrewind.kernel" in argv:
-        for mode in ("audit", "repeat"):
-            if f"--mode={mode}" in argv:
-                return mode
-    return "off"

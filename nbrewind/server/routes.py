@@ -1,7 +1,8 @@
 """The routes under `{base_url}nbrewind/`: requests in, JSON out. Every one is authenticated and authorised.
 
-A route that touches a kernel also needs what the server asks for executing code there, and one that takes a notebook
-what it asks for reading (or, when outputs are saved, writing) contents.
+A route that changes something in a kernel also needs what the server asks for executing code there, and one that takes
+a notebook what it asks for reading (or, when outputs are saved, writing) contents. A route that only looks at a kernel
+loads nothing into it: where NBRewind is not loaded, the code is `no-extension`.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ class KernelStatusHandler(Handler):
         """The answer of the kernel protocol's `status`."""
         talk = kernels.attach(self.kernel_manager, await self.kernel(kernel_id, "read"))
         try:
-            await talk.open(LOOK_SECONDS)
+            await talk.open(LOOK_SECONDS, loads=False)
             self.reply(_answer(talk.status))
         finally:
             await talk.close()
@@ -163,7 +164,7 @@ class KernelLogHandler(Handler):
         """The answer of the kernel protocol's `log`."""
         talk = kernels.attach(self.kernel_manager, await self.kernel(kernel_id, "read"))
         try:
-            await talk.open(LOOK_SECONDS)
+            await talk.open(LOOK_SECONDS, loads=False)
             self.reply(_answer(await talk.ask("log", patience=LOOK_SECONDS)))
         finally:
             await talk.close()

@@ -8,7 +8,7 @@ from typing import Any
 from jupyter_core.utils import ensure_async
 
 from nbrewind import client
-from nbrewind.client import Cell, KernelFailed, ReplayHooks
+from nbrewind.client import Cell, Conversation, KernelFailed, ReplayHooks
 from nbrewind.server import kernels, notebooks
 from nbrewind.server.errors import Trouble
 from nbrewind.server.jobs import Job
@@ -26,7 +26,8 @@ def restore(manager: Any, place: Place, which: dict[str, Any]) -> Work:
         async with kernels.attach(manager, job.kernel, job.heard) as talk:
             job.talk = talk
             _go_on(job)
-            await kernels.make_ready(manager, job.kernel, talk, place)
+            # It knows the notebook and its store before values come from there.
+            await kernels.configure(manager, job.kernel, talk, place)
             _go_on(job)
             job.report = (await talk.ask("restore", **which))["report"]
 
@@ -89,21 +90,24 @@ class _Replay:
         self.replayed: dict[str, dict[str, Any]] = {}
 
     async def run(self, may_restart: bool) -> None:
+        # A kernel that was restarted goes on in the mode that it had; any other keeps its own.
         mode = None
         while True:
             try:
                 async with kernels.attach(self.manager, self.job.kernel, self.job.heard) as talk:
                     self.job.talk = talk
                     _go_on(self.job)
-                    # A kernel that was restarted goes on in the mode that it had.
-                    mode = mode or talk.status["mode"]
-                    talk.status["mode"] = mode
                     talk.on_begun = self._begun
-                    await kernels.make_ready(self.manager, self.job.kernel, talk, self.place)
+                    await kernels.configure(self.manager, self.job.kernel, talk, self.place, mode)
                     hooks = ReplayHooks(self._planned, self._cell, lambda: self.job.is_cancelled)
-                    self.job.report = await client.replay(
-                        talk, self.cells, self.start, self.node, hooks
-                    )
+                    try:
+                        self.job.report = await client.replay(
+                            talk, self.cells, self.start, self.node, hooks
+                        )
+                    except KernelFailed as error:
+                        if error.code == "restart-needed" and may_restart:
+                            mode = await _mode_before_restart(talk)
+                        raise
                 break
             except KernelFailed as error:
                 if error.code != "restart-needed" or not may_restart:
@@ -151,6 +155,18 @@ class _Replay:
                 cell = self.by_id[cell_id]
                 client.show(self.node, cell, messages)
                 self.shown[cell_id] = cell
+
+
+async def _mode_before_restart(talk: Conversation) -> str:
+    """The mode of the kernel; its restart must not end a replay that somebody else began."""
+    status = await talk.ask("status")
+    if status["replaying"]:
+        raise KernelFailed(
+            "this replay takes a restart of the kernel, and a replay that somebody else began is under way there",
+            "busy",
+        )
+    mode: str = status["mode"]
+    return mode
 
 
 def _error_of(cell: Cell) -> str:

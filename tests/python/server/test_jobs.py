@@ -55,10 +55,18 @@ def test_the_extension_is_loaded_into_a_plain_kernel(
 ) -> None:
     kernel = server.start_kernel("python3", folder.name)
     with server.shell(kernel) as shell:
-        found = server.get(f"kernels/{kernel}/status")
+        # Not by looking.
+        for what in ("status", "log"):
+            answer = server.ask("GET", f"nbrewind/kernels/{kernel}/{what}")
+            assert (answer.status, answer.json["code"]) == (409, "no-extension"), answer.text
+            assert "not loaded" in answer.json["message"]
+        loaded = "import sys; print('nbrewind' in sys.modules, hasattr(get_ipython(), '_nbrewind_session'))"
+        assert shell.run(loaded) == "False False"
+        found = server.post(f"kernels/{kernel}/mode", {"mode": "off"}, 200)
         assert found["mode"] == "off" and found["store"] is None
+        assert server.get(f"kernels/{kernel}/status")["mode"] == "off"
         # Nothing of ours is in the user's count, namespace or history.
-        assert shell.run("print(len(In) - 1, [n for n in dir() if 'nbrewind' in n])") == "1 []"
+        assert shell.run("print(len(In) - 1, [n for n in dir() if 'nbrewind' in n])") == "2 []"
         answer = server.post(
             f"kernels/{kernel}/mode", {"mode": "audit", "path": path_of(book)}, 200
         )
@@ -71,6 +79,7 @@ def test_the_extension_is_loaded_into_a_plain_kernel(
 
 def test_looking_often_leaves_nothing_behind(server: Server, folder: Path) -> None:
     kernel = server.start_kernel("python3", folder.name)
+    server.post(f"kernels/{kernel}/mode", {"mode": "off"}, 200)
     for _ in range(5):
         server.get(f"kernels/{kernel}/status")
     with server.shell(kernel) as shell:
@@ -113,10 +122,10 @@ def test_a_kernel_without_us_says_so(server: Server, book: Book, name: str) -> N
     kernel = server.start_kernel(name)
     answer = server.ask("GET", f"nbrewind/kernels/{kernel}/status")
     assert (answer.status, answer.json["code"]) == (409, "no-extension"), answer.text
-    if name == "without":
-        assert "Install nbrewind" in answer.json["message"]
     job = server.wait(restore(server, kernel, book, "b"))
     assert (job["state"], job["error"]["code"]) == ("failed", "no-extension")
+    if name == "without":
+        assert "Install nbrewind" in job["error"]["message"]
 
 
 # --- Restore --------------------------------------------------------------------------------------------------------
@@ -203,7 +212,7 @@ def test_a_kernel_without_subshells_answers_when_its_cell_has_ended(
     server: Server, book: Book, folder: Path
 ) -> None:
     kernel = server.start_kernel("old", folder.name)
-    assert server.get(f"kernels/{kernel}/status")["mode"] == "off"
+    assert server.post(f"kernels/{kernel}/mode", {"mode": "off"}, 200)["mode"] == "off"
     with server.shell(kernel) as shell:
         shell.begin("import time; time.sleep(14)")
         started = time.monotonic()
@@ -346,7 +355,7 @@ def test_a_kernel_that_is_restarted_by_someone_else_fails_the_job(
     assert server.ask("POST", f"api/kernels/{kernel}/restart").status == 200
     job = server.wait(job)
     assert (job["state"], job["error"]["code"]) == ("failed", "kernel-died")
-    assert server.get(f"kernels/{kernel}/status")["mode"] == "off"
+    assert server.ask("GET", f"nbrewind/kernels/{kernel}/status").status == 409
 
 
 def test_outputs_of_replayed_cells_come_back_into_the_file(
@@ -384,7 +393,7 @@ def test_a_request_that_does_not_begin_in_time_is_taken_back(
     from nbrewind.client import Conversation, KernelFailed
 
     kernel = server.start_kernel("python3", folder.name)
-    server.get(f"kernels/{kernel}/status")
+    server.post(f"kernels/{kernel}/mode", {"mode": "off"}, 200)
     file = server.root.parent / "runtime" / f"kernel-{kernel}.json"
 
     async def alive() -> bool:
@@ -403,6 +412,48 @@ def test_a_request_that_does_not_begin_in_time_is_taken_back(
         asyncio.run(ask())
         assert shell.run("print(1)") == "1"
     assert server.get(f"kernels/{kernel}/status")["mode"] == "off"
+
+
+def test_jobs_leave_a_replay_of_someone_else_alone(
+    server: Server, book: Book, folder: Path
+) -> None:
+    import asyncio
+
+    from jupyter_client.asynchronous.client import AsyncKernelClient
+
+    from nbrewind.client import Conversation
+
+    kernel = server.start_kernel("python3", folder.name)
+    server.post(f"kernels/{kernel}/mode", {"mode": "audit", "path": path_of(book)}, 200)
+    file = server.root.parent / "runtime" / f"kernel-{kernel}.json"
+    cells = [{"id": cell, "source": source, "tags": []} for cell, source in CELLS.items()]
+
+    async def alive() -> bool:
+        return True
+
+    def refused(job: dict[str, Any]) -> None:
+        job = server.wait(job)
+        assert (job["state"], job["error"]["code"]) == ("failed", "busy"), job
+        assert "somebody else" in job["error"]["message"] or "another" in job["error"]["message"]
+        status = server.get(f"kernels/{kernel}/status")
+        assert (status["replaying"], status["mode"]) == (True, "repeat")
+
+    async def ask() -> None:
+        client = AsyncKernelClient(connection_file=str(file))
+        client.load_connection_file()
+        async with Conversation(client, alive) as talk:
+            await talk.ask("begin-replay", cells=cells, **{"from": "c"})
+            jobs = [
+                restore(server, kernel, book, "b"),
+                server.post(f"kernels/{kernel}/undo-restore", {}),
+                replay(server, kernel, book, "c"),
+            ]
+            for job in jobs:
+                await asyncio.to_thread(refused, job)
+            assert (await talk.ask("end-replay"))["mode"] == "audit"
+
+    asyncio.run(ask())
+    assert server.wait(restore(server, kernel, book, "b"), "done")["report"]["cell_id"] == "b"
 
 
 def test_without_saving_the_file_stays(server: Server, book: Book, folder: Path) -> None:

@@ -310,6 +310,26 @@ def test_who_may_only_look_changes_nothing(strict: Server, method: str, path: st
     assert (answer.status, answer.json["code"]) == (403, "forbidden")
 
 
+def test_who_may_only_look_loads_nothing_into_a_kernel(strict: Server) -> None:
+    kernel = strict.start_kernel()
+    loaded = (
+        "import sys; print('nbrewind' in sys.modules, hasattr(get_ipython(), '_nbrewind_session'))"
+    )
+    with strict.shell(kernel) as shell:
+        for method, path in ROUTES:
+            path = re.sub(r"kernels/[^/]+", f"kernels/{kernel}", path)
+            answer = strict.ask(method, f"nbrewind/{path}", {} if method == "POST" else None)
+            if method == "GET" and "kernels/" in path:
+                assert (answer.status, answer.json["code"]) == (409, "no-extension"), path
+            elif method != "GET":
+                assert (answer.status, answer.json["code"]) == (403, "forbidden"), path
+        assert shell.run(loaded) == "False False"
+        # Where it is loaded, looking is answered and changes no mode.
+        shell.run("%load_ext nbrewind")
+        assert strict.get(f"kernels/{kernel}/status")["mode"] == "off"
+        assert strict.get(f"kernels/{kernel}/log")["runs"] == []
+
+
 def test_the_store_may_be_elsewhere(strict: Server) -> None:
     book = Book(strict.root / "here", {"a": "x = 1"})
     book.run("audit", store=strict.root.parent / "store")
