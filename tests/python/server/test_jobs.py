@@ -450,6 +450,12 @@ def test_jobs_leave_a_replay_of_someone_else_alone(
             ]
             for job in jobs:
                 await asyncio.to_thread(refused, job)
+            # Nor is the kernel restarted under it.
+            with server.shell(kernel) as shell:
+                shell.run("import sys; sys.setrecursionlimit(5000)")
+                job = replay(server, kernel, book, "c", restart=True)
+                await asyncio.to_thread(refused, job)
+                assert shell.run("print(sys.getrecursionlimit())") == "5000"
             assert (await talk.ask("end-replay"))["mode"] == "audit"
 
     asyncio.run(ask())
