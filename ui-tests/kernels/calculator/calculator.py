@@ -17,7 +17,12 @@ class Calculator(Kernel):
         if not silent:
             text = str(sum(float(word) for word in code.split()))
             self.send_response(self.iopub_socket, "stream", {"name": "stdout", "text": text})
-        return {"status": "ok", "execution_count": self.execution_count, "payload": [], "user_expressions": {}}
+        return {
+            "status": "ok",
+            "execution_count": self.execution_count,
+            "payload": [],
+            "user_expressions": {},
+        }
 
 
 IPKernelApp.launch_instance(kernel_class=Calculator)
