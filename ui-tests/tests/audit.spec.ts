@@ -182,3 +182,31 @@ test('two notebooks: each has its own audit, and the button says so also behind 
   const pressed = async () => Promise.all([0, 1].map(at => buttons.nth(at).getAttribute('aria-pressed')));
   await expect.poll(async () => (await pressed()).sort()).toEqual(['false', 'true']);
 });
+
+test('a page that is loaded again in the middle of a replay says so, and ends it', async ({ page }) => {
+  const cells = [
+    { id: 'set', source: 'x = 1' },
+    { id: 'wait', source: 'import os, time\nwhile not os.path.exists("go"):\n    time.sleep(0.05)\ny = x + 1' }
+  ];
+  const book = await open(page, cells);
+  await book.turnAuditOn();
+  await book.run('set');
+  await book.command('docmanager:save');
+  await book.clickInCell('set', 'nbrewind:replay-from-cell');
+  await book.dialog.getByRole('button', { name: 'Replay', exact: true }).click();
+  await expect(book.prompt('wait')).toHaveText('[*]:');
+  await page.reload({ waitForIsReady: false });
+  await page.waitForFunction(() => Boolean((window as any).jupyterapp?.restored));
+  await page.evaluate(
+    path =>
+      (window as any).jupyterapp.serviceManager.contents.save(path, { type: 'file', format: 'text', content: '' }),
+    `${book.path.split('/')[0]}/go`
+  );
+  const again = await reopen(page, book.path, cells);
+  await expect(again.strip).toContainText('A replay that this page did not start');
+  await again.strip.getByRole('button', { name: 'End it' }).click();
+  await expect(again.strip).toBeHidden();
+  await again.run('wait');
+  await expect(again.badge('wait')).toHaveCount(0);
+  await expect(again.audit).toHaveAttribute('aria-pressed', 'true');
+});

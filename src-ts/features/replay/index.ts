@@ -93,7 +93,11 @@ export const replayPlugin: JupyterFrontEndPlugin<void> = {
               run: () => {
                 side.operations.dismiss();
                 void side.operations.run(trans.__('End the replay'), async operation => {
-                  const { mode } = await link.askCancellable<{ mode: Mode }>('end-replay', {}, operation.signal);
+                  const { mode } = await link.askCancellable<{ mode: Mode }>(
+                    'end-replay',
+                    { force: true },
+                    operation.signal
+                  );
                   link.noteMode(mode);
                   return null;
                 });
