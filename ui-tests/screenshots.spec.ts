@@ -60,7 +60,8 @@ for (const theme of ['light', 'dark']) {
     await book.dialog.getByRole('button', { name: 'Close' }).click();
 
     await page.setViewportSize({ width: 700, height: 800 });
-    await page.waitForTimeout(500);
+    // The prompt goes above the text, and the badge beside it.
+    await expect(book.badge('c2')).toHaveCSS('justify-content', 'flex-start');
     await page.screenshot({ path: join(FOLDER, '..', '..', '.build', `narrow-${theme}.png`) });
   });
 }
