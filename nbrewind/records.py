@@ -12,6 +12,7 @@ from typing import Any
 
 from nbrewind._native import Store
 from nbrewind.client import Refused
+from nbrewind.listing import listed
 
 # A store that another user wrote can hold pickles that run code when they are loaded.
 TRUST_VARIABLE = "NBREWIND_TRUST"
@@ -53,21 +54,7 @@ def runs(store: Store, notebook: str, cell: str | None = None) -> list[dict[str,
         for record in store.records("manifest", manifest)[-1:]:
             sizes[manifest] = (json.loads(record["payload"]).get("data") or {}).get("bytes", 0)
     return [
-        {
-            "run_id": run["run_id"],
-            "kind": run.get("kind", "cell"),
-            "cell_id": run["cell_id"],
-            "number": run["run_number"],
-            "session": run["session"],
-            "started": run["started"],
-            "seconds": run["seconds"],
-            "status": run["status"],
-            "replayable": run["replayable"],
-            "n_names": len(run["state"]),
-            "n_bytes": sum(sizes.get(manifest, 0) for manifest in set(run["state"].values())),
-            "source": run["source"],
-            "notebook": run["notebook"],
-        }
+        listed(run, sum(sizes.get(manifest, 0) for manifest in set(run["state"].values())))
         for run in reversed(own)
     ]
 

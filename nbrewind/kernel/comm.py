@@ -15,6 +15,7 @@ from nbrewind._native import StoreError
 from nbrewind.kernel import repeat, replay, restore
 from nbrewind.kernel.requests import LOOKS, Requests
 from nbrewind.kernel.session import Session
+from nbrewind.listing import listed
 
 TARGET = "nbrewind"
 
@@ -168,24 +169,7 @@ def runs(session: Session, cell: str | None) -> list[dict[str, Any]]:
     if cell is not None:
         of_cell = [run for run in found if run["cell_id"] == cell]
         found = [run for run in of_cell if run["notebook"] == session.notebook] or of_cell
-    return [
-        {
-            "run_id": run["run_id"],
-            "kind": run.get("kind", "cell"),
-            "cell_id": run["cell_id"],
-            "number": run["run_number"],
-            "session": run["session"],
-            "started": run["started"],
-            "seconds": run["seconds"],
-            "status": run["status"],
-            "replayable": run["replayable"],
-            "n_names": len(run["state"]),
-            "n_bytes": history.n_bytes(run),
-            "source": run["source"],
-            "notebook": run["notebook"],
-        }
-        for run in reversed(found)
-    ]
+    return [listed(run, history.n_bytes(run)) for run in reversed(found)]
 
 
 def _tell_others(
