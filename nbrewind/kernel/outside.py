@@ -50,18 +50,12 @@ _CACHES = tuple(
         ".matplotlib",
         ".dask",
     )
-) + tuple(
-    # The same folders where the user, or whoever runs the server, has put them.
-    os.path.realpath(os.environ[name]) + os.sep
-    for name in (
-        "IPYTHONDIR",
-        "JUPYTER_CONFIG_DIR",
-        "JUPYTER_DATA_DIR",
-        "JUPYTER_RUNTIME_DIR",
-        "MPLCONFIGDIR",
-        "XDG_CACHE_HOME",
-    )
-    if os.environ.get(name)
+) + (
+    # IPython's profiles, where its folder was put elsewhere. Nothing wider: a folder that the environment names can hold
+    # the user's data as well, and what is left out here can change without anyone seeing it.
+    (os.path.join(os.path.realpath(os.environ["IPYTHONDIR"]), "profile_"),)
+    if os.environ.get("IPYTHONDIR")
+    else ()
 )
 # Modules whose own files, sockets and processes are not the user's doing.
 _SERVICES = frozenset(
