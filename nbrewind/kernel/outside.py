@@ -51,8 +51,8 @@ _CACHES = tuple(
         ".dask",
     )
 ) + (
-    # IPython's profiles, where its folder was put elsewhere. Nothing wider: a folder that the environment names can hold
-    # the user's data as well, and what is left out here can change without anyone seeing it.
+    # IPython's profiles, where its folder was put elsewhere. Nothing wider: a folder that the environment names may
+    # hold the user's data as well, and what is left out here can change without anyone seeing it.
     (os.path.join(os.path.realpath(os.environ["IPYTHONDIR"]), "profile_"),)
     if os.environ.get("IPYTHONDIR")
     else ()
