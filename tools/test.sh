@@ -40,7 +40,10 @@ lint_python() {
     stage "Python: types" "$VENV/bin/mypy"
 }
 
-test_python() { stage "Python: tests, with real kernels and a real cluster" "$VENV/bin/python" -m pytest; }
+# Two at a time: they wait for kernels more than they compute.
+test_python() {
+    stage "Python: tests, with real kernels and a real cluster" "$VENV/bin/python" -m pytest -n 2
+}
 
 test_wasm() {
     stage "WASM: build" cargo run --quiet --locked -p xtask -- wasm

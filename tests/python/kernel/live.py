@@ -8,6 +8,7 @@ import re
 import signal
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -122,10 +123,14 @@ class Live:
         return True
 
     def _wait_idle(self, message: str) -> None:
+        self.until(lambda: message in self._idle)
+
+    def until(self, holds: Callable[[], object]) -> None:
+        """Take in messages until a condition holds."""
         end = time.monotonic() + _LIMIT
-        while message not in self._idle:
-            self.pump()
-            assert time.monotonic() < end, "the kernel did not become idle"
+        while not holds():
+            self.pump(0.05)
+            assert time.monotonic() < end, "what the test waits for did not come"
 
     # --- Cells
 
@@ -143,6 +148,12 @@ class Live:
         if cell:
             metadata = {"cellId": cell, "nbrewind": {"tags": tags or []}}
         return self._send("execute_request", content, **metadata)
+
+    def reach(self, source: str, rest: str, cell: str | None = None) -> str:
+        """Send a cell and come back when `source` is over and `rest` is about to begin."""
+        message = self.begin_run(f"{source}\nprint('reached', flush=True)\n{rest}", cell)
+        self.until(lambda: any("reached" in str(item) for item in self._outputs.get(message, [])))
+        return message
 
     def end_run(self, message: str) -> list[Any]:
         """What the cell showed."""
@@ -178,12 +189,17 @@ class Live:
 
     def answer(self, request: str) -> dict[str, Any]:
         """Wait for the answer of a request."""
-        end = time.monotonic() + _LIMIT
         key = (self._sent[request], request)
-        while key not in self.answers:
-            self.pump()
-            assert time.monotonic() < end, "no answer came"
+        self.until(lambda: key in self.answers)
         return self.answers.pop(key)
+
+    def until_begun(self, request: str) -> None:
+        """Wait until a request that changes state is carried out."""
+        self.until(
+            lambda: any(
+                event["event"] == "started" and event["id"] == request for event in self.events
+            )
+        )
 
     def try_ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """The answer, also when it is a refusal."""

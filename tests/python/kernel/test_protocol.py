@@ -54,12 +54,10 @@ def test_an_asynchronous_cell_and_an_interrupted_one(tmp_path: Path) -> None:
     with Live(tmp_path) as kernel:
         audit(kernel)
         kernel.run("import asyncio\nawait asyncio.sleep(0.1)\nx = 1", "a")
-        message = kernel.begin_run("import time\ntime.sleep(60)", "b")
-        time.sleep(1)
+        message = kernel.reach("import time", "time.sleep(60)", "b")
         kernel.interrupt()
         kernel.end_run(message)
-        message = kernel.begin_run("await asyncio.sleep(60)", "c")
-        time.sleep(1)
+        message = kernel.reach("", "await asyncio.sleep(60)", "c")
         kernel.interrupt()
         kernel.end_run(message)
         kernel.run("y = x", "d")
@@ -147,8 +145,7 @@ def test_a_replay_ends_when_whoever_began_it_is_gone(tmp_path: Path) -> None:
         # Also when it goes before the replay has begun.
         kernel.make_subshell()
         kernel.comm = kernel.open()
-        message = kernel.begin_run("import time\ntime.sleep(1.5)")
-        time.sleep(0.5)
+        message = kernel.reach("import time", "time.sleep(1.5)")
         kernel.send("begin-replay", cells=as_cells(cells), **{"from": "a"})
         closing = {"comm_id": kernel.comm, "data": {}}
         kernel._wait_idle(kernel._send("comm_close", closing, kernel.subshell))
@@ -257,7 +254,7 @@ def test_a_baseline_that_is_broken_off_is_taken_again(tmp_path: Path, how: str) 
         kernel.ask("configure", notebook="book.ipynb")
         kernel.run("import numpy as np, time", "a")
         kernel.run(
-            "class Slow:\n    def __getstate__(self):\n        import time\n        time.sleep(0.3)\n        return {}"
+            "class Slow:\n    def __getstate__(self):\n        import time\n        print('slow', flush=True)\n        time.sleep(0.3)\n        return {}"
         )
         kernel.run(
             f"for name in {names!r}:\n    globals()[name] = [name, np.arange(100_000) + ord(name[-1])]"
@@ -275,13 +272,12 @@ def test_a_baseline_that_is_broken_off_is_taken_again(tmp_path: Path, how: str) 
             kernel.silently("History.append_run = real\ndel real, broken, History, StoreError")
         elif how == "request":
             request = kernel.send("configure", mode="audit")
-            while sum(event["event"] == "progress" for event in kernel.events) < 6:
-                kernel.pump(0.01)
+            kernel.until(lambda: sum(it["event"] == "progress" for it in kernel.events) >= 6)
             kernel.interrupt()
             assert kernel.answer(request)["code"] == "cancelled"
         else:
             message = kernel.begin_run("%nbrewind audit")
-            time.sleep(0.6)
+            kernel.until(lambda: any("slow" in str(it) for it in kernel._outputs.get(message, [])))
             kernel.interrupt()
             assert any("KeyboardInterrupt" in item for item in kernel.end_run(message))
         assert kernel.ask("status")["mode"] == "off"
@@ -359,8 +355,7 @@ def test_requests_beside_a_running_cell(tmp_path: Path, source: str) -> None:
         audit(kernel)
         kernel.run("import time\nx = [1]", "a")
         kernel.run("x.append(2)", "b")
-        message = kernel.begin_run(f"{source}\nx.append(3)", "c")
-        time.sleep(1)
+        message = kernel.reach("", f"{source}\nx.append(3)", "c")
         started = time.monotonic()
         assert kernel.ask("status")["running"] == "c"
         assert kernel.ask("log")["runs"][-1]["status"] == "running"
@@ -393,12 +388,11 @@ def test_figures_of_a_running_cell_stay_its_own(tmp_path: Path) -> None:
         kernel.make_subshell()
         audit(kernel)
         kernel.run("%matplotlib inline\nimport time\nimport matplotlib.pyplot as plt", "a")
-        source = "plt.plot([1, 2])\ntime.sleep(2)\nprint(len(plt.get_fignums()))"
-        message = kernel.begin_run(source, "b")
-        time.sleep(1)
+        rest = "time.sleep(2)\nprint(len(plt.get_fignums()))"
+        message = kernel.reach("plt.plot([1, 2])", rest, "b")
         kernel.ask("status")
         shown = kernel.end_run(message)
-        assert ("stdout", "1\n") in shown
+        assert ("stdout", "reached\n1\n") in shown
         assert [item[0] for item in shown] == ["execute_result", "stdout", "display_data"] or [
             item[0] for item in shown
         ] == ["stdout", "display_data"]
@@ -418,7 +412,7 @@ def test_an_interrupt_leaves_the_state_as_before_the_request(tmp_path: Path) -> 
             else:
                 kernel.subshell = subshell
             request = kernel.send("restore", cell="b")
-            time.sleep(1.5)
+            kernel.until_begun(request)
             kernel.interrupt()
             found = kernel.answer(request)
             assert found["code"] == "cancelled", found
@@ -518,13 +512,13 @@ def test_a_replay_that_is_interrupted_and_begun_again(tmp_path: Path) -> None:
         audit(kernel)
         kernel.run_all(cells)
         cells["b"] = "t = 7"
-        cells["c"] = "x.append(t)\ntime.sleep(20)"
+        cells["c"] = "x.append(t)\nprint('reached', flush=True)\ntime.sleep(20)"
         asked = {"cells": as_cells(cells), "from": "b"}
         assert kernel.ask("begin-replay", **asked)["next"] == "b"
         assert kernel.ask("status")["replaying"]
         kernel.run(cells["b"], "b")
         message = kernel.begin_run(cells["c"], "c")
-        time.sleep(1)
+        kernel.until(lambda: ("stdout", "reached\n") in kernel._outputs.get(message, []))
         kernel.interrupt()
         kernel.end_run(message)
         cells["c"] = "x.append(t)"

@@ -173,6 +173,12 @@ class Server:
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read().decode(), error.headers)
 
+    def until_queued(self, kernel: str) -> None:
+        """Come back when a request waits in the kernel for its cell to end."""
+        deadline = time.monotonic() + 60
+        while not self.get(f"kernels/{kernel}/status")["queued"]:
+            assert time.monotonic() < deadline, "nothing queued"
+
     def get(self, path: str, /, **query: Any) -> Any:
         answer = self.ask("GET", f"nbrewind/{path}", **query)
         assert answer.status == 200, answer.text

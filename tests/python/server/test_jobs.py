@@ -196,7 +196,7 @@ def test_a_busy_kernel_answers_and_the_job_waits(server: Server, book: Book, fol
         server.get(f"kernels/{kernel}/status")
         first = restore(server, kernel, book, "a")
         second = restore(server, kernel, book, "b")
-        time.sleep(1.5)
+        server.until_queued(kernel)
         assert server.get(f"jobs/{first['id']}")["state"] == "queued"
         answer = server.ask("DELETE", f"nbrewind/jobs/{first['id']}")
         assert answer.status in {200, 202}
@@ -246,7 +246,7 @@ def test_a_kernel_that_dies_fails_the_job_only(server: Server, book: Book, folde
         shell.begin("import time; time.sleep(60)")
         job = restore(server, kernel, book, "b")
         other = restore(server, kernel, book, "c")
-        time.sleep(1)
+        server.until_queued(kernel)
         os.kill(process, signal.SIGKILL)
         job = server.wait(job)
         assert (job["state"], job["error"]["code"]) == ("failed", "kernel-died")
@@ -493,7 +493,6 @@ def test_a_replay_is_cancelled_between_cells_or_in_one(
     while progress_of(job).get("c") != "running":
         job = server.get(f"jobs/{job['id']}", wait=5, since=job["changes"])
         assert time.monotonic() < deadline and job["state"] in {"queued", "running"}, job
-    time.sleep(1)
     started = time.monotonic()
     assert server.ask("DELETE", f"nbrewind/jobs/{job['id']}").status in {200, 202}
     job = server.wait(job, "cancelled")
