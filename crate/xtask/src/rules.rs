@@ -9,11 +9,17 @@ use std::process::Command;
 /// What each crate of ours may use of ours. Dependencies point one way.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("nbrewind-analysis", &[]),
+    ("nbrewind-memory", &[]),
     ("nbrewind-plan", &["nbrewind-analysis"]),
     ("nbrewind-store", &[]),
     (
         "nbrewind-native",
-        &["nbrewind-analysis", "nbrewind-plan", "nbrewind-store"],
+        &[
+            "nbrewind-analysis",
+            "nbrewind-memory",
+            "nbrewind-plan",
+            "nbrewind-store",
+        ],
     ),
     ("nbrewind-wasm", &["nbrewind-analysis"]),
     ("xtask", &["nbrewind-analysis"]),
