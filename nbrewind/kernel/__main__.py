@@ -24,9 +24,10 @@ def main() -> None:
 
     class Kernel(IPythonKernel):
         def start(self) -> None:
-            super().start()
+            # First, because starting answers requests on other threads: whoever asks then must find the extension.
             session = load(self.shell)
             session.default_mode = mode
+            super().start()
 
     IPKernelApp.launch_instance(kernel_class=Kernel)
 
