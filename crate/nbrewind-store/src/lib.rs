@@ -23,6 +23,7 @@ pub use error::StoreError;
 pub use fingerprint::{Fingerprint, ParseFingerprintError, hash_file};
 pub use frame::FORMAT_VERSION;
 pub use index::{Record, Stats};
+pub use pack::CHUNK_BYTES;
 pub use records::{BufferRef, FileFact, Manifest, TaskRecord, TaskStatus, ValueRef};
 pub use store::{Mode, Store};
 pub use verify::{AffectedRecords, Damage, DamageKind};

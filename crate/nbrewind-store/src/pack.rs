@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::Fingerprint;
 
 /// Buffers are cut at multiples of this, so that a change in place touches few chunks.
-pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+pub const CHUNK_BYTES: usize = 1 << 20;
 /// No reader accepts a larger chunk (a limit on what a damaged log can make us allocate).
 pub(crate) const MAX_CHUNK_BYTES: u32 = 64 << 20;
 

@@ -177,33 +177,66 @@ impl Store {
     /// once by this process; they are durable, and visible to others, after [`Store::commit`].
     pub fn put(&self, data: &[u8]) -> Result<Vec<Fingerprint>, StoreError> {
         self.check_writable()?;
-        let state = self.state();
         let mut names = Vec::with_capacity(data.len().div_ceil(CHUNK_BYTES));
         for batch in data.chunks(BATCH_BYTES) {
             let slices: Vec<&[u8]> = batch.chunks(CHUNK_BYTES).collect();
             let batch_names = parallel::map(slices.clone(), Fingerprint::of);
-            let mut seen = BTreeSet::new();
-            let new: Vec<(Fingerprint, &[u8])> = {
-                let index = state.index();
-                let pairs = batch_names.iter().copied().zip(slices);
-                pairs
-                    .filter(|(name, _)| !index.is_known(name) && seen.insert(*name))
-                    .collect()
-            };
-            if !new.is_empty() {
-                let encoded =
-                    parallel::map(new, |(name, raw)| (name, raw.len(), pack::encode(raw)));
-                let mut writer = state.writer();
-                for (name, raw_len, (codec, stored)) in encoded {
-                    // Another thread may have been faster.
-                    if !state.index().is_known(&name) {
-                        self.write_chunk(state, &mut writer, name, raw_len, codec, &stored)?;
-                    }
-                }
-            }
+            let pairs: Vec<_> = batch_names.iter().copied().zip(slices).collect();
+            self.put_named(&pairs)?;
             names.extend(batch_names);
         }
         Ok(names)
+    }
+
+    /// Stores chunks whose names the caller has worked out already, without hashing them again: [`Store::put`] for
+    /// whoever hashes by chunk anyway.
+    ///
+    /// The caller vouches that every name is the fingerprint of its bytes (a debug build checks), and that they are cut
+    /// as `put` cuts: each is 1 MiB, but for the last of a buffer. A wrong name is never read as content: `get` checks,
+    /// and calls it damage.
+    pub fn put_chunks(&self, chunks: &[(Fingerprint, &[u8])]) -> Result<(), StoreError> {
+        self.check_writable()?;
+        for (name, raw) in chunks {
+            if raw.len() > CHUNK_BYTES {
+                let why = format!("chunk {name} has {} bytes; 1 MiB is the limit", raw.len());
+                return Err(StoreError::io(
+                    &self.dir,
+                    io::Error::new(io::ErrorKind::InvalidInput, why),
+                ));
+            }
+            debug_assert_eq!(
+                Fingerprint::of(raw),
+                *name,
+                "a chunk with a name of another"
+            );
+        }
+        for batch in chunks.chunks(BATCH_BYTES / CHUNK_BYTES) {
+            self.put_named(batch)?;
+        }
+        Ok(())
+    }
+
+    fn put_named(&self, chunks: &[(Fingerprint, &[u8])]) -> Result<(), StoreError> {
+        let state = self.state();
+        let mut seen = BTreeSet::new();
+        let new: Vec<(Fingerprint, &[u8])> = {
+            let index = state.index();
+            let is_new =
+                |(name, _): &&(Fingerprint, &[u8])| !index.is_known(name) && seen.insert(*name);
+            chunks.iter().filter(is_new).copied().collect()
+        };
+        if new.is_empty() {
+            return Ok(());
+        }
+        let encoded = parallel::map(new, |(name, raw)| (name, raw.len(), pack::encode(raw)));
+        let mut writer = state.writer();
+        for (name, raw_len, (codec, stored)) in encoded {
+            // Another thread may have been faster.
+            if !state.index().is_known(&name) {
+                self.write_chunk(state, &mut writer, name, raw_len, codec, &stored)?;
+            }
+        }
+        Ok(())
     }
 
     /// The content of these chunks, one after the other, each checked against its name.
@@ -236,7 +269,8 @@ impl Store {
         Ok(data)
     }
 
-    /// The chunk can be read, as far as this process has looked: its pack was there and no damage was seen.
+    /// The chunk can be read, as far as this process has looked: it is durable or this process has put it, its pack was
+    /// there, and no damage was seen. `put` would not write it again.
     #[must_use]
     pub fn has(&self, chunk: &Fingerprint) -> bool {
         self.state().index().is_known(chunk)

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use common::{TempDir, check_all_readable, keys, noise, only_writer, open, record, writers};
-use nbrewind_store::{Fingerprint, Mode, Store, StoreError, hash_file};
+use nbrewind_store::{CHUNK_BYTES, Fingerprint, Mode, Store, StoreError, hash_file};
 use serde_json::json;
 
 const MIB: usize = 1 << 20;
@@ -47,6 +47,43 @@ fn what_is_put_comes_back() {
     }
     assert_eq!(store.get(&[]).unwrap(), b"");
     assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
+fn chunks_with_known_names_are_stored_as_put_stores_them() {
+    let dir = TempDir::new("named");
+    let store = open(dir.path());
+    let content = [noise(1, 3 * MIB + 5), noise(1, MIB)].concat();
+    let chunks: Vec<(Fingerprint, &[u8])> = content
+        .chunks(CHUNK_BYTES)
+        .map(|raw| (Fingerprint::of(raw), raw))
+        .collect();
+    assert!(chunks.iter().all(|(name, _)| !store.has(name)));
+    store.put_chunks(&chunks).unwrap();
+    assert!(chunks.iter().all(|(name, _)| store.has(name)));
+    let names: Vec<_> = chunks.iter().map(|(name, _)| *name).collect();
+    assert_eq!(store.put(&content).unwrap(), names);
+    store
+        .append("run", "a", &json!({"len": content.len()}), &names)
+        .unwrap();
+    store.commit().unwrap();
+    let n_chunks = store.stats().n_chunks;
+    store.put_chunks(&chunks).unwrap();
+    store.put_chunks(&[]).unwrap();
+    assert_eq!(store.stats().n_chunks, n_chunks);
+    let again = open(dir.path());
+    assert!(names.iter().all(|name| again.has(name)));
+    assert!(again.get(&names).unwrap() == content);
+    let long = vec![0; MIB + 1];
+    assert!(matches!(
+        store.put_chunks(&[(Fingerprint::of(&long), &long)]),
+        Err(StoreError::Io { .. })
+    ));
+    let read_only = Store::open(dir.path(), Mode::ReadOnly).unwrap();
+    assert!(matches!(
+        read_only.put_chunks(&chunks),
+        Err(StoreError::ReadOnly { .. })
+    ));
 }
 
 #[test]
