@@ -49,7 +49,7 @@ create_exception!(
 );
 
 /// The one place where the store's errors become Python's.
-fn into_error(error: CoreError) -> PyErr {
+pub(crate) fn into_error(error: CoreError) -> PyErr {
     let text = error.to_string();
     match error {
         CoreError::DamagedChunk { .. } => DamagedError::new_err(text),
@@ -75,7 +75,7 @@ fn fingerprints(texts: &[String]) -> PyResult<Vec<Fingerprint>> {
 /// A store folder. Safe to share between threads; after a fork the child writes under a name of its own.
 #[pyclass(module = "nbrewind._native", frozen)]
 pub struct Store {
-    inner: CoreStore,
+    pub(crate) inner: CoreStore,
 }
 
 #[pymethods]
@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// Store bytes (any contiguous buffer); returns the names of their chunks. Durable after `commit`.
-    fn put(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    pub(crate) fn put(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
         let buffer = PyBuffer::<u8>::get(data)?;
         let chunks = if buffer.is_c_contiguous() {
             // SAFETY: the buffer stays exported, so it cannot be freed or resized. The caller must not write to it
@@ -125,8 +125,14 @@ impl Store {
     /// The bytes of these chunks, each checked against its name.
     fn get<'py>(&self, py: Python<'py>, chunks: Vec<String>) -> PyResult<Bound<'py, PyByteArray>> {
         let chunks = fingerprints(&chunks)?;
-        let bytes = py.detach(|| self.inner.get(&chunks)).map_err(into_error)?;
-        Ok(PyByteArray::new(py, &bytes))
+        let len = self.inner.len_of(&chunks).map_err(into_error)?;
+        let found = PyByteArray::new(py, &[]);
+        found.resize(len)?;
+        // SAFETY: nobody else has seen this object yet, so nothing reads or resizes it while it is filled.
+        let bytes = unsafe { found.as_bytes_mut() };
+        py.detach(|| self.inner.get_into(&chunks, bytes))
+            .map_err(into_error)?;
+        Ok(found)
     }
 
     /// True when the chunk is known.

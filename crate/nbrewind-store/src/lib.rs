@@ -8,17 +8,21 @@
 //! disk before the frame that locates it; a record is listed only while every chunk it needs is there; whatever is read
 //! is checked against its fingerprint.
 
+mod disk;
 mod error;
 mod fingerprint;
+mod format;
 mod frame;
 mod index;
 mod pack;
 mod parallel;
+mod put;
 mod records;
 mod store;
 mod verify;
 mod writer;
 
+pub use disk::Access;
 pub use error::StoreError;
 pub use fingerprint::{Fingerprint, ParseFingerprintError, hash_file};
 pub use frame::FORMAT_VERSION;

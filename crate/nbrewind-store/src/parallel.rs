@@ -3,13 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Applies `f` to every item; a few items are not worth a thread.
+/// Applies `f` to every item; a few items are not worth a thread. The work also waits for the disk: there are more
+/// threads than cores, so that while one waits another one hashes.
 pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R> {
-    const ITEMS_PER_THREAD: usize = 4;
+    const ITEMS_PER_THREAD: usize = 2;
     const MAX_THREADS: usize = 8;
     let mut n_threads = (items.len() / ITEMS_PER_THREAD).min(MAX_THREADS);
     if n_threads > 1 {
-        n_threads = n_threads.min(thread::available_parallelism().map_or(1, usize::from));
+        n_threads = n_threads.min(2 * thread::available_parallelism().map_or(1, usize::from));
     }
     if n_threads <= 1 {
         return items.into_iter().map(f).collect();

@@ -1,29 +1,25 @@
 //! The store as its callers see it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::disk::{Access, Bounces};
 use crate::error::is_gone;
+use crate::format::{FORMAT_FILE, check_format, create_if_empty};
 use crate::frame::{self, Body, ChunkEntry, FORMAT_VERSION, Found};
 use crate::index::{Index, Place, Slot};
-use crate::pack::{self, CHUNK_BYTES};
-use crate::writer::{LOG_FILE, Own, WRITERS_DIR, Writer, pack_file, sync_dir};
+use crate::pack;
+use crate::writer::{LOG_FILE, Own, WRITERS_DIR, Writer, pack_file};
 use crate::{Fingerprint, Record, Stats, StoreError, parallel};
 
-const FORMAT_FILE: &str = "format.json";
-const IGNORE_FILE: &str = ".gitignore";
-const FORMAT_NAME: &str = "nbrewind-store";
 const PACK_LIMIT_BYTES: u64 = 1 << 30;
-/// How much of one `put` is hashed and compressed before it is written.
-const BATCH_BYTES: usize = 64 * CHUNK_BYTES;
 /// What one commit may hold; a frame ends at 4 GiB.
 const MAX_BUFFERED_BYTES: u64 = 2 << 30;
 const MAX_OPEN_PACKS: usize = 64;
@@ -42,16 +38,17 @@ pub enum Mode {
 /// Dropping it drops what was not committed.
 #[derive(Debug)]
 pub struct Store {
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     mode: Mode,
-    pack_limit: u64,
+    access: Access,
+    pub(crate) pack_limit: u64,
     first: State,
 }
 
 /// What one process knows and writes. A forked child must not touch its parent's files, nor wait for locks that a
 /// thread of the parent held at the fork; so it appends a state of its own to the chain and uses only that.
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     pid: u32,
     loaded: OnceLock<()>,
     // Whoever takes several of these takes them in this order.
@@ -59,6 +56,7 @@ struct State {
     tails: Mutex<BTreeMap<Slot, Tail>>,
     index: RwLock<Index>,
     open_packs: Mutex<BTreeMap<(Slot, u32), Arc<File>>>,
+    pub(crate) bounces: Bounces,
     next: OnceLock<Box<State>>,
 }
 
@@ -73,12 +71,6 @@ struct Tail {
     synced_len: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Format {
-    format: String,
-    version: u32,
-}
-
 impl State {
     fn new() -> Self {
         Self {
@@ -88,11 +80,12 @@ impl State {
             tails: Mutex::default(),
             index: RwLock::default(),
             open_packs: Mutex::default(),
+            bounces: Bounces::default(),
             next: OnceLock::new(),
         }
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,21 +93,21 @@ impl State {
         self.tails.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+    pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open_packs(&self) -> MutexGuard<'_, BTreeMap<(Slot, u32), Arc<File>>> {
+    pub(crate) fn open_packs(&self) -> MutexGuard<'_, BTreeMap<(Slot, u32), Arc<File>>> {
         self.open_packs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep_open(&self, slot: Slot, pack: u32, file: Arc<File>) {
+    pub(crate) fn keep_open(&self, slot: Slot, pack: u32, file: Arc<File>) {
         let mut open = self.open_packs();
         if open.len() >= MAX_OPEN_PACKS {
             open.clear();
@@ -129,16 +122,27 @@ impl Store {
     /// `ReadWrite` makes an absent or empty folder a store (synced before this returns). A store that cannot be
     /// written to opens as well; recording in it then fails with `ReadOnly` or `PermissionDenied`.
     pub fn open(dir: &Path, mode: Mode) -> Result<Self, StoreError> {
-        Self::open_with(dir, mode, PACK_LIMIT_BYTES)
+        Self::open_with(dir, mode, None, PACK_LIMIT_BYTES)
     }
 
-    pub(crate) fn open_with(dir: &Path, mode: Mode, pack_limit: u64) -> Result<Self, StoreError> {
+    /// [`Store::open`], with the kind of file system said by the caller.
+    pub fn open_as(dir: &Path, mode: Mode, access: Access) -> Result<Self, StoreError> {
+        Self::open_with(dir, mode, Some(access), PACK_LIMIT_BYTES)
+    }
+
+    pub(crate) fn open_with(
+        dir: &Path,
+        mode: Mode,
+        access: Option<Access>,
+        pack_limit: u64,
+    ) -> Result<Self, StoreError> {
         let dir = std::path::absolute(dir).map_err(|error| StoreError::io(dir, error))?;
         if mode == Mode::ReadWrite {
             create_if_empty(&dir)?;
         }
         check_format(&dir)?;
         let store = Self {
+            access: access.unwrap_or_else(|| Access::of(&dir)),
             dir,
             mode,
             pack_limit,
@@ -161,6 +165,12 @@ impl Store {
         self.mode
     }
 
+    /// How its file system is used.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
     /// The UUID under which this process writes; none before its first `put` of new content or `commit`.
     #[must_use]
     pub fn writer_id(&self) -> Option<String> {
@@ -171,102 +181,50 @@ impl Store {
             .map(|own| own.id.to_string())
     }
 
-    /// Stores bytes as chunks of 1 MiB (the last may be shorter) and returns their names; no bytes, no chunks.
-    ///
-    /// Content that is in the store already, from whatever writer, is not written again. The new chunks can be read at
-    /// once by this process; they are durable, and visible to others, after [`Store::commit`].
-    pub fn put(&self, data: &[u8]) -> Result<Vec<Fingerprint>, StoreError> {
-        self.check_writable()?;
-        let mut names = Vec::with_capacity(data.len().div_ceil(CHUNK_BYTES));
-        for batch in data.chunks(BATCH_BYTES) {
-            let slices: Vec<&[u8]> = batch.chunks(CHUNK_BYTES).collect();
-            let batch_names = parallel::map(slices.clone(), Fingerprint::of);
-            let pairs: Vec<_> = batch_names.iter().copied().zip(slices).collect();
-            self.put_named(&pairs)?;
-            names.extend(batch_names);
-        }
-        Ok(names)
-    }
-
-    /// Stores chunks whose names the caller has worked out already, without hashing them again: [`Store::put`] for
-    /// whoever hashes by chunk anyway.
-    ///
-    /// The caller vouches that every name is the fingerprint of its bytes (a debug build checks), and that they are cut
-    /// as `put` cuts: each is 1 MiB, but for the last of a buffer. A wrong name is never read as content: `get` checks,
-    /// and calls it damage.
-    pub fn put_chunks(&self, chunks: &[(Fingerprint, &[u8])]) -> Result<(), StoreError> {
-        self.check_writable()?;
-        for (name, raw) in chunks {
-            if raw.len() > CHUNK_BYTES {
-                let why = format!("chunk {name} has {} bytes; 1 MiB is the limit", raw.len());
-                return Err(StoreError::io(
-                    &self.dir,
-                    io::Error::new(io::ErrorKind::InvalidInput, why),
-                ));
-            }
-            debug_assert_eq!(
-                Fingerprint::of(raw),
-                *name,
-                "a chunk with a name of another"
-            );
-        }
-        for batch in chunks.chunks(BATCH_BYTES / CHUNK_BYTES) {
-            self.put_named(batch)?;
-        }
-        Ok(())
-    }
-
-    fn put_named(&self, chunks: &[(Fingerprint, &[u8])]) -> Result<(), StoreError> {
-        let state = self.state();
-        let mut seen = BTreeSet::new();
-        let new: Vec<(Fingerprint, &[u8])> = {
-            let index = state.index();
-            let is_new =
-                |(name, _): &&(Fingerprint, &[u8])| !index.is_known(name) && seen.insert(*name);
-            chunks.iter().filter(is_new).copied().collect()
-        };
-        if new.is_empty() {
-            return Ok(());
-        }
-        let encoded = parallel::map(new, |(name, raw)| (name, raw.len(), pack::encode(raw)));
-        let mut writer = state.writer();
-        for (name, raw_len, (codec, stored)) in encoded {
-            // Another thread may have been faster.
-            if !state.index().is_known(&name) {
-                self.write_chunk(state, &mut writer, name, raw_len, codec, &stored)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The content of these chunks, one after the other, each checked against its name.
     ///
     /// A chunk that fails the check, or whose pack is gone, counts as not stored from then on: records that need it are
     /// not listed, and a later `put` of the same content stores it anew.
     pub fn get(&self, chunks: &[Fingerprint]) -> Result<Vec<u8>, StoreError> {
+        let mut data = vec![0; self.len_of(chunks)?];
+        self.get_into(chunks, &mut data)?;
+        Ok(data)
+    }
+
+    /// How many bytes these chunks hold together.
+    pub fn len_of(&self, chunks: &[Fingerprint]) -> Result<usize, StoreError> {
+        let index = self.state().index();
+        let len = |chunk: &Fingerprint| match index.places(chunk).next() {
+            Some(place) => Ok(place.raw_len as usize),
+            None => Err(StoreError::MissingChunk { chunk: *chunk }),
+        };
+        chunks.iter().map(len).sum()
+    }
+
+    /// [`Store::get`] into memory that is there, which is [`Store::len_of`] the chunks long. On failure it holds anything.
+    pub fn get_into(&self, chunks: &[Fingerprint], data: &mut [u8]) -> Result<(), StoreError> {
         let state = self.state();
-        let mut lens = Vec::with_capacity(chunks.len());
-        {
-            let index = state.index();
-            for chunk in chunks {
-                match index.places(chunk).next() {
-                    Some(place) => lens.push(place.raw_len as usize),
-                    None => return Err(StoreError::MissingChunk { chunk: *chunk }),
-                }
-            }
-        }
-        let mut data = vec![0; lens.iter().sum()];
-        let mut rest = data.as_mut_slice();
+        let mut rest = data;
         let mut parts = Vec::with_capacity(chunks.len());
-        for (chunk, len) in chunks.iter().zip(lens) {
-            let (part, behind) = rest.split_at_mut(len);
+        for chunk in chunks {
+            let len = self.len_of(std::slice::from_ref(chunk))?;
+            let Some((part, behind)) = rest.split_at_mut_checked(len) else {
+                return Err(self.wrong_length());
+            };
             parts.push((chunk, part));
             rest = behind;
         }
+        if !rest.is_empty() {
+            return Err(self.wrong_length());
+        }
         parallel::map(parts, |(chunk, part)| self.read_chunk(state, chunk, part))
             .into_iter()
-            .collect::<Result<(), _>>()?;
-        Ok(data)
+            .collect()
+    }
+
+    fn wrong_length(&self) -> StoreError {
+        let why = "the memory to read into has another length than the chunks";
+        StoreError::io(&self.dir, io::Error::new(io::ErrorKind::InvalidInput, why))
     }
 
     /// The chunk can be read, as far as this process has looked: it is durable or this process has put it, its pack was
@@ -373,7 +331,7 @@ impl Store {
         self.state().index().stats()
     }
 
-    fn check_writable(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
         match self.mode {
             Mode::ReadWrite => Ok(()),
             Mode::ReadOnly => Err(StoreError::ReadOnly {
@@ -383,7 +341,7 @@ impl Store {
     }
 
     /// The state of this process: the last of the chain, after a fork a new one.
-    fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         let pid = std::process::id();
         let mut state = &self.first;
         while let Some(next) = state.next.get() {
@@ -419,7 +377,11 @@ impl Store {
 
     // ---- writing
 
-    fn own<'a>(&self, state: &State, writer: &'a mut Writer) -> Result<&'a mut Own, StoreError> {
+    pub(crate) fn own<'a>(
+        &self,
+        state: &State,
+        writer: &'a mut Writer,
+    ) -> Result<&'a mut Own, StoreError> {
         if writer.own.is_none() {
             let id = Uuid::new_v4();
             let slot = {
@@ -429,41 +391,12 @@ impl Store {
                 index.set_own(slot, true);
                 slot
             };
-            writer.own = Some(Own::create(&self.dir, id, slot)?);
+            writer.own = Some(Own::create(&self.dir, id, slot, self.access)?);
         }
         match &mut writer.own {
             Some(own) => Ok(own),
             None => unreachable!("it was just created"),
         }
-    }
-
-    fn write_chunk(
-        &self,
-        state: &State,
-        writer: &mut Writer,
-        name: Fingerprint,
-        raw_len: usize,
-        codec: pack::Codec,
-        stored: &[u8],
-    ) -> Result<(), StoreError> {
-        let own = self.own(state, writer)?;
-        let (pack, offset, file) = own.write_chunk(stored, self.pack_limit)?;
-        let slot = own.slot;
-        // A chunk is 1 MiB at most.
-        let (stored_len, raw_len) = (stored.len() as u32, raw_len as u32);
-        let entry = ChunkEntry {
-            name,
-            pack,
-            offset,
-            stored_len,
-            raw_len,
-            codec,
-        };
-        let place = Place::new(slot, &entry);
-        state.keep_open(slot, pack, file);
-        state.index_mut().add_chunk(name, place);
-        writer.chunks.push((entry, place));
-        Ok(())
     }
 
     fn write_commit(&self, state: &State, writer: &mut Writer) -> Result<(), StoreError> {
@@ -816,122 +749,6 @@ pub(crate) fn read_stored(
         && pack::decode(place.codec(), &stored, out, name))
 }
 
-/// Makes an absent or empty folder a store. What an interrupted start left behind counts as empty.
-fn create_if_empty(dir: &Path) -> Result<(), StoreError> {
-    let failed = |error| StoreError::io(dir, error);
-    if dir.join(FORMAT_FILE).exists() {
-        return Ok(());
-    }
-    match fs::create_dir_all(dir) {
-        Err(error) if !dir.is_dir() => {
-            let is_file = matches!(
-                error.kind(),
-                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
-            );
-            let why = "its path leads to a file".to_owned();
-            return Err(if is_file {
-                StoreError::NotAStore {
-                    dir: dir.to_owned(),
-                    why,
-                }
-            } else {
-                failed(error)
-            });
-        }
-        _ => {}
-    }
-    let temporary = format!(".{FORMAT_FILE}.");
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let name = name.to_string_lossy();
-        if name != IGNORE_FILE
-            && name != WRITERS_DIR
-            && name != FORMAT_FILE
-            && !name.starts_with(&temporary)
-        {
-            let why = format!("it has no {FORMAT_FILE} and holds other files, such as {name}");
-            return Err(StoreError::NotAStore {
-                dir: dir.to_owned(),
-                why,
-            });
-        }
-    }
-    let ignore = dir.join(IGNORE_FILE);
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&ignore)
-    {
-        Ok(mut file) => file
-            .write_all(b"*\n")
-            .map_err(|error| StoreError::io(&ignore, error))?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(StoreError::io(&ignore, error)),
-    }
-    let writers = dir.join(WRITERS_DIR);
-    match fs::create_dir(&writers) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(StoreError::io(&writers, error));
-        }
-        _ => {}
-    }
-    // The version appears under its name only when it is complete; several processes may do this at once.
-    let format = Format {
-        format: FORMAT_NAME.into(),
-        version: FORMAT_VERSION,
-    };
-    let path = dir.join(format!("{temporary}{}", Uuid::new_v4()));
-    let write = || {
-        let mut file = File::create_new(&path)?;
-        serde_json::to_writer(&mut file, &format)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&path, dir.join(FORMAT_FILE))
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&path);
-        StoreError::io(dir.join(FORMAT_FILE), error)
-    })?;
-    sync_dir(dir)
-}
-
-fn check_format(dir: &Path) -> Result<(), StoreError> {
-    let path = dir.join(FORMAT_FILE);
-    let not_a_store = |why: String| StoreError::NotAStore {
-        dir: dir.to_owned(),
-        why,
-    };
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if is_gone(&error) && !dir.exists() => {
-            return Err(not_a_store("the folder does not exist".into()));
-        }
-        Err(error) if is_gone(&error) => {
-            return Err(not_a_store(format!("it has no {FORMAT_FILE}")));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(not_a_store("its path leads to a file".into()));
-        }
-        Err(error) => return Err(StoreError::io(path, error)),
-    };
-    let format: Format = serde_json::from_slice(&text)
-        .map_err(|_| not_a_store(format!("its {FORMAT_FILE} is damaged; it should read {{\"format\":\"{FORMAT_NAME}\",\"version\":{FORMAT_VERSION}}}")))?;
-    if format.format != FORMAT_NAME {
-        return Err(not_a_store(format!(
-            "its {FORMAT_FILE} names the format {:?}",
-            format.format
-        )));
-    }
-    if format.version > FORMAT_VERSION {
-        return Err(StoreError::NewerFormat {
-            path,
-            found: format.version,
-            known: FORMAT_VERSION,
-        });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -954,7 +771,7 @@ mod tests {
     #[test]
     fn a_full_pack_is_followed_by_the_next_and_a_failed_commit_gives_the_room_back() {
         let dir = std::env::temp_dir().join(format!("nbrewind-store-packs-{}", Uuid::new_v4()));
-        let store = Store::open_with(&dir, Mode::ReadWrite, 10_000).unwrap();
+        let store = Store::open_with(&dir, Mode::ReadWrite, None, 10_000).unwrap();
         let mut all = Vec::new();
         for seed in 0..7 {
             all.extend(store.put(&noise(seed, 4_000)).unwrap());

@@ -8,10 +8,12 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
+use crate::disk::{self, ALIGN, Access, Bounces, DIRECT_FROM_BYTES};
 use crate::error::is_gone;
 use crate::frame::{self, ChunkEntry, RecordEntry};
 use crate::index::{Place, Slot};
@@ -95,15 +97,24 @@ impl Writer {
 struct Appended {
     path: PathBuf,
     file: Arc<File>,
+    /// The same file past the page cache; opened when it is first needed.
+    direct: Option<Arc<File>>,
+    is_direct_refused: Arc<AtomicBool>,
     /// Where the next bytes go; whatever lies behind is garbage of a failed write.
     len: u64,
-    synced_len: u64,
+    /// The file is this long where space was allocated ahead.
+    allocated_len: u64,
+    can_allocate: bool,
+    /// Bytes were written since the last sync.
+    is_dirty: bool,
+    /// Places that were given out and are still being written to.
+    n_in_flight: u32,
     /// What frames name ends here.
     committed_len: u64,
 }
 
 impl Appended {
-    fn create(path: PathBuf) -> Result<Self, StoreError> {
+    fn create(path: PathBuf, access: Access) -> Result<Self, StoreError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -113,10 +124,52 @@ impl Appended {
         Ok(Self {
             path,
             file,
+            direct: None,
+            is_direct_refused: Arc::new(AtomicBool::new(access == Access::Network)),
             len: 0,
-            synced_len: 0,
+            allocated_len: 0,
+            can_allocate: access == Access::Local,
+            is_dirty: false,
+            n_in_flight: 0,
             committed_len: 0,
         })
+    }
+
+    /// Where `n_bytes` would go, and where they would end.
+    fn place_for(&self, n_bytes: usize) -> (u64, u64) {
+        if n_bytes < DIRECT_FROM_BYTES || self.is_direct_refused.load(Ordering::Relaxed) {
+            return (self.len, self.len + n_bytes as u64);
+        }
+        let start = self.len.next_multiple_of(ALIGN);
+        (start, start + (n_bytes as u64).next_multiple_of(ALIGN))
+    }
+
+    /// The file past the page cache for what is to be written at an aligned place.
+    fn direct(&mut self) -> Option<Arc<File>> {
+        if self.is_direct_refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        if self.direct.is_none() {
+            self.direct = disk::open_direct(&self.path).map(Arc::new);
+            if self.direct.is_none() {
+                self.is_direct_refused.store(true, Ordering::Relaxed);
+            }
+        }
+        self.direct.clone()
+    }
+
+    /// Allocates what the rest of a big put may take.
+    fn allocate(&mut self, end: u64, ahead: u64) {
+        const STEP_BYTES: u64 = 64 << 20;
+        if !self.can_allocate || end <= self.allocated_len {
+            return;
+        }
+        let start = self.allocated_len.max(self.len);
+        let end = end + ahead.min(STEP_BYTES);
+        self.can_allocate = disk::allocate(&self.file, start, end - start);
+        if self.can_allocate {
+            self.allocated_len = end;
+        }
     }
 
     /// On failure nothing counts as written; `cut` gives back the room that it took.
@@ -125,6 +178,7 @@ impl Appended {
             return Err(StoreError::io(&self.path, error));
         }
         self.len += bytes.len() as u64;
+        self.is_dirty = true;
         Ok(())
     }
 
@@ -132,15 +186,23 @@ impl Appended {
         self.file
             .sync_data()
             .map_err(|error| StoreError::io(&self.path, error))?;
-        self.synced_len = self.len;
+        self.is_dirty = false;
         Ok(())
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {
         self.file.set_len(len)?;
         self.len = len;
-        self.synced_len = self.synced_len.min(len);
+        self.allocated_len = len;
         Ok(())
+    }
+
+    /// Gives back what was allocated ahead and not used.
+    fn trim(&mut self) {
+        if self.allocated_len > self.len && self.n_in_flight == 0 {
+            // Best effort: what stays is empty room behind the last chunk.
+            let _ = self.cut(self.len);
+        }
     }
 
     /// The name still leads to this file; false after somebody deleted the store under a running kernel.
@@ -158,6 +220,40 @@ impl Appended {
     }
 }
 
+/// A place in a pack that a chunk is being written to.
+#[derive(Debug)]
+pub(crate) struct Spot {
+    /// The writer that gave it out.
+    pub writer: Uuid,
+    pub pack: u32,
+    pub offset: u64,
+    pub file: Arc<File>,
+    path: PathBuf,
+    end: u64,
+    /// Where the pack ended before.
+    len_before: u64,
+    direct: Option<Arc<File>>,
+    is_direct_refused: Arc<AtomicBool>,
+}
+
+impl Spot {
+    /// Writes the chunk there; no lock is needed, since nobody else has this place.
+    pub(crate) fn write(&self, stored: &[u8], bounces: &Bounces) -> Result<(), StoreError> {
+        let outcome = match &self.direct {
+            Some(direct) => match bounces.write(direct, stored, self.offset) {
+                // Opened, but not written to: the file system has none of it, or larger blocks.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    self.is_direct_refused.store(true, Ordering::Relaxed);
+                    self.file.write_all_at(stored, self.offset)
+                }
+                outcome => outcome,
+            },
+            None => self.file.write_all_at(stored, self.offset),
+        };
+        outcome.map_err(|error| StoreError::io(&self.path, error))
+    }
+}
+
 /// The files of this process's writer.
 #[derive(Debug)]
 pub(crate) struct Own {
@@ -169,13 +265,20 @@ pub(crate) struct Own {
     packs: Vec<(u32, Appended)>,
     next_pack: u32,
     has_new_names: bool,
+    access: Access,
+    pid: u32,
     /// No more frames may follow what is in the log now.
     pub is_lost: bool,
 }
 
 impl Own {
     /// A new writer; `id` is random, and it is an error if somebody has it already.
-    pub(crate) fn create(store: &Path, id: Uuid, slot: Slot) -> Result<Self, StoreError> {
+    pub(crate) fn create(
+        store: &Path,
+        id: Uuid,
+        slot: Slot,
+        access: Access,
+    ) -> Result<Self, StoreError> {
         let dir = store.join(WRITERS_DIR).join(id.to_string());
         match fs::create_dir(&dir) {
             Ok(()) => {}
@@ -195,22 +298,28 @@ impl Own {
             packs: Vec::new(),
             next_pack: 0,
             has_new_names: true,
+            access,
+            pid: std::process::id(),
             is_lost: false,
         })
     }
 
-    /// Writes a chunk behind the last one. Not durable before [`Own::sync_packs`].
-    pub(crate) fn write_chunk(
+    /// A place behind the last chunk, for the caller to write to; `ahead` is how much the same put may still store.
+    /// Give it back with [`Own::release`].
+    pub(crate) fn reserve(
         &mut self,
-        stored: &[u8],
+        n_bytes: usize,
+        ahead: u64,
         pack_limit: u64,
-    ) -> Result<(u32, u64, Arc<File>), StoreError> {
-        let has_room = |(_, pack): &(u32, Appended)| {
-            pack.len == 0 || pack.len + stored.len() as u64 <= pack_limit
-        };
+    ) -> Result<Spot, StoreError> {
+        let has_room =
+            |(_, pack): &(u32, Appended)| pack.len == 0 || pack.place_for(n_bytes).1 <= pack_limit;
         if !self.packs.last().is_some_and(has_room) {
             let number = self.next_pack;
-            let pack = Appended::create(self.dir.join(pack_file(number)))?;
+            if let Some((_, full)) = self.packs.last_mut() {
+                full.trim();
+            }
+            let pack = Appended::create(self.dir.join(pack_file(number)), self.access)?;
             self.packs.push((number, pack));
             self.next_pack += 1;
             self.has_new_names = true;
@@ -218,19 +327,53 @@ impl Own {
         let Some((number, pack)) = self.packs.last_mut() else {
             unreachable!("a pack was pushed")
         };
-        let offset = pack.len;
-        if let Err(error) = pack.append(stored) {
-            // Best effort: on a full disk the half-written chunk only takes room.
-            let _ = pack.cut(offset);
-            return Err(error);
+        let direct = if n_bytes >= DIRECT_FROM_BYTES {
+            pack.direct()
+        } else {
+            None
+        };
+        let (offset, end) = pack.place_for(n_bytes);
+        if direct.is_some() {
+            pack.allocate(end, ahead.min(pack_limit.saturating_sub(end)));
         }
-        Ok((*number, offset, Arc::clone(&pack.file)))
+        let len_before = std::mem::replace(&mut pack.len, end);
+        pack.n_in_flight += 1;
+        Ok(Spot {
+            writer: self.id,
+            pack: *number,
+            offset,
+            file: Arc::clone(&pack.file),
+            path: pack.path.clone(),
+            end,
+            len_before,
+            direct,
+            is_direct_refused: Arc::clone(&pack.is_direct_refused),
+        })
+    }
+
+    /// The chunk is written, or could not be. Not durable before [`Own::sync_packs`].
+    pub(crate) fn release(&mut self, spot: &Spot, is_written: bool) {
+        let Some((_, pack)) = self
+            .packs
+            .iter_mut()
+            .find(|(number, _)| *number == spot.pack)
+        else {
+            unreachable!("a pack stays while it is written to")
+        };
+        pack.n_in_flight -= 1;
+        if is_written {
+            pack.is_dirty = true;
+        } else if pack.len == spot.end {
+            // Best effort: on a full disk the half-written chunk only takes room.
+            let _ = pack.cut(spot.len_before);
+        }
     }
 
     /// Makes the bytes and names of all packs durable.
     pub(crate) fn sync_packs(&mut self) -> Result<(), StoreError> {
         for (_, pack) in &mut self.packs {
-            if pack.synced_len < pack.len {
+            pack.trim();
+            if pack.is_dirty {
                 pack.sync()?;
             }
         }
@@ -250,7 +393,7 @@ impl Own {
             return Ok(());
         }
         let path = self.dir.join(LOG_FILE);
-        let mut log = match Appended::create(path.clone()) {
+        let mut log = match Appended::create(path.clone(), self.access) {
             Ok(log) => log,
             Err(StoreError::Io { source, .. }) if is_gone(&source) => return Err(self.lose()),
             Err(error) => return Err(error),
@@ -303,13 +446,21 @@ impl Own {
         for (_, pack) in &mut self.packs {
             pack.committed_len = pack.len;
         }
-        self.packs.drain(..self.packs.len().saturating_sub(1));
+        // The last one is filled on; a thread may still be writing to an earlier one.
+        let last = self.next_pack.saturating_sub(1);
+        self.packs
+            .retain(|(number, pack)| *number == last || pack.is_dirty || pack.n_in_flight > 0);
         Ok(())
     }
 
     /// Gives back what the packs hold beyond the last commit. Not for a lost writer: its last frame may count.
     pub(crate) fn cut_packs(&mut self) {
-        for (_, pack) in &mut self.packs {
+        // A thread that is writing holds a place behind the end; its bytes must not be cut off, nor given out again.
+        for (_, pack) in self
+            .packs
+            .iter_mut()
+            .filter(|(_, pack)| pack.n_in_flight == 0)
+        {
             // Best effort: bytes that stay are garbage that no frame names.
             let _ = pack.cut(pack.committed_len);
         }
@@ -320,6 +471,15 @@ impl Own {
         StoreError::NotAStore {
             dir: self.dir.clone(),
             why: "it was deleted while NBRewind was writing to it".into(),
+        }
+    }
+}
+
+impl Drop for Own {
+    /// What was put and never committed takes no room. After a fork the files are the parent's.
+    fn drop(&mut self) {
+        if self.pid == std::process::id() && !self.is_lost {
+            self.cut_packs();
         }
     }
 }
