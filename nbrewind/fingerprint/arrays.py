@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbrewind.fingerprint.walker import Context, Fact, register
+from nbrewind.fingerprint.walker import LARGE, Context, Fact, Place, register
+
+# Items of these sizes fill the slices of a large buffer without rest; others are copied before they are read.
+_EVEN_ITEMS = frozenset({1, 2, 4, 8, 16})
 
 
 def _flat_bytes(array: Any) -> Any:
@@ -30,6 +33,43 @@ def _span(array: Any) -> tuple[int, int]:
 
     low, high = np.lib.array_utils.byte_bounds(array)
     return low, high - low
+
+
+def place_of(array: Any) -> Place | None:
+    """Where the items of a large array are, in the order of its memory; None when it must be copied first."""
+    if array.nbytes < LARGE:
+        return None
+    start, owned = _span(owner_of(array))
+    first = array.__array_interface__["data"][0]
+    if array.flags.c_contiguous or array.flags.f_contiguous:
+        place = (first, array.nbytes, 1, 1, start, owned)
+    elif array.ndim == 1 and array.strides[0] > array.itemsize and array.itemsize in _EVEN_ITEMS:
+        place = (first, array.size, array.strides[0], array.itemsize, start, owned)
+    else:
+        return None
+    is_inside = start <= first and _span(array)[1] + first <= start + owned
+    return place if is_inside else None
+
+
+def _content(array: Any) -> dict[str, Any]:
+    """The array's items, for a fact: where they are, or as a flat copy."""
+    place = place_of(array)
+    if place is not None:
+        return {"place": place, "data": array}
+    return {"data": _flat_bytes(array)}
+
+
+def _prepare(values: Any, ctx: Context) -> None:
+    """Fingerprint the columns of a block that is stored by rows all at once: one by one would read it many times."""
+    import numpy as np
+
+    if ctx.memory is None or not isinstance(values, np.ndarray) or values.ndim != 2:
+        return
+    if values.dtype.hasobject or values.shape[0] < 2 or values.strides[0] != values.itemsize:
+        return
+    place = place_of(values[0])
+    if place is not None and place[2] != place[3]:
+        ctx.memory.prepare(place, values.shape[0], values.itemsize)
 
 
 def dtype_key(dtype: Any) -> str:
@@ -68,13 +108,12 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
         offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
         return Fact("view", (*head, array.strides, offset, owner), mutable=True, buffers=buffers)
     mask = (array.mask, array.fill_value) if isinstance(array, np.ma.MaskedArray) else None
-    data = _flat_bytes(np.asarray(array))
     return Fact(
         "array",
         (*head, extra if mask is None else None, mask),
         mutable=True,
         buffers=buffers,
-        data=data,
+        **_content(np.asarray(array)),
     )
 
 
@@ -111,8 +150,8 @@ def _column_fact(values: Any, holder: int) -> Fact:
         return Fact(
             "column",
             (dtype_key(values.dtype), values.shape),
-            data=_flat_bytes(values),
             buffers=((start, n_bytes, holder),) if holder else (),
+            **_content(values),
         )
     arrow = getattr(values, "_pa_array", None)
     if arrow is not None:
@@ -134,10 +173,18 @@ def _index_fact(index: Any, ctx: Context) -> Fact:
     return Fact("index", (*head, freq, _column_fact(index._values, 0)))
 
 
+def _column(frame: Any, position: int) -> Any:
+    """The values of a column as they are stored."""
+    get = getattr(frame, "_get_column_array", None)
+    return get(position) if get is not None else frame.iloc[:, position]._values
+
+
 @register("pandas:DataFrame", "pandas.core.frame:DataFrame")
 def _frame_fact(frame: Any, ctx: Context) -> Fact:
     holder = id(frame)
-    columns = tuple(_column_fact(frame.iloc[:, i]._values, holder) for i in range(frame.shape[1]))
+    for block in getattr(getattr(frame, "_mgr", None), "blocks", ()):
+        _prepare(block.values, ctx)
+    columns = tuple(_column_fact(_column(frame, i), holder) for i in range(frame.shape[1]))
     extra = (
         {name: getattr(frame, name, None) for name in frame._metadata} if frame._metadata else None
     )
@@ -210,13 +257,43 @@ def _ipc_bytes(table: Any) -> Any:
     return np.frombuffer(sink.getvalue(), dtype=np.uint8)
 
 
+def _arrow_fact(tag: str, name: Any, chunks: list[Any], schema: bytes, table: Any) -> Fact:
+    """Arrow data: its stream is made again only when some of its memory was written since.
+
+    Only for flat types is the memory all that counts: nested ones have offsets further down, dictionaries are apart.
+    """
+    import pyarrow as pa
+
+    spans: dict[tuple[int, int], None] = {}
+    shapes: list[Any] = []
+    for chunk in chunks:
+        is_flat = chunk.type.num_fields == 0 and not isinstance(
+            chunk.type, pa.DictionaryType | pa.BaseExtensionType | pa.RunEndEncodedType
+        )
+        if not is_flat:
+            return Fact(tag, (name,), data=_ipc_bytes(table()))
+        shapes.append((len(chunk), chunk.offset))
+        for buffer in chunk.buffers():
+            shapes.append(buffer and buffer.address)
+            if buffer is not None and buffer.size:
+                if not buffer.is_cpu:
+                    return Fact("opaque", opaque="arrow data outside main memory", mutable=True)
+                spans[buffer.address, buffer.size] = None
+    if sum(size for _, size in spans) < LARGE:
+        return Fact(tag, (name,), data=_ipc_bytes(table()))
+    key = repr((tag, schema, shapes, list(spans))).encode()
+    return Fact(tag, (name,), derived=(key, list(spans), lambda: _ipc_bytes(table())))
+
+
 @register("pyarrow.lib:Table", "pyarrow.lib:RecordBatch")
 def _table_fact(table: Any, ctx: Context) -> Fact:
     import pyarrow as pa
 
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
-    return Fact("arrow table", (), data=_ipc_bytes(table))
+    chunks = [chunk for column in table.columns for chunk in column.chunks]
+    schema = table.schema.serialize().to_pybytes()
+    return _arrow_fact("arrow table", None, chunks, schema, lambda: table)
 
 
 @register("pyarrow.lib:ChunkedArray", "pyarrow.lib:Array")
@@ -224,7 +301,10 @@ def _arrow_array_fact(array: Any, ctx: Context) -> Fact:
     import pyarrow as pa
 
     chunked = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
-    return Fact("arrow array", (str(array.type),), data=_ipc_bytes(pa.table({"a": chunked})))
+    kind = str(array.type)
+    return _arrow_fact(
+        "arrow array", kind, chunked.chunks, kind.encode(), lambda: pa.table({"a": chunked})
+    )
 
 
 @register("pyarrow.lib:Buffer")

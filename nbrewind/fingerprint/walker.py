@@ -9,12 +9,20 @@ from typing import Any
 from nbrewind import _native
 from nbrewind.fingerprint.files import path_fact_parts
 
+# Smaller buffers are hashed as they come.
+LARGE = 64 << 10
+
+# Address, items, bytes from one item to the next, bytes of an item; address and bytes of the memory it is a part of.
+Place = tuple[int, int, int, int, int, int]
+
 
 class Fact:
     """What one object is, for the walker.
 
     `parts` are walked in order (`unordered`: sorted by digest). `mutable` objects are numbered, so that sharing
-    counts; `label` gives the object a digest of its own, for explanations. `data` is a flat buffer of bytes.
+    counts; `label` gives the object a digest of its own, for explanations. `data` is a flat buffer of bytes; with
+    `place` (see `Place`) it may be any array whose items are there, and lives as long as the object. `derived` is
+    (key, [(address, bytes)], function): bytes that the function computes from those pieces of memory alone.
     `buffers` are (address, bytes, holder) of memory that other names may share; holder 0 is a plain array, any other
     number an owner that copies on write.
     """
@@ -22,6 +30,7 @@ class Fact:
     __slots__ = (
         "buffers",
         "data",
+        "derived",
         "files",
         "handle",
         "idents",
@@ -30,6 +39,7 @@ class Fact:
         "mutable",
         "opaque",
         "parts",
+        "place",
         "refs",
         "tag",
         "unordered",
@@ -48,6 +58,8 @@ class Fact:
         files: dict[str, str] | None = None,
         buffers: Iterable[tuple[int, int, int]] = (),
         data: Any = None,
+        place: Place | None = None,
+        derived: tuple[bytes, list[tuple[int, int]], Callable[[], Any]] | None = None,
         opaque: str | None = None,
         handle: str | None = None,
         unordered: bool = False,
@@ -62,6 +74,8 @@ class Fact:
         self.files = files
         self.buffers = buffers
         self.data = data
+        self.place = place
+        self.derived = derived
         self.opaque = opaque
         self.handle = handle
         self.unordered = unordered
@@ -142,10 +156,13 @@ class Context:
         namespace: dict[str, Any] | None = None,
         follow_globals: bool = False,
         context: dict[str, Any] | None = None,
+        memory: _native.Memory | None = None,
     ) -> None:
         self.namespace = namespace
         self.follow_globals = follow_globals
         self.context = context or {}
+        # What is known of large buffers since earlier walks.
+        self.memory = memory
         # Arrays that other arrays are views of: their pickles must share one owner.
         self.view_owners: set[int] = set()
 
@@ -186,7 +203,7 @@ class Context:
     def walk(self, obj: Any) -> Walk:
         """Walk one object."""
         paths = self.path_fact if self.follow_globals else None
-        return Walk.from_native(_native.walk(obj, self.facts, paths))
+        return Walk.from_native(_native.walk(obj, self.facts, paths, self.memory))
 
     def walk_namespace(
         self, values: list[Any], root: str | None = None
@@ -195,7 +212,7 @@ class Context:
 
         A string that contains `root` marks its walk as `rooted`: the value would differ in another folder.
         """
-        walks, groups, mixed = _native.walk_namespace(values, self.facts, root)
+        walks, groups, mixed = _native.walk_namespace(values, self.facts, root, self.memory)
         return [Walk.from_native(found) for found in walks], groups, set(mixed)
 
 

@@ -6,7 +6,8 @@ import json
 import os
 from typing import Any
 
-from nbrewind._native import CannotWriteError, MissingError, Store, StoreError
+from nbrewind._native import CannotWriteError, Memory, MissingError, Store, StoreError
+from nbrewind.fingerprint.arrays import place_of
 from nbrewind.kernel.namespace import CoVariable
 
 
@@ -100,36 +101,48 @@ class History:
                     [
                         *version.data["head"],
                         *sum((b["chunks"] for b in version.data["buffers"]), []),
+                        *sum((c["chunks"] for c in version.data.get("columns", ())), []),
                     ]
                 )
             )
         self.store.append("manifest", version.manifest_id, json.dumps(version.to_payload()), needs)
         self._manifests[version.manifest_id] = version
 
-    def put_value(self, head: bytes, buffers: list[Any]) -> dict[str, Any]:
-        """Store a pickle and its buffers; returns where they are."""
+    def put_value(
+        self, head: bytes, buffers: list[Any], columns: list[Any], memory: Memory
+    ) -> dict[str, Any]:
+        """Store a pickle, its buffers and its columns; returns where they are. What `memory` knows is not hashed."""
+        # The buffers may be where others were that are gone.
+        memory.begin_look()
         found = []
         n_bytes = len(head)
         for buffer in buffers:
             raw = buffer.raw()
             n_bytes += raw.nbytes
-            found.append(
-                {"chunks": self.store.put(raw), "len": raw.nbytes, "readonly": raw.readonly}
-            )
+            chunks = memory.put(self.store, raw)
+            found.append({"chunks": chunks, "len": raw.nbytes, "readonly": raw.readonly})
+        kept = []
+        for column in columns:
+            n_bytes += column.nbytes
+            place = place_of(column)
+            assert place is not None, "only large columns are kept apart"
+            kept.append({"chunks": memory.put_items(self.store, place), "len": column.nbytes})
         return {
             "format": "pickle5",
             "head": self.store.put(head),
             "buffers": found,
+            "columns": kept,
             "bytes": n_bytes,
         }
 
-    def get_value(self, data: dict[str, Any]) -> tuple[bytes, list[Any]]:
-        """The pickle and its buffers again; read-only buffers stay so."""
+    def get_value(self, data: dict[str, Any]) -> tuple[bytes, list[Any], list[Any]]:
+        """The pickle, its buffers and its columns again; read-only buffers stay so."""
         buffers: list[Any] = []
         for buffer in data["buffers"]:
             content = self.store.get(buffer["chunks"])
             buffers.append(bytes(content) if buffer["readonly"] else content)
-        return bytes(self.store.get(data["head"])), buffers
+        columns = [self.store.get(column["chunks"]) for column in data.get("columns", ())]
+        return bytes(self.store.get(data["head"])), buffers, columns
 
     def note_replay(self, note: dict[str, Any]) -> None:
         """Remember which text a cell was last shown for; durable with the next commit."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from nbrewind import _native
 from nbrewind.fingerprint import Context, Walk
 
 # Names that IPython manages, not the user.
@@ -106,9 +107,15 @@ class CoVariable:
 class NamespaceState:
     """Which version every tracked name has, and which names are loaded."""
 
-    def __init__(self, namespace: dict[str, Any], root: str | None = None) -> None:
+    def __init__(
+        self,
+        namespace: dict[str, Any],
+        root: str | None = None,
+        memory: _native.Memory | None = None,
+    ) -> None:
         self.namespace = namespace
         self.root = root
+        self.memory = memory or _native.Memory()
         self.bound: dict[str, CoVariable] = {}
         self.loaded: set[str] = set()
         self._ids: dict[str, int] = {}
@@ -166,7 +173,7 @@ class NamespaceState:
         An opaque value counts as changed when it is another object or is among the `suspects` (None: all).
         """
         names = self.live_names()
-        context = Context(namespace=self.namespace)
+        context = Context(namespace=self.namespace, memory=self.memory)
         context.view_owners = self.view_owners = set()
         walks, groups, mixed = context.walk_namespace(
             [self.namespace[name] for name in names], self.root
@@ -216,7 +223,7 @@ class NamespaceState:
 
     def fingerprint(self, values: dict[str, Any]) -> str | None:
         """The joint fingerprint of a co-variable's values, as `sweep` computes it."""
-        context = Context(namespace=self.namespace)
+        context = Context(namespace=self.namespace, memory=self.memory)
         if len(values) == 1:
             return context.walk(next(iter(values.values()))).fp
         return context.walk(tuple((name, values[name]) for name in sorted(values))).fp

@@ -4,6 +4,7 @@ What differs from plain pickling, and why:
 
 * functions of the notebook are rebuilt against the live namespace, so that they see names that are bound later;
 * arrays are rebuilt over a buffer of their own, and views as views of the same owner, so that sharing survives;
+* large blocks of frames are kept column by column, so that what changes in some columns leaves the others as they are;
 * lazy collections are kept as graphs (`nbrewind.tasks.lazy`).
 """
 
@@ -20,12 +21,15 @@ from typing import Any
 import cloudpickle
 
 from nbrewind.fingerprint import is_importable
+from nbrewind.kernel.reducers import reduce_own
 from nbrewind.tasks.lazy import reduce_lazy
 
 # Reducers of other rooms: each returns a reduction or NotImplemented.
-reducers: list[Callable[[Any], Any]] = [reduce_lazy]
+reducers: list[Callable[[Any], Any]] = [reduce_lazy, reduce_own]
 
 _namespace: dict[str, Any] | None = None
+# The columns of the stream that is being loaded.
+_columns: Sequence[Any] = ()
 
 
 def _live_namespace() -> dict[str, Any]:
@@ -81,6 +85,24 @@ def _rebuild_view(
     return view
 
 
+def _rebuild_block(
+    first: int,
+    dtype: Any,
+    shape: tuple[int, int],
+    order: str,
+    writeable: bool,
+    rest: tuple[Any, ...],
+) -> Any:
+    import numpy as np
+    from pandas._libs import internals
+
+    values: Any = np.empty(shape, dtype=dtype, order=order)  # type: ignore[call-overload]
+    for row in range(shape[0]):
+        values[row] = np.frombuffer(_columns[first + row], dtype=dtype)
+    values.flags.writeable = writeable
+    return internals._unpickle_block(values, *rest)
+
+
 def _rebuild_lru_cache(func: Any, parameters: dict[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(func)
 
@@ -92,17 +114,23 @@ class _Pickler(cloudpickle.Pickler):
         namespace: dict[str, Any],
         view_owners: set[int],
         buffers: list[pickle.PickleBuffer],
+        columns: list[Any],
     ) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffers.append)
+        self._columns = columns
         self._live = namespace
         self._view_owners = view_owners
         self._reference = _NamespaceRef()
         self._ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
+        blocks = sys.modules.get("pandas.core.internals.blocks")
+        self._block = getattr(blocks, "NumpyBlock", None)
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
         if kind is self._ndarray:
             return self._reduce_array(obj)
+        if kind is self._block:
+            return self._reduce_block(obj)
         if kind is functools._lru_cache_wrapper and not is_importable(obj):
             return (_rebuild_lru_cache, (obj.__wrapped__, obj.cache_parameters()))
         for reducer in reducers:
@@ -120,6 +148,28 @@ class _Pickler(cloudpickle.Pickler):
         reduced[1] = (code, self._reference, name, defaults, closure)
         reduced[2] = (state, {**slots, "__globals__": {}})
         return tuple(reduced)
+
+    def _reduce_block(self, block: Any) -> Any:
+        """A large block of a frame: its columns one by one, and how they lie in memory."""
+        from nbrewind.fingerprint.arrays import owner_of, place_of
+
+        values = block.values
+        _, *rest = block.__reduce__()[1]
+        is_plain = (
+            type(values) is self._ndarray
+            and values.ndim == 2
+            and not values.dtype.hasobject
+            and values.shape[0] > 0
+            and id(owner_of(values)) not in self._view_owners
+            and place_of(values[0]) is not None
+        )
+        if not is_plain:
+            return NotImplemented
+        first = len(self._columns)
+        self._columns.extend(values)
+        order = "F" if values.flags.f_contiguous else "C"
+        what = (values.dtype, values.shape, order, values.flags.writeable)
+        return (_rebuild_block, (first, *what, tuple(rest)))
 
     def _reduce_array(self, array: Any) -> Any:
         import numpy as np
@@ -149,21 +199,27 @@ class _Pickler(cloudpickle.Pickler):
 
 def dump(
     values: dict[str, Any], namespace: dict[str, Any], view_owners: set[int]
-) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    """One stream for these names, and its out-of-band buffers. Raises whatever the objects' own pickling raises."""
+) -> tuple[bytes, list[pickle.PickleBuffer], list[Any]]:
+    """One stream for these names, its out-of-band buffers, and the columns of large frames.
+
+    Raises whatever the objects' own pickling raises.
+    """
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
-    _Pickler(file, namespace, view_owners, buffers).dump(values)
-    return file.getvalue(), buffers
+    columns: list[Any] = []
+    _Pickler(file, namespace, view_owners, buffers, columns).dump(values)
+    return file.getvalue(), buffers, columns
 
 
-def load(head: Any, buffers: Sequence[Any], namespace: dict[str, Any]) -> dict[str, Any]:
+def load(
+    head: Any, buffers: Sequence[Any], columns: Sequence[Any], namespace: dict[str, Any]
+) -> dict[str, Any]:
     """The names of one stream, with functions bound to `namespace`; `namespace` itself is not changed."""
-    global _namespace
-    before = _namespace
-    _namespace = namespace
+    global _namespace, _columns
+    before = _namespace, _columns
+    _namespace, _columns = namespace, columns
     try:
         values: dict[str, Any] = pickle.loads(head, buffers=buffers)
     finally:
-        _namespace = before
+        _namespace, _columns = before
     return values

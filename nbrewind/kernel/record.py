@@ -80,8 +80,8 @@ def store_version(session: Session, version: CoVariable) -> None:
     if version.why is None and not version.is_handle:
         values = {name: session.namespace[name] for name in version.names}
         try:
-            head, buffers = pickling.dump(values, session.namespace, session.state.view_owners)
-            version.data = session.history.put_value(head, buffers)
+            stream = pickling.dump(values, session.namespace, session.state.view_owners)
+            version.data = session.history.put_value(*stream, session.state.memory)
             version.n_bytes = version.data["bytes"]
         except _native.StoreError:
             raise

@@ -176,6 +176,8 @@ def replay(session: Session, found: dict[str, Any], *, dry: bool = False) -> Non
             and known.names == version.names
         ):
             continue
+        # Whoever made it first: this is the run to distrust when it cannot be loaded.
+        version.made_by = found["run_id"]
         state.bind(version)
     for name, item in found["effects"]["ambient"].items():
         session.symbolic_ambient[name] = item["fp"]
@@ -347,8 +349,7 @@ def load_version(session: Session, version: CoVariable, built: dict[str, Any]) -
     if version.data is None:
         values = recipes.rebuild(session, version, built)
     else:
-        head, buffers = session.history.get_value(version.data)
-        values = pickling.load(head, buffers, session.namespace)
+        values = pickling.load(*session.history.get_value(version.data), session.namespace)
     if version.joint is not None and session.state.fingerprint(values) != version.joint:
         raise NotWhatWasRecorded("the loaded value is not what was recorded")
     return values

@@ -4,6 +4,7 @@
 
 mod analysis;
 mod files;
+mod memory;
 mod plan;
 mod store;
 mod walk;
@@ -25,6 +26,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(plan::slice, m)?)?;
     m.add_function(wrap_pyfunction!(watch::watch_start, m)?)?;
     m.add_function(wrap_pyfunction!(watch::watch_stop, m)?)?;
+    m.add_class::<memory::Memory>()?;
     store::register(m)?;
     m.add_function(wrap_pyfunction!(files::file_digest, m)?)?;
     Ok(())

@@ -10,6 +10,7 @@
 //! * What no fact covers makes the whole walk opaque: an opaque value has no fingerprint.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRecursionError;
@@ -18,6 +19,8 @@ use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet,
     PyString, PyTuple,
 };
+
+use crate::memory::{LARGE, Memory, Place, digests, digests_of};
 
 /// Deeper nesting than this is opaque rather than a crash of the stack.
 const MAX_DEPTH: u32 = 1200;
@@ -40,6 +43,8 @@ struct Findings {
 struct Walker<'py> {
     py: Python<'py>,
     facts: Bound<'py, PyAny>,
+    /// What is known of large buffers.
+    memory: Option<&'py Memory>,
     paths: Option<Bound<'py, PyAny>>,
     /// A folder whose name inside any string is worth a mark: that value would differ elsewhere.
     root: Option<String>,
@@ -65,6 +70,16 @@ fn put_bytes(hasher: &mut blake3::Hasher, tag: u8, bytes: &[u8]) {
     hasher.update(bytes);
 }
 
+/// A large buffer as the fingerprints of its slices, marked so that it differs from the same bytes fed directly.
+fn put_digests(hasher: &mut blake3::Hasher, tag: u8, len: usize, digests: &[[u8; 32]]) {
+    hasher.update(b"#");
+    put_len(hasher, tag, len);
+    put_len(hasher, tag, digests.len());
+    for digest in digests {
+        hasher.update(digest);
+    }
+}
+
 fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<std::borrow::Cow<'a, [u8]>> {
     match text.to_str() {
         Ok(s) => Ok(std::borrow::Cow::Borrowed(s.as_bytes())),
@@ -81,12 +96,14 @@ fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<std::borrow::Cow<'a, [u8]
 impl<'py> Walker<'py> {
     fn new(
         facts: Bound<'py, PyAny>,
+        memory: Option<&'py Memory>,
         paths: Option<Bound<'py, PyAny>>,
         root: Option<String>,
     ) -> Self {
         Self {
             py: facts.py(),
             facts,
+            memory,
             paths,
             root,
             memo: HashMap::new(),
@@ -156,8 +173,7 @@ impl<'py> Walker<'py> {
             hasher.update(&number.real().to_bits().to_le_bytes());
             hasher.update(&number.imag().to_bits().to_le_bytes());
         } else if let Ok(bytes) = obj.cast_exact::<PyBytes>() {
-            self.found.n_bytes += bytes.as_bytes().len() as u64;
-            put_bytes(hasher, b'b', bytes.as_bytes());
+            self.put_content(hasher, b'b', bytes.as_bytes())?;
         } else if let Ok(tuple) = obj.cast_exact::<PyTuple>() {
             put_len(hasher, b't', tuple.len());
             for item in tuple.iter() {
@@ -188,9 +204,8 @@ impl<'py> Walker<'py> {
             self.feed_unordered(hasher, b'z', &items)?;
         } else if let Ok(bytes) = obj.cast_exact::<PyByteArray>() {
             if !self.seen(hasher, obj) {
-                let copy = bytes.to_vec();
-                self.found.n_bytes += copy.len() as u64;
-                put_bytes(hasher, b'B', &copy);
+                // SAFETY: the GIL is held and no Python code runs while the bytes are read.
+                self.put_content(hasher, b'B', unsafe { bytes.as_bytes() })?;
             }
         } else {
             self.feed_fact(hasher, obj)?;
@@ -221,8 +236,48 @@ impl<'py> Walker<'py> {
         {
             self.found.marks.insert("rooted".to_owned());
         }
+        match bytes {
+            std::borrow::Cow::Borrowed(bytes) => self.put_content(hasher, b'u', bytes)?,
+            std::borrow::Cow::Owned(bytes) => self.put_copy(hasher, b'u', &bytes),
+        }
+        Ok(())
+    }
+
+    /// Bytes that stay where they are until the walk has ended.
+    fn put_content(&mut self, hasher: &mut blake3::Hasher, tag: u8, bytes: &[u8]) -> PyResult<()> {
+        if bytes.len() < LARGE {
+            self.put_copy(hasher, tag, bytes);
+            return Ok(());
+        }
+        // SAFETY: the bytes are borrowed, and the GIL is held.
+        unsafe { self.put_place(hasher, tag, &Place::of(bytes)) }
+    }
+
+    /// Bytes that are at another place at every walk.
+    fn put_copy(&mut self, hasher: &mut blake3::Hasher, tag: u8, bytes: &[u8]) {
         self.found.n_bytes += bytes.len() as u64;
-        put_bytes(hasher, b'u', &bytes);
+        if bytes.len() < LARGE {
+            put_bytes(hasher, tag, bytes);
+        } else {
+            put_digests(hasher, tag, bytes.len(), &digests_of(bytes));
+        }
+    }
+
+    /// A buffer that stays where it is until the walk has ended.
+    ///
+    /// # Safety
+    /// Its memory must be readable, and nobody may write to it meanwhile.
+    unsafe fn put_place(
+        &mut self,
+        hasher: &mut blake3::Hasher,
+        tag: u8,
+        place: &Place,
+    ) -> PyResult<()> {
+        let n_bytes = place.n_bytes();
+        // SAFETY: promised by the caller.
+        let found = unsafe { digests(self.memory, place)? };
+        self.found.n_bytes += n_bytes as u64;
+        put_digests(hasher, tag, n_bytes, &found);
         Ok(())
     }
 
@@ -328,8 +383,12 @@ impl<'py> Walker<'py> {
 
     fn feed_body(&mut self, hasher: &mut blake3::Hasher, fact: &Bound<'py, PyAny>) -> PyResult<()> {
         let py = self.py;
+        let place = fact.getattr(pyo3::intern!(py, "place"))?;
         let data = fact.getattr(pyo3::intern!(py, "data"))?;
-        if !data.is_none() {
+        if !place.is_none() {
+            // SAFETY: `data` is the array that is there; the fact, which is kept until the walk has ended, holds it.
+            unsafe { self.put_place(hasher, b'm', &place.extract()?)? };
+        } else if !data.is_none() {
             let buffer = PyBuffer::<u8>::get(&data)?;
             // SAFETY: the buffer is C-contiguous bytes (checked by the type and below) and stays exported while it is
             // read; the GIL is held, so no Python code changes it meanwhile.
@@ -337,15 +396,16 @@ impl<'py> Walker<'py> {
                 let bytes = unsafe {
                     std::slice::from_raw_parts(buffer.buf_ptr() as *const u8, buffer.len_bytes())
                 };
-                self.found.n_bytes += bytes.len() as u64;
-                put_bytes(hasher, b'm', bytes);
+                self.put_copy(hasher, b'm', bytes);
             } else {
-                let bytes = buffer.to_vec(py)?;
-                self.found.n_bytes += bytes.len() as u64;
-                put_bytes(hasher, b'm', &bytes);
+                self.put_copy(hasher, b'm', &buffer.to_vec(py)?);
             }
             // A contiguous copy must not outlive its hashing, though the fact itself is kept.
             fact.setattr(pyo3::intern!(py, "data"), py.None())?;
+        }
+        let derived = fact.getattr(pyo3::intern!(py, "derived"))?;
+        if !derived.is_none() {
+            self.put_derived(hasher, &derived)?;
         }
         let parts = fact.getattr(pyo3::intern!(py, "parts"))?;
         let parts: Vec<Bound<'py, PyAny>> = parts.try_iter()?.collect::<PyResult<_>>()?;
@@ -358,6 +418,37 @@ impl<'py> Walker<'py> {
             }
             Ok(())
         }
+    }
+
+    /// Bytes that a function computes from nothing but some pieces of memory: computed again when those change.
+    fn put_derived(
+        &mut self,
+        hasher: &mut blake3::Hasher,
+        derived: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        let (key, spans, compute): (Vec<u8>, Vec<(usize, usize)>, Bound<'py, PyAny>) =
+            derived.extract()?;
+        let spans: Vec<Range<usize>> = spans
+            .into_iter()
+            .map(|(start, len)| start..start + len)
+            .collect();
+        if let Some(memory) = self.memory {
+            // SAFETY: the object that the memory belongs to is being walked, and the GIL is held.
+            let mut memory = memory.lock();
+            if let Some(found) = unsafe { memory.derived(&key, &spans) } {
+                put_digests(hasher, b'e', 0, found);
+                return Ok(());
+            }
+        }
+        let data = compute.call0()?;
+        let buffer = PyBuffer::<u8>::get(&data)?;
+        let found = digests_of(&buffer.to_vec(self.py)?);
+        put_digests(hasher, b'e', 0, &found);
+        if let Some(memory) = self.memory {
+            // SAFETY: as above; what computes bytes writes to no memory that is there already.
+            unsafe { memory.lock().remember_derived(key, spans, found) };
+        }
+        Ok(())
     }
 
     fn finish(self, hasher: &blake3::Hasher) -> PyResult<(Bound<'py, PyDict>, BTreeSet<usize>)> {
@@ -384,14 +475,21 @@ impl<'py> Walker<'py> {
 }
 
 /// Walk one object. Returns a dict: `fp` (64 hex digits, or None when opaque) and what was found on the way.
+///
+/// With `memory`, this is a look of its own: what was found in an earlier one is known where no memory was written since.
 #[pyfunction]
-#[pyo3(signature = (obj, facts, paths=None))]
+#[pyo3(signature = (obj, facts, paths=None, memory=None))]
 pub fn walk<'py>(
     obj: Bound<'py, PyAny>,
     facts: Bound<'py, PyAny>,
     paths: Option<Bound<'py, PyAny>>,
+    memory: Option<&'py Bound<'py, Memory>>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let mut walker = Walker::new(facts, paths, None);
+    let memory = memory.map(Bound::get);
+    if let Some(memory) = memory {
+        memory.lock().begin_look();
+    }
+    let mut walker = Walker::new(facts, memory, paths, None);
     let mut hasher = blake3::Hasher::new();
     walker.feed(&mut hasher, &obj)?;
     Ok(walker.finish(&hasher)?.0)
@@ -417,13 +515,18 @@ fn join(parents: &mut [usize], a: usize, b: usize) {
 /// positions whose memory is shared between several holders that copy on write and a plain array, which no pickle keeps.
 /// A string that contains `root` marks its walk as `rooted`.
 #[pyfunction]
-#[pyo3(signature = (values, facts, root=None))]
+#[pyo3(signature = (values, facts, root=None, memory=None))]
 #[allow(clippy::type_complexity)] // three lists, named in the docstring
 pub fn walk_namespace<'py>(
     values: Vec<Bound<'py, PyAny>>,
     facts: Bound<'py, PyAny>,
     root: Option<String>,
+    memory: Option<&'py Bound<'py, Memory>>,
 ) -> PyResult<(Vec<Bound<'py, PyDict>>, Vec<Vec<usize>>, Vec<usize>)> {
+    let memory = memory.map(Bound::get);
+    if let Some(memory) = memory {
+        memory.lock().begin_sweep();
+    }
     let mut walks = Vec::with_capacity(values.len());
     let mut parents: Vec<usize> = (0..values.len()).collect();
     let mut first_owner: HashMap<usize, usize> = HashMap::new();
@@ -431,7 +534,7 @@ pub fn walk_namespace<'py>(
     // What facts made is kept until the last walk has ended: an address that was used twice would join strangers.
     let mut kept = Vec::new();
     for (position, value) in values.iter().enumerate() {
-        let mut walker = Walker::new(facts.clone(), None, root.clone());
+        let mut walker = Walker::new(facts.clone(), memory, None, root.clone());
         let mut hasher = blake3::Hasher::new();
         walker.feed(&mut hasher, value)?;
         for (start, len, holder) in &walker.found.buffers {

@@ -1,0 +1,200 @@
+//! The large buffers of a kernel as Python sees them: one `Memory` for the walks of a session, and the way from it into
+//! the store.
+
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use nbrewind_memory::digests_of;
+use nbrewind_memory::{Layout, Memory as CoreMemory, SLICE, copy_slice};
+use nbrewind_store::Fingerprint;
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::store::{Store, into_error};
+
+/// Smaller buffers are fed to the hasher of the walk itself, and stored without looking for what is known of them.
+pub const LARGE: usize = 64 << 10;
+
+/// Slices that are copied before they are written.
+const STAGED: usize = 64;
+
+/// Where a buffer is: address, items, bytes from one item to the next, bytes of an item, and the address and length of
+/// the memory that it is a part of.
+#[derive(FromPyObject)]
+pub struct Place(usize, usize, usize, usize, usize, usize);
+
+impl Place {
+    /// Bytes that belong to nothing larger.
+    pub fn of(bytes: &[u8]) -> Self {
+        let (start, len) = (bytes.as_ptr() as usize, bytes.len());
+        Self(start, len, 1, 1, start, len)
+    }
+
+    /// Bytes of content.
+    pub fn n_bytes(&self) -> usize {
+        self.1 * self.3
+    }
+
+    pub fn layout(&self) -> PyResult<Layout> {
+        Layout::items(self.0, self.1, self.2, self.3).ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "items of {} bytes that lie {} bytes apart must be copied first",
+                self.3, self.2
+            ))
+        })
+    }
+
+    pub fn owner(&self) -> Range<usize> {
+        self.4..self.4 + self.5
+    }
+}
+
+/// Fingerprints of large buffers, kept from one look at the namespace to the next.
+#[pyclass(module = "nbrewind._native", frozen)]
+pub struct Memory {
+    inner: Mutex<CoreMemory>,
+}
+
+impl Memory {
+    pub fn lock(&self) -> MutexGuard<'_, CoreMemory> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Memory {
+    /// Track pages where the kernel can (`tracks_pages`), else hash.
+    #[new]
+    #[pyo3(signature = (tracks_pages=true))]
+    fn new(tracks_pages: bool) -> Self {
+        Self {
+            inner: Mutex::new(CoreMemory::new(tracks_pages)),
+        }
+    }
+
+    /// Whether pages are tracked.
+    #[getter]
+    fn tracks_pages(&self) -> bool {
+        self.lock().tracks_pages()
+    }
+
+    /// From here on, buffers may have changed, and others may be where they were.
+    fn begin_look(&self) {
+        self.lock().begin_look();
+    }
+
+    /// What the current look cost, as a dict of bytes and numbers.
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = self.lock().counts();
+        let found = PyDict::new(py);
+        found.set_item("hashed", counts.hashed)?;
+        found.set_item("known", counts.known)?;
+        found.set_item("n_tracked", counts.n_tracked)?;
+        found.set_item("n_regions", counts.n_regions)?;
+        Ok(found)
+    }
+
+    /// Fingerprint `n` buffers of one shape that interleave, each `between` bytes after the one before.
+    fn prepare(&self, first: Place, n: usize, between: usize) -> PyResult<()> {
+        let layout = first.layout()?;
+        let layouts: Vec<Layout> = (0..n)
+            .map(|index| Layout {
+                start: layout.start + index * between,
+                ..layout
+            })
+            .collect();
+        // SAFETY: the caller holds the array that the addresses were taken from, and the GIL.
+        unsafe { self.lock().prepare(&first.owner(), &layouts) };
+        Ok(())
+    }
+
+    /// Store a contiguous buffer; slices that the store has are neither hashed nor written. Returns the chunks' names.
+    fn put(&self, py: Python<'_>, store: &Store, data: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+        let buffer = PyBuffer::<u8>::get(data)?;
+        if !buffer.is_c_contiguous() {
+            return Err(PyValueError::new_err("the buffer is not contiguous"));
+        }
+        let (start, len) = (buffer.buf_ptr() as usize, buffer.len_bytes());
+        if len < LARGE {
+            return store.put(py, data);
+        }
+        let layout = Layout::bytes(start, len);
+        // SAFETY: the buffer is exported while this runs, and the GIL is held.
+        unsafe { put_slices(py, store, self, &(start..start + len), &layout) }
+    }
+
+    /// Store items that lie apart, as one run of bytes.
+    fn put_items(&self, py: Python<'_>, store: &Store, place: Place) -> PyResult<Vec<String>> {
+        let layout = place.layout()?;
+        // SAFETY: the caller holds the array that the addresses were taken from, and the GIL.
+        unsafe { put_slices(py, store, self, &place.owner(), &layout) }
+    }
+}
+
+/// Put what the store lacks of a buffer; returns the names of all its chunks.
+///
+/// Nothing is hashed that was hashed before. So that a chunk never differs from its name, the bytes are copied, and then it is
+/// seen whether the memory is still what it was when it was hashed: native code may write while the GIL is held.
+///
+/// # Safety
+/// The memory of the owner must be readable as long as the GIL is held or `data` is exported.
+unsafe fn put_slices(
+    py: Python<'_>,
+    store: &Store,
+    memory: &Memory,
+    owner: &Range<usize>,
+    layout: &Layout,
+) -> PyResult<Vec<String>> {
+    // SAFETY: promised by the caller; the GIL is held.
+    let digests = || unsafe { memory.lock().digests(owner, layout).to_vec() };
+    let found = digests();
+    let names: Vec<Fingerprint> = found.iter().copied().map(Fingerprint::from_bytes).collect();
+    let missing: Vec<usize> = (0..names.len())
+        .filter(|slice| !store.inner.has(&names[*slice]))
+        .collect();
+    for batch in missing.chunks(STAGED) {
+        // SAFETY: as above.
+        let copies: Vec<(Fingerprint, Vec<u8>)> = batch
+            .iter()
+            .map(|slice| (names[*slice], unsafe { copy_slice(layout, *slice) }))
+            .collect();
+        memory.lock().begin_look();
+        if digests() != found {
+            return Err(PyRuntimeError::new_err(
+                "it changed while it was being stored: something writes to it all the time",
+            ));
+        }
+        let chunks: Vec<(Fingerprint, &[u8])> = copies
+            .iter()
+            .map(|(name, bytes)| (*name, bytes.as_slice()))
+            .collect();
+        py.detach(|| store.inner.put_chunks(&chunks))
+            .map_err(into_error)?;
+    }
+    Ok(names.iter().map(ToString::to_string).collect())
+}
+
+/// The fingerprints of a buffer's slices, from what is known of it, or by hashing.
+///
+/// # Safety
+/// The memory at the place must be readable, and nobody may write to it meanwhile.
+pub unsafe fn digests(memory: Option<&Memory>, place: &Place) -> PyResult<Vec<[u8; 32]>> {
+    let layout = place.layout()?;
+    if let Some(memory) = memory {
+        // SAFETY: promised by the caller.
+        return Ok(unsafe { memory.lock().digests(&place.owner(), &layout).to_vec() });
+    }
+    if layout.stride == layout.item {
+        // SAFETY: promised by the caller.
+        let bytes = unsafe { std::slice::from_raw_parts(layout.start as *const u8, layout.len()) };
+        return Ok(digests_of(bytes));
+    }
+    Ok((0..layout.n_slices())
+        // SAFETY: promised by the caller.
+        .flat_map(|slice| digests_of(&unsafe { copy_slice(&layout, slice) }))
+        .collect())
+}
+
+const _: () = assert!(LARGE <= SLICE);
