@@ -73,8 +73,10 @@ def module_version(name: str) -> str:
         if top in sys.stdlib_module_names:
             version = f"python {sys.version_info.major}.{sys.version_info.minor}"
         else:
-            version = getattr(sys.modules.get(top), "__version__", None)
-            if not isinstance(version, str):
+            found = getattr(sys.modules.get(top), "__version__", None)
+            # Some packages have an object of their own there, which must not join whatever comes from them.
+            version = str(found) if isinstance(found, str) else None
+            if version is None:
                 names = _distributions().get(top, [])
                 version = (
                     "+".join(importlib.metadata.version(dist) for dist in sorted(set(names)))

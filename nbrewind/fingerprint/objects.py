@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import copyreg
 import dis
 import enum
 import functools
+import gc
 import pathlib
 import re
+import sys
 import types
 from dataclasses import dataclass
 from typing import Any
@@ -330,11 +333,24 @@ def _enum_fact(obj: enum.Enum, ctx: Context) -> Fact:
     return Fact("enum member", (type(obj), obj.name))
 
 
+# What the metaclass gives every member.
+_MEMBER_FIELDS = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"})
+
+
+def _added_to(member: enum.Enum) -> tuple[tuple[str, Any], ...]:
+    return tuple(
+        (name, value) for name, value in sorted(vars(member).items()) if name not in _MEMBER_FIELDS
+    )
+
+
 @register("enum:EnumType", "enum:EnumMeta")
 def _enum_class_fact(cls: Any, ctx: Context) -> Fact:
     if is_importable(cls):
         return _import_fact(cls.__module__, cls.__qualname__)
-    members = tuple((name, member.value) for name, member in cls.__members__.items())
+    members = tuple(
+        (name, member.name, member.value, _added_to(member))
+        for name, member in cls.__members__.items()
+    )
     generated = {
         "_member_map_",
         "_member_names_",
@@ -366,9 +382,73 @@ def _plain_fact(obj: Any, ctx: Context) -> Fact:
     )
 
 
-@register("builtins:mappingproxy")
-def _mappingproxy_fact(obj: Any, ctx: Context) -> Fact:
-    return Fact("mappingproxy", (tuple(obj.items()),))
+def mapping_of(view: Any) -> dict[Any, Any] | None:
+    """The dict behind a mapping proxy or a dict's view. None when it is no plain dict."""
+    held = [one for one in gc.get_referents(view) if type(one) is dict]
+    return held[0] if len(held) == 1 else None
+
+
+@register(
+    "builtins:mappingproxy", "builtins:dict_keys", "builtins:dict_values", "builtins:dict_items"
+)
+def _view_fact(view: Any, ctx: Context) -> Fact:
+    mapping = mapping_of(view)
+    if mapping is None:
+        return Fact("opaque", opaque=f"{type(view).__name__} of something that is no dict")
+    return Fact("view of a dict", (type(view).__name__, mapping))
+
+
+@register("re:Match")
+def _match_fact(match: Any, ctx: Context) -> Fact:
+    return Fact("match", (match.re, match.string, match.pos, match.endpos, match.regs))
+
+
+@register("builtins:weakref", "weakref:ReferenceType")
+def _weakref_fact(ref: Any, ctx: Context) -> Fact:
+    if ref.__callback__ is not None:
+        return Fact("opaque", opaque="a weak reference with a callback", mutable=True)
+    return Fact("weak reference", (ref(),), mutable=True)
+
+
+@register("weakref:WeakValueDictionary", "weakref:WeakKeyDictionary")
+def _weak_mapping_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("weak mapping", (type(obj), tuple(obj.items())), mutable=True)
+
+
+@register("weakref:WeakSet", "_weakrefset:WeakSet")
+def _weak_set_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("weak set", tuple(obj), mutable=True, unordered=True)
+
+
+def library_name_of(obj: object) -> tuple[str, str] | None:
+    """Module and name under which a library keeps this very object. None: it is the user's own."""
+    known = _sentinels.get(id(obj))
+    if known is None and len(sys.modules) != _sentinels_seen[0]:
+        _sentinels_seen[0] = len(sys.modules)
+        for module_name, module in list(sys.modules.items()):
+            if is_library_module(module_name):
+                for name, value in list(vars(module).items()):
+                    if type(value) is object:
+                        _sentinels.setdefault(id(value), (value, module_name, name))
+        known = _sentinels.get(id(obj))
+    return None if known is None or known[0] is not obj else known[1:]
+
+
+_sentinels: dict[int, tuple[object, str, str]] = {}
+_sentinels_seen = [0]
+
+
+@register("builtins:object")
+def _bare_object_fact(obj: object, ctx: Context) -> Fact:
+    if type(obj) is not object:
+        return _reduce_fact(obj, ctx)
+    found = library_name_of(obj)
+    return Fact("object()", mutable=True) if found is None else _import_fact(*found)
+
+
+@register("_io:StringIO", "_io:BytesIO")
+def _buffer_file_fact(obj: Any, ctx: Context) -> Fact:
+    return _reduce_fact(obj, ctx)
 
 
 @register("re:Pattern")
@@ -406,8 +486,8 @@ def _immutable_fact(obj: Any, ctx: Context) -> Fact:
     "builtins:generator", "builtins:coroutine", "builtins:async_generator", "builtins:frame", "builtins:traceback",
     "_io:_IOBase", "_thread:lock", "_thread:RLock", "threading:Thread", "threading:Event", "threading:Condition",
     "queue:Queue", "socket:socket", "sqlite3:Connection", "sqlite3:Cursor", "subprocess:Popen", "mmap:mmap",
-    "weakref:ReferenceType", "builtins:weakref", "contextvars:ContextVar", "asyncio.events:AbstractEventLoop",
-    "concurrent.futures._base:Future",
+    "contextvars:ContextVar", "asyncio.events:AbstractEventLoop", "concurrent.futures._base:Future",
+    "weakref:finalize", "unittest.mock:NonCallableMock", "argparse:ArgumentParser", "numpy:finfo",
 )  # fmt: skip
 def _opaque_fact(obj: Any, ctx: Context) -> Fact:
     return Fact("opaque", opaque=f"{type(obj).__name__} has no content to compare", mutable=True)
@@ -424,21 +504,18 @@ def _handle_fact(obj: Any, ctx: Context) -> Fact:
     return Fact("handle", (name,), mutable=True, handle=name)
 
 
-def _slots_of(obj: Any) -> tuple[tuple[str, Any], ...]:
-    found = []
-    for base in type(obj).__mro__:
-        slots = base.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in {"__dict__", "__weakref__"} and hasattr(obj, name):
-                found.append((name, getattr(obj, name)))
-    return tuple(found)
+def slots_of(obj: Any) -> tuple[tuple[str, Any], ...]:
+    """What stands in the object's slots."""
+    names = copyreg._slotnames(type(obj))  # type: ignore[attr-defined]
+    return tuple((name, getattr(obj, name)) for name in names if hasattr(obj, name))
 
 
 @register("*")
 def _reduce_fact(obj: Any, ctx: Context) -> Fact:
     """Whatever pickle would keep of the object; for the user's own classes also what their reduction leaves out."""
     kind = type(obj)
-    reduced = obj.__reduce_ex__(4)
+    table = copyreg.dispatch_table.get(kind)
+    reduced = obj.__reduce_ex__(4) if table is None else table(obj)
     if isinstance(reduced, str):
         module = getattr(obj, "__module__", None) or kind.__module__
         if is_library_module(module):
@@ -450,5 +527,5 @@ def _reduce_fact(obj: Any, ctx: Context) -> Fact:
     pairs = tuple(tuple(pair) for pair in rest[2]) if len(rest) > 2 and rest[2] is not None else ()
     dropped: tuple[Any, ...] = ()
     if not is_importable(kind):
-        dropped = (getattr(obj, "__dict__", None), _slots_of(obj))
+        dropped = (getattr(obj, "__dict__", None), slots_of(obj))
     return Fact("object", (func, args, state, items, pairs, dropped), mutable=True)

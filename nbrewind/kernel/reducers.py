@@ -1,0 +1,255 @@
+"""Reductions for what pickle cannot keep, or keeps with a loss that user code could see.
+
+Each function returns a reduction or NotImplemented. What is rebuilt here is walked again after it was loaded: a
+reduction that does not give the recorded content makes the name a stub, never a wrong value.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import pickle
+import re
+import sys
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from cloudpickle import cloudpickle
+
+from nbrewind.fingerprint import is_importable
+from nbrewind.fingerprint.objects import library_name_of, mapping_of, slots_of
+
+# --- Classes ------------------------------------------------------------------------------------------------------
+
+
+def _reduce_class(cls: type) -> Any:
+    """A class of the notebook as a new class with its slots.
+
+    cloudpickle gives a class without slots, whose instances have a `__dict__`; and it keeps one class per process,
+    so that loading an earlier version would change the class that an undo must bring back.
+    """
+    reduced = cloudpickle._class_reduce(cls)
+    if reduced is NotImplemented or len(reduced) < 6:
+        return reduced
+    build, args, state, *rest = reduced
+    if build is cloudpickle._make_skeleton_enum:
+        bases, name, qualname, members, module, _, extra = args
+        return (build, (bases, name, qualname, members, module, None, extra), state, *rest)
+    if build is not cloudpickle._make_skeleton_class:
+        return reduced
+    kind, name, bases, keywords, _, extra = args
+    if "__slots__" in vars(cls):
+        keywords = {**keywords, "__slots__": vars(cls)["__slots__"]}
+        attributes, slots = state
+        state = (
+            {
+                key: value
+                for key, value in attributes.items()
+                if key != "__slots__"
+                and not (
+                    isinstance(value, types.MemberDescriptorType) and value.__objclass__ is cls
+                )
+            },
+            slots,
+        )
+    return (build, (kind, name, bases, keywords, None, extra), state, *rest)
+
+
+# --- Instances of the user's own classes --------------------------------------------------------------------------
+
+
+def _drops_nothing(kind: type) -> bool:
+    """True when the class leaves pickling to `object`, which keeps `__dict__` and slots."""
+    return not hasattr(kind, "__setstate__") and all(
+        getattr(kind, name) is getattr(object, name)
+        for name in ("__reduce_ex__", "__reduce__", "__getstate__")
+    )
+
+
+def _set_everything(obj: Any, kept: tuple[Any, Any, Any]) -> None:
+    state, attributes, slots = kept
+    if state is not None:
+        if hasattr(obj, "__setstate__"):
+            obj.__setstate__(state)
+        else:
+            _set_plainly(obj, state)
+    if attributes is not None:
+        own = obj.__dict__
+        own.clear()
+        own.update(attributes)
+    for name, value in slots:
+        object.__setattr__(obj, name, value)
+
+
+def _set_plainly(obj: Any, state: Any) -> None:
+    attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    for name, value in {**(attributes or {}), **(slots or {})}.items():
+        object.__setattr__(obj, name, value)
+
+
+def _new(kind: type, *args: Any) -> Any:
+    return kind.__new__(kind, *args)
+
+
+def _reduce_instance(obj: Any, kind: type) -> Any:
+    """What the class's own reduction gives, and everything that it leaves out."""
+    if issubclass(kind, BaseException) and kind.__reduce__ is BaseException.__reduce__:
+        # Pickle would call the class with `args`, which is not what its constructor was called with.
+        kept = (None, vars(obj), slots_of(obj))
+        return (_new, (kind, *obj.args), kept, None, None, _set_everything)
+    reduced = obj.__reduce_ex__(4)
+    if isinstance(reduced, str) or len(reduced) > 5:
+        return NotImplemented
+    func, args, state, items, pairs = (*reduced, None, None, None)[:5]
+    kept = (state, getattr(obj, "__dict__", None), slots_of(obj))
+    return (func, args, kept, items, pairs, _set_everything)
+
+
+# --- Parts of Python ----------------------------------------------------------------------------------------------
+
+
+def _get_global(module: str, name: str) -> Any:
+    return getattr(sys.modules[module], name)
+
+
+def _reduce_sentinel(obj: object) -> Any:
+    """A bare `object()` that a library keeps is that very object in every process."""
+    found = library_name_of(obj)
+    return NotImplemented if found is None else (_get_global, found)
+
+
+def _rebuild_cached_property(func: Any, attrname: str | None) -> Any:
+    found = functools.cached_property(func)
+    if attrname is not None:
+        found.attrname = attrname
+    return found
+
+
+def _reduce_cached_property(obj: Any) -> Any:
+    return (_rebuild_cached_property, (obj.func, obj.attrname))
+
+
+def _view_of(mapping: dict[Any, Any], kind: str) -> Any:
+    return types.MappingProxyType(mapping) if kind == "mappingproxy" else getattr(mapping, kind)()
+
+
+def _reduce_view(view: Any) -> Any:
+    mapping = mapping_of(view)
+    if mapping is None:
+        return NotImplemented
+    return (_view_of, (mapping, type(view).__name__.removeprefix("dict_")))
+
+
+def _rebuild_memoryview(
+    owner: Any, start: int, n_bytes: int, form: str, shape: tuple[int, ...], readonly: bool
+) -> memoryview:
+    part: Any = memoryview(owner).cast("B")[start : start + n_bytes]
+    view: memoryview = part.cast(form, shape)
+    return view.toreadonly() if readonly else view
+
+
+def _reduce_memoryview(view: memoryview) -> Any:
+    """A part of the memory of its owner, which other names may share."""
+    import numpy as np
+
+    if view.obj is None or not view.c_contiguous or not isinstance(view.obj, bytes | bytearray):
+        raise pickle.PicklingError("a memoryview of this kind cannot be stored")
+    whole = np.frombuffer(view.obj, dtype=np.uint8)
+    part = np.frombuffer(view, dtype=np.uint8)
+    start = part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    return (
+        _rebuild_memoryview,
+        (view.obj, start, view.nbytes, view.format, tuple(view.shape or ()), view.readonly),
+    )
+
+
+def _rebuild_match(pattern: re.Pattern[Any], text: Any, start: int, end: int, regs: Any) -> Any:
+    for look in (pattern.match, pattern.search, pattern.fullmatch):
+        found = look(text, start, end)
+        if found is not None and found.regs == regs:
+            return found
+    for found in pattern.finditer(text, start, end):
+        if found.regs == regs:
+            return found
+    raise pickle.PicklingError("a match cannot be found again")
+
+
+def _reduce_match(match: re.Match[Any]) -> Any:
+    regs = match.regs
+    return (_rebuild_match, (match.re, match.string, match.pos, match.endpos, regs))
+
+
+# --- Weak references ----------------------------------------------------------------------------------------------
+
+
+def _reduce_ref(ref: Any) -> Any:
+    """A weak reference keeps nothing alive: what it points to comes back when a name of this co-variable holds it."""
+    target = ref()
+    if target is None:
+        return (_dead_ref, ())
+    return (weakref.ref, (target,))
+
+
+class _Gone:
+    pass
+
+
+def _dead_ref() -> Any:
+    return weakref.ref(_Gone())
+
+
+def _rebuild_weak(kind: Any, items: Any) -> Any:
+    return kind(items)
+
+
+def _reduce_weak(obj: Any) -> Any:
+    items = list(obj) if isinstance(obj, weakref.WeakSet) else list(obj.items())
+    return (_rebuild_weak, (type(obj), items))
+
+
+_BY_TYPE: dict[type, Callable[[Any], Any]] = {
+    object: _reduce_sentinel,
+    functools.cached_property: _reduce_cached_property,
+    types.MappingProxyType: _reduce_view,
+    type({}.keys()): _reduce_view,
+    type({}.values()): _reduce_view,
+    type({}.items()): _reduce_view,
+    memoryview: _reduce_memoryview,
+    re.Match: _reduce_match,
+    weakref.ref: _reduce_ref,
+    weakref.WeakValueDictionary: _reduce_weak,
+    weakref.WeakKeyDictionary: _reduce_weak,
+    weakref.WeakSet: _reduce_weak,
+}
+
+_own_kinds: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+
+
+def _is_own(kind: type) -> bool:
+    """True for classes of the notebook whose pickling may leave something out."""
+    known = _own_kinds.get(kind)
+    if known is None:
+        known = not (
+            issubclass(kind, enum.Enum | type) or is_importable(kind) or _drops_nothing(kind)
+        )
+        _own_kinds[kind] = known
+    return known
+
+
+def reduce_own(obj: Any) -> Any:
+    """The reduction of one object, or NotImplemented."""
+    kind = type(obj)
+    known = _BY_TYPE.get(kind)
+    if known is not None:
+        return known(obj)
+    if isinstance(obj, type):
+        return _reduce_class(obj)
+    if kind.__flags__ & _HEAP_TYPE and not isinstance(obj, types.ModuleType) and _is_own(kind):
+        return _reduce_instance(obj, kind)
+    return NotImplemented
+
+
+# Py_TPFLAGS_HEAPTYPE: classes made at run time.
+_HEAP_TYPE = 1 << 9
