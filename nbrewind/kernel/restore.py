@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbrewind.kernel import record, repeat
+from nbrewind.kernel import recipes, record, repeat
 from nbrewind.kernel.ambient import INITIAL, CannotReset
 from nbrewind.kernel.log import followers_of, lineage_of
 from nbrewind.kernel.namespace import CoVariable, NamespaceState
@@ -198,9 +198,13 @@ def _load_all(
     values: dict[str, Any] = {}
     report: list[Restored] = []
     built: dict[str, Any] = {}
-    # Engines first: lazy values come back to life on the cluster that is there.
+    # Engines first: lazy values come back to life on the cluster that is there. Then what was stored: what is rebuilt
+    # shares it.
     for idx, (manifest_id, version) in enumerate(
-        sorted(versions.items(), key=lambda item: (not item[1].is_handle, item[1].names))
+        sorted(
+            versions.items(),
+            key=lambda item: (not item[1].is_handle, item[1].data is None, item[1].names),
+        )
     ):
         names = [name for name in version.names if run["state"].get(name) == manifest_id]
         session.progress(idx, len(versions), ", ".join(names))
@@ -213,8 +217,12 @@ def _load_all(
             else:
                 with session.interrupts.allowed():
                     found = repeat.load_version(session, version, built)
+                    if version.data is None and not version.is_handle:
+                        _check_shared(session, versions, version, built, values)
+                    built[manifest_id] = found
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the name gets a stub that says so
-            reason = version.why or f"{type(error).__name__}: {error}"
+            text = str(error) or type(error).__name__
+            reason = text if version.why in {None, text} else f"{version.why}; {text}"
             for name in names:
                 values[name] = Stub(name, reason)
                 report.append(Restored(name, "stub", "Stub", 0, reason))
@@ -230,6 +238,27 @@ def _load_all(
             report.append(Restored(name, how, shown, version.n_bytes, version.why))
     report.sort(key=lambda item: item.name)
     return {name: values[name] for name in run["state"]}, report
+
+
+def _check_shared(
+    session: Session,
+    versions: dict[str, CoVariable],
+    version: CoVariable,
+    built: dict[str, Any],
+    values: dict[str, Any],
+) -> None:
+    """What a recipe was given of the restored state must be as it was: it shares it with other names."""
+    for step in version.recipe or []:
+        for name, manifest_id in step["needs"].items():
+            needed = versions.get(manifest_id)
+            if needed is None or needed.joint is None or needed.data is None:
+                continue
+            if session.state.fingerprint(built[manifest_id]) != needed.joint:
+                # The names keep their content; only what was rebuilt is lost.
+                again = repeat.load_version(session, needed, {})
+                built[manifest_id] = again
+                values.update({other: again[other] for other in again if other in values})
+                raise recipes.NoRecipe(f"its recipe changes `{name}`")
 
 
 def is_live_engine(session: Session, version: CoVariable) -> bool:
