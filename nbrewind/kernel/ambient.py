@@ -11,12 +11,15 @@ outside input, and what was drawn is given back as recorded.
 
 from __future__ import annotations
 
+import builtins
 import decimal
+import functools
 import locale
 import os
 import random
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -341,12 +344,80 @@ _SERVICE_LOGGERS = frozenset(
 
 
 def _decimal_set(state: tuple[Any, ...]) -> None:
-    precision, rounding, low, high, capitals, clamp = state
-    decimal.setcontext(
-        decimal.Context(
-            prec=precision, rounding=rounding, Emin=low, Emax=high, capitals=capitals, clamp=clamp
-        )
+    precision, rounding, low, high, capitals, clamp, traps = state
+    context = decimal.Context(
+        prec=precision, rounding=rounding, Emin=low, Emax=high, capitals=capitals, clamp=clamp
     )
+    for signal in context.traps:
+        context.traps[signal] = signal.__name__ in traps
+    decimal.setcontext(context)
+
+
+class Filters:
+    """Filters of warnings that the user's code made. Those that libraries make for themselves do not count: which
+    library is imported first is no setting.
+    """
+
+    def __init__(self) -> None:
+        self._own: list[Any] = []
+        self._first = list(warnings.filters)
+        self._is_cleared = False
+        for name in ("simplefilter", "filterwarnings", "resetwarnings"):
+            setattr(warnings, name, self._watched(getattr(warnings, name)))
+
+    def _watched(self, original: Callable[..., None]) -> Callable[..., None]:
+        original = getattr(original, "_nbrewind_original", original)
+
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> None:
+            before = list(warnings.filters)
+            original(*args, **kwargs)
+            if is_library_module(sys._getframe(1).f_globals.get("__name__", "")):
+                return
+            now = list(warnings.filters)
+            if not now:
+                self._own, self._is_cleared = [], True
+            elif now != before:
+                # A filter is put at the front or, when asked for, at the end.
+                added = now[-1] if now[:1] == before[:1] else now[0]
+                self._own = [one for one in self._own if one != added] + [added]
+
+        call._nbrewind_original = original  # type: ignore[attr-defined]
+        return call
+
+    def get(self) -> Any:
+        """The user's filters in order, as text."""
+        now: list[Any] = list(warnings.filters)
+        shown = []
+        for at, (action, message, category, module, line) in enumerate(now):
+            if now[at] in self._own:
+                texts = [getattr(part, "pattern", part) for part in (message, module)]
+                kind = (category.__module__, category.__qualname__)
+                is_last = any(one not in self._own for one in now[:at])
+                shown.append((action, *texts, kind, line, is_last))
+        return (tuple(shown), self._is_cleared)
+
+    def set(self, state: Any) -> None:
+        """These filters instead of the user's others. A class of warnings that is not there any more is left out."""
+        shown, is_cleared = state
+        rest = [one for one in warnings.filters if one not in self._own]
+        if is_cleared != self._is_cleared:
+            rest = [] if is_cleared else list(self._first)
+        front: list[Any] = []
+        back: list[Any] = []
+        for action, message, module, (place, name), line, is_last in shown:
+            category = getattr(sys.modules.get(place) or builtins, name, None)
+            if category is None:
+                continue
+            patterns = [
+                text and re.compile(text, flag) for text, flag in ((message, re.I), (module, 0))
+            ]
+            (back if is_last else front).append((action, patterns[0], category, patterns[1], line))
+        self._own, self._is_cleared = [*front, *back], is_cleared
+        warnings.filters[:] = [*front, *rest, *back]  # type: ignore[index]
+        # Leaving this block tells the interpreter that the filters changed.
+        with warnings.catch_warnings():
+            pass
 
 
 def _locale_set(state: str) -> None:
@@ -355,11 +426,14 @@ def _locale_set(state: str) -> None:
 
 def _decimal_get() -> tuple[Any, ...]:
     now = decimal.getcontext()
-    return (now.prec, now.rounding, now.Emin, now.Emax, now.capitals, now.clamp)
+    # The flags that arithmetic raises are not looked after: every division would be a change of the settings.
+    traps = tuple(sorted(signal.__name__ for signal, is_on in now.traps.items() if is_on))
+    return (now.prec, now.rounding, now.Emin, now.Emax, now.capitals, now.clamp, traps)
 
 
 def providers(places: Places) -> list[Provider]:
     """Every kind of ambient state that a session looks after."""
+    filters = Filters()
     # fmt: off
     return [
         Provider("random", lambda: _module("random") and random.getstate(), random.setstate, True, _random_new),
@@ -376,6 +450,7 @@ def providers(places: Places) -> list[Provider]:
         Provider("logging", _logging_get, _logging_set),
         Provider("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
         Provider("decimal context", _decimal_get, _decimal_set),
+        Provider("filters of warnings", filters.get, filters.set),
         Provider("locale", lambda: locale.setlocale(locale.LC_ALL), _locale_set),
     ]
     # fmt: on

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
+import linecache
 import os
 import pickle
 import re
@@ -271,11 +273,15 @@ def shell_hooks(shell: Any) -> frozenset[tuple[str, int]]:
 
 # Modules whose settings the ambient providers look after, and functions that change nothing else.
 _PROVIDED = frozenset(
-    {"pandas", "numpy", "matplotlib", "matplotlib.pyplot", "seaborn", "sklearn", "random", "decimal", "numpy.random"}
+    {
+        "pandas", "numpy", "matplotlib", "matplotlib.pyplot", "seaborn", "sklearn", "random", "decimal", "numpy.random",
+        "warnings",
+    }
 )  # fmt: skip
 _PROVIDED_SETTING = re.compile(
     r"\s*(\w+)\.(?:(?:set_option|reset_option|options\.[\w.]+\s*=|rcParams\b|rc\(|style\.use|set_theme|set_style|"
-    r"set_context|set_palette|set\(|set_printoptions|seterr|set_config|seed|random\.seed|getcontext\(\))).*",
+    r"set_context|set_palette|set\(|set_printoptions|seterr|set_config|seed|random\.seed|getcontext\(\)|"
+    r"simplefilter|filterwarnings|resetwarnings)).*",
     re.DOTALL,
 )
 _HARMLESS_MAGIC = re.compile(
@@ -497,7 +503,8 @@ def record_run(
     if any(version.is_handle for version in changed):
         named = set(run.effects["string_names"])
         session.ambient.places.adopt(run.places, named, path="sys" not in run.effects["loads"])
-    inputs_names = (run.present | set(touched)) & set(run.before)
+    again, kept = bound_again(session, run, changed_names, status)
+    inputs_names = (run.present | set(touched) | kept) & set(run.before)
     if not may_seed(run):
         session.ambient.settle(run.before_ambient)
     process = process_statements(run.source, run.effects, run.run_id) if status == "ok" else []
@@ -530,6 +537,8 @@ def record_run(
     ):
         ambient_inputs["absolute folder"] = session.ambient.places.root
 
+    # Names that the run may bind and that it did not leave behind: `except E as e` takes an older `e` away.
+    missing = set(run.effects["writes"]) - set(state.bound)
     record: dict[str, Any] = {
         "run_id": run.run_id,
         "session": session.session_id,
@@ -537,6 +546,7 @@ def record_run(
         "notebook": session.notebook,
         "cell_id": run.cell_id,
         "source": run.source,
+        "file": code_file(session, run.source),
         "source_fp": run.effects["fingerprint"],
         "exact_fp": run.effects["exact_fingerprint"],
         "status": status,
@@ -546,7 +556,7 @@ def record_run(
             "names": {name: run.before[name] for name in sorted(inputs_names)},
             "touched": touched,
             "absent": sorted(
-                (run.absent | (set(run.effects["reads"]) - run.present)) - set(run.before)
+                (run.absent | (set(run.effects["reads"]) - run.present) | missing) - set(run.before)
             ),
             "files": file_inputs(session, run, findings, is_rooted),
             "env": env_inputs(run, findings, handle_names),
@@ -555,7 +565,7 @@ def record_run(
             "versions": packages.loaded_versions(session.base_modules),
         },
         "effects": {
-            "writes": [version.manifest_id for version in changed],
+            "writes": [version.manifest_id for version in [*changed, *again]],
             "deletes": deletes,
             "files": file_effects(session, findings, is_rooted, why_not),
             "ambient": ambient_effects,
@@ -580,6 +590,80 @@ def record_run(
     session.history.append_run(record, list(dict.fromkeys(needs)))
     state.remember_objects()
     return record
+
+
+def bound_again(
+    session: Session, run: Run, changed: set[str], status: str
+) -> tuple[list[CoVariable], set[str]]:
+    """What the run may have bound and that is as it was before (`x = 1` where `x` was 1).
+
+    Elsewhere the names may be missing, or be something else. What the run has bound for certain is an effect all the
+    same; what it may have left alone is an input.
+    """
+    state = session.state
+    same = {
+        name for name in run.effects["writes"] if name in run.before and name in state.bound
+    } - changed
+    if not same:
+        return [], set()
+    certain = (
+        bound_for_certain(session.shell.transform_cell(run.source)) if status == "ok" else set()
+    )
+    again: dict[str, CoVariable] = {}
+    kept: set[str] = set()
+    for name in sorted(same):
+        version = state.bound[name]
+        # Whatever shares with it is there as well, because the run read it or bound it.
+        if name in certain and set(version.names) <= run.present | certain:
+            again[version.manifest_id] = version
+        else:
+            kept.add(name)
+    return list(again.values()), kept
+
+
+def bound_for_certain(source: str) -> set[str]:
+    """Names that plain statements bind, whatever happens before, as long as the code comes to its end."""
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return set()
+    found: set[str] = set()
+    for item in body:
+        match item:
+            case ast.Assign(targets=targets):
+                found.update(
+                    node.id
+                    for target in targets
+                    for node in ast.walk(target)
+                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                )
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+                found.add(name)
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                found.update(one.asname or one.name.partition(".")[0] for one in names)
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.ClassDef(name=name)
+            ):
+                found.add(name)
+    return found
+
+
+def code_file(session: Session, source: str) -> str:
+    """The name under which the compiler keeps a cell's text; the code of its functions has it."""
+    shell = session.shell
+    number = shell.execution_count - 1
+    name: str = shell.compile.get_code_name(source, shell.transform_cell(source), number)
+    return name
+
+
+def remember_text(session: Session, run: dict[str, Any]) -> None:
+    """So that `inspect.getsource` finds the text of functions that a recorded run defined."""
+    shell, text = session.shell, run["source"]
+    if run.get("file"):
+        # Asked for only when somebody looks.
+        linecache.cache[run["file"]] = (lambda: shell.transform_cell(text),)
 
 
 def result_of(session: Session, run: Run, record: dict[str, Any], changed: set[str]) -> str | None:

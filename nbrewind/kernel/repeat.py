@@ -32,11 +32,10 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
     if ALWAYS_RUN in tags or (run.effects.get("directives") or {}).get("always_run"):
         return None, ["it is tagged to run always"]
     session.history.refresh()
-    records = [
-        item
-        for item in session.history.runs_of_source(run.effects["fingerprint"])
-        if item["run_id"] not in session.distrusted
-    ]
+    records = session.history.runs_of_source(run.effects["fingerprint"])
+    if any(item["run_id"] in session.distrusted for item in records):
+        # What this code makes cannot be loaded; a run of it that was recorded since will not do better.
+        return None, ["what it made cannot be loaded from the store"]
     if run.effects["marks"].get("reads_source"):
         records = [item for item in records if item["exact_fp"] == run.effects["exact_fingerprint"]]
     if not records:
@@ -55,11 +54,8 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
 def _why_new(session: Session, run: Run) -> str:
     assert session.history is not None
     if run.cell_id is not None:
-        for item in reversed(session.history.all_runs()):
-            if item["cell_id"] == run.cell_id:
-                if item["run_id"] in session.distrusted:
-                    return "what it made cannot be loaded from the store"
-                return "it was edited"
+        if any(item["cell_id"] == run.cell_id for item in session.history.all_runs()):
+            return "it was edited"
     return "this code has not run before"
 
 
@@ -164,6 +160,7 @@ def replay(session: Session, found: dict[str, Any], *, dry: bool = False) -> Non
     versions = [session.history.manifest(manifest_id) for manifest_id in found["effects"]["writes"]]
     if not dry:
         write_files(session, found["effects"]["files"])
+    record.remember_text(session, found)
     for name in found["effects"]["deletes"]:
         state.forget(name)
     for version in versions:
@@ -316,18 +313,27 @@ def load_names(session: Session, names: set[str]) -> None:
     from nbrewind.kernel.session import CannotReplay
 
     state = session.state
-    for version in {id(state.bound[name]): state.bound[name] for name in sorted(names)}.values():
+    versions = {id(state.bound[name]): state.bound[name] for name in sorted(names)}.values()
+    # Executing the cell that made it is always right; a recipe is right only under conditions (rule 14).
+    lost = [version for version in versions if version.data is None and not version.is_handle]
+    if lost:
+        text = "; ".join(
+            f"{_named(version)} cannot be loaded: {version.why or 'it could not be stored'}"
+            for version in lost
+        )
+        raise CannotReplay(text, *dict.fromkeys(version.made_by for version in lost))
+    for version in versions:
         try:
-            if version.data is None and not version.is_handle:
-                # Executing the cell that made it is always right; a recipe is right only under conditions (rule 14).
-                raise recipes.NoRecipe(version.why or "it could not be stored")
             values = load_version(session, version, {})
         except Exception as error:
             raise CannotReplay(
-                f"{', '.join(f'`{name}`' for name in version.names)} cannot be loaded: {error}",
-                version.made_by,
+                f"{_named(version)} cannot be loaded: {error}", version.made_by
             ) from error
         bind_values(state, version, values)
+
+
+def _named(version: CoVariable) -> str:
+    return ", ".join(f"`{name}`" for name in version.names)
 
 
 def bind_values(state: NamespaceState, version: CoVariable, values: dict[str, Any]) -> None:

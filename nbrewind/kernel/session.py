@@ -436,6 +436,9 @@ class Session:
         self.current = run
 
     def _finish(self, result: Any) -> None:
+        if self._depth > 0:
+            # A cell within the cell ended (`%%capture` runs its body as one).
+            return
         run, self.current = self.current, None
         if run is None or run.watch is None:
             return
