@@ -2,8 +2,11 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
-use nbrewind_store::{DamageKind, Fingerprint, Mode, Store as CoreStore, StoreError as CoreError};
+use nbrewind_store::{
+    DamageKind, Fingerprint, GcOptions, Mode, Record, Store as CoreStore, StoreError as CoreError,
+};
 use pyo3::buffer::PyBuffer;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
@@ -168,18 +171,56 @@ impl Store {
         kind: &str,
         key: Option<&str>,
     ) -> PyResult<Bound<'py, PyList>> {
-        let found = PyList::empty(py);
-        for record in self.inner.records(kind, key) {
-            let item = PyDict::new(py);
-            item.set_item("kind", record.kind)?;
-            item.set_item("key", record.key)?;
-            item.set_item("time_ns", record.time_ns)?;
-            item.set_item("writer", record.writer)?;
-            item.set_item("seq", record.seq)?;
-            item.set_item("payload", record.payload.to_string())?;
-            found.append(item)?;
-        }
-        Ok(found)
+        into_list(py, self.inner.records(kind, key))
+    }
+
+    /// Records of one kind that `gc` has retired and whose content is still there, as `records` gives them.
+    fn retired_records<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyList>> {
+        into_list(py, self.inner.retired_records(kind))
+    }
+
+    /// The writers whose process lives, or may live.
+    fn live_writers(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        py.detach(|| self.inner.live_writers()).map_err(into_error)
+    }
+
+    /// Clean up; `crate/nbrewind-store/src/gc.rs` says how. `drop` are groups of (writer, number), the first to go first.
+    #[pyo3(signature = (budget=None, drop=Vec::new(), revive=Vec::new(), grace=600.0, dry_run=false))]
+    fn gc<'py>(
+        &self,
+        py: Python<'py>,
+        budget: Option<u64>,
+        drop: Vec<Vec<(String, u64)>>,
+        revive: Vec<(String, u64)>,
+        grace: f64,
+        dry_run: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let grace = Duration::try_from_secs_f64(grace)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let options = GcOptions {
+            budget,
+            drop,
+            revive,
+            grace,
+            is_dry_run: dry_run,
+        };
+        let report = py.detach(|| self.inner.gc(&options)).map_err(into_error)?;
+        loads(
+            py,
+            &json!({
+                "bytes_before": report.bytes_before,
+                "bytes_after": report.bytes_after,
+                "n_retired": report.n_retired,
+                "n_moved_writers": report.n_moved_writers,
+                "n_deleted_writers": report.n_deleted_writers,
+                "n_waiting_writers": report.n_waiting_writers,
+                "waiting_bytes": report.waiting_bytes,
+                "waiting_seconds": report.waiting.as_secs_f64(),
+                "n_live_writers": report.n_live_writers,
+                "over_budget_bytes": report.over_budget_bytes,
+                "is_disk_full": report.is_disk_full,
+            }),
+        )
     }
 
     /// Check every stored byte; returns one dict per damaged place.
@@ -219,6 +260,21 @@ impl Store {
             }),
         )
     }
+}
+
+fn into_list(py: Python<'_>, records: Vec<Record>) -> PyResult<Bound<'_, PyList>> {
+    let found = PyList::empty(py);
+    for record in records {
+        let item = PyDict::new(py);
+        item.set_item("kind", record.kind)?;
+        item.set_item("key", record.key)?;
+        item.set_item("time_ns", record.time_ns)?;
+        item.set_item("writer", record.writer)?;
+        item.set_item("seq", record.seq)?;
+        item.set_item("payload", record.payload.to_string())?;
+        found.append(item)?;
+    }
+    Ok(found)
 }
 
 /// JSON as Python's own objects.

@@ -79,6 +79,20 @@ fn is_network(_dir: &Path) -> bool {
     false
 }
 
+/// A lock on a file or folder (`LOCK_SH` or `LOCK_EX`) that ends with the returned handle; None if somebody else holds
+/// one, or the file system has none. Nobody ever waits for a lock.
+pub(crate) fn lock(path: &Path, how: libc::c_int) -> Option<File> {
+    let file = File::open(path).ok()?;
+    relock(&file, how).then_some(file)
+}
+
+/// Changes the kind of a lock. On failure there may be none left.
+pub(crate) fn relock(file: &File, how: libc::c_int) -> bool {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a plain call on an open file.
+    unsafe { libc::flock(file.as_raw_fd(), how | libc::LOCK_NB) == 0 }
+}
+
 /// The file for direct writes; None where there is no such thing.
 pub(crate) fn open_direct(path: &Path) -> Option<File> {
     #[cfg(target_os = "linux")]

@@ -60,6 +60,12 @@ pub enum StoreError {
         /// The content that was asked for.
         chunk: Fingerprint,
     },
+    /// Wait for the other one.
+    #[error("Somebody else is cleaning up {} right now. Try again when that has ended.", .dir.display())]
+    Busy {
+        /// The store.
+        dir: PathBuf,
+    },
     /// Anything else that the operating system reports.
     #[error("NBRewind could not use {} ({source}). Check the disk or the network share, then run again.", .path.display())]
     Io {

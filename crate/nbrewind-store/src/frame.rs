@@ -22,9 +22,11 @@ pub(crate) const HEAD_BYTES: usize = 12;
 pub(crate) const SUM_BYTES: usize = 32;
 const TYPE_HEADER: u8 = 1;
 const TYPE_COMMIT: u8 = 2;
+const TYPE_CONDEMNED: u8 = 128;
+const TYPE_RETIRED: u8 = 129;
 /// Frames of this type and above may be skipped by who does not know them.
 const TYPE_SKIPPABLE: u8 = 128;
-const CHUNK_ENTRY_BYTES: usize = 32 + 4 + 8 + 4 + 4 + 1;
+pub(crate) const CHUNK_ENTRY_BYTES: usize = 32 + 4 + 8 + 4 + 4 + 1;
 
 /// Where a new chunk lies in its writer's packs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +50,30 @@ pub(crate) struct RecordEntry {
     pub payload: String,
 }
 
+/// A pack, or with [`WHOLE`] all of a writer, that `gc` is about to delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Condemned {
+    pub writer: Uuid,
+    pub pack: u32,
+    /// When it was condemned, by the clock of the file system.
+    pub time_ns: u64,
+}
+
+/// In place of a pack's number: the whole folder of the writer.
+pub(crate) const WHOLE: u32 = u32::MAX;
+
 /// What a frame says.
 #[derive(Debug)]
 pub(crate) enum Body {
     Header {
         version: u32,
         writer: Uuid,
+        /// Its process holds a lock on the writer's folder for as long as it lives.
+        holds_lock: bool,
     },
+    Condemned(Vec<Condemned>),
+    /// Records, by writer and number, that are listed no longer.
+    Retired(Vec<(Uuid, u64)>),
     Commit {
         chunks: Vec<ChunkEntry>,
         records: Vec<RecordEntry>,
@@ -86,12 +105,36 @@ pub(crate) fn seal(offset: u64, payload: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The first frame of every log.
-pub(crate) fn header_payload(writer: Uuid, created_ns: u64) -> Vec<u8> {
+pub(crate) fn header_payload(writer: Uuid, created_ns: u64, holds_lock: bool) -> Vec<u8> {
     let mut payload = vec![TYPE_HEADER];
     payload.extend(FORMAT_VERSION.to_le_bytes());
     payload.extend(writer.as_bytes());
     payload.extend(created_ns.to_le_bytes());
+    payload.push(u8::from(holds_lock));
     payload
+}
+
+/// What `gc` is about to delete.
+pub(crate) fn condemned_payload(condemned: &[Condemned]) -> Option<Vec<u8>> {
+    let mut out = vec![TYPE_CONDEMNED];
+    out.extend(u32::try_from(condemned.len()).ok()?.to_le_bytes());
+    for item in condemned {
+        out.extend(item.writer.as_bytes());
+        out.extend(item.pack.to_le_bytes());
+        out.extend(item.time_ns.to_le_bytes());
+    }
+    Some(out)
+}
+
+/// Records that are listed no longer.
+pub(crate) fn retired_payload(retired: &[(Uuid, u64)]) -> Option<Vec<u8>> {
+    let mut out = vec![TYPE_RETIRED];
+    out.extend(u32::try_from(retired.len()).ok()?.to_le_bytes());
+    for (writer, seq) in retired {
+        out.extend(writer.as_bytes());
+        out.extend(seq.to_le_bytes());
+    }
+    Some(out)
 }
 
 /// The outcome of one commit.
@@ -205,7 +248,22 @@ impl Body {
             TYPE_HEADER => Some(Self::Header {
                 version: fields.u32()?,
                 writer: Uuid::from_bytes(fields.array()?),
+                holds_lock: fields.u64().is_some() && fields.u8() == Some(1),
             }),
+            TYPE_CONDEMNED => {
+                let n = fields.count(16 + 4 + 8)?;
+                (0..n)
+                    .map(|_| fields.condemned())
+                    .collect::<Option<_>>()
+                    .map(Self::Condemned)
+            }
+            TYPE_RETIRED => {
+                let n = fields.count(16 + 8)?;
+                (0..n)
+                    .map(|_| Some((fields.uuid()?, fields.u64()?)))
+                    .collect::<Option<_>>()
+                    .map(Self::Retired)
+            }
             TYPE_COMMIT => {
                 let n_chunks = fields.count(CHUNK_ENTRY_BYTES)?;
                 let chunks = (0..n_chunks)
@@ -220,8 +278,7 @@ impl Body {
                     .is_empty()
                     .then_some(Self::Commit { chunks, records })
             }
-            TYPE_SKIPPABLE.. => Some(Self::Skipped),
-            _ => None,
+            other => (other >= TYPE_SKIPPABLE).then_some(Self::Skipped),
         }
     }
 }
@@ -250,6 +307,18 @@ impl<'a> Fields<'a> {
 
     fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    fn uuid(&mut self) -> Option<Uuid> {
+        self.array().map(Uuid::from_bytes)
+    }
+
+    fn condemned(&mut self) -> Option<Condemned> {
+        Some(Condemned {
+            writer: self.uuid()?,
+            pack: self.u32()?,
+            time_ns: self.u64()?,
+        })
     }
 
     fn fingerprint(&mut self) -> Option<Fingerprint> {
@@ -383,6 +452,35 @@ mod tests {
             assert!(Body::decode(&payload[..length]).is_none(), "{length}");
         }
         assert!(Body::decode(&[&payload[..], &[0]].concat()).is_none());
+    }
+
+    #[test]
+    fn what_gc_writes_comes_back_and_an_older_header_holds_no_lock() {
+        let writer = Uuid::new_v4();
+        let condemned = [Condemned {
+            writer,
+            pack: WHOLE,
+            time_ns: 5,
+        }];
+        let decoded = Body::decode(&condemned_payload(&condemned).unwrap());
+        assert!(matches!(decoded, Some(Body::Condemned(items)) if items == condemned));
+        let decoded = Body::decode(&retired_payload(&[(writer, 7)]).unwrap());
+        assert!(matches!(decoded, Some(Body::Retired(items)) if items == [(writer, 7)]));
+        let header = header_payload(writer, 1, true);
+        assert!(matches!(
+            Body::decode(&header),
+            Some(Body::Header {
+                holds_lock: true,
+                ..
+            })
+        ));
+        assert!(matches!(
+            Body::decode(&header[..29]),
+            Some(Body::Header {
+                holds_lock: false,
+                ..
+            })
+        ));
     }
 
     #[test]

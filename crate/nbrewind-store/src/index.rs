@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
 use crate::Fingerprint;
-use crate::frame::{ChunkEntry, RecordEntry};
+use crate::frame::{ChunkEntry, Condemned, RecordEntry, WHOLE};
 use crate::pack::Codec;
 
 /// A writer, as a small number.
@@ -81,12 +81,12 @@ pub struct Stats {
 }
 
 #[derive(Debug)]
-struct Stored {
-    slot: Slot,
-    seq: u64,
-    time_ns: u64,
-    needs: Box<[Fingerprint]>,
-    payload: Box<str>,
+pub(crate) struct Stored {
+    pub slot: Slot,
+    pub seq: u64,
+    pub time_ns: u64,
+    pub needs: Box<[Fingerprint]>,
+    pub payload: Box<str>,
 }
 
 #[derive(Debug)]
@@ -96,6 +96,7 @@ struct WriterEntry {
     is_own: bool,
     has_log: bool,
     is_damaged: bool,
+    holds_lock: bool,
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +109,10 @@ pub(crate) struct Index {
     packs: BTreeSet<(Slot, u32)>,
     missing_packs: BTreeSet<(Slot, u32)>,
     damaged: BTreeSet<Place>,
+    /// What is about to be deleted, by writer and pack: which logs say so, and since when.
+    condemned: BTreeMap<(Uuid, u32), BTreeMap<Slot, u64>>,
+    /// Records that are listed no longer: which logs say so.
+    retired: BTreeMap<(Uuid, u64), BTreeSet<Slot>>,
     records: BTreeMap<String, BTreeMap<String, Vec<Stored>>>,
 }
 
@@ -121,6 +126,7 @@ impl Index {
                 is_own: false,
                 has_log: false,
                 is_damaged: false,
+                holds_lock: false,
             });
             Slot::try_from(self.writers.len() - 1).unwrap_or(Slot::MAX)
         })
@@ -128,6 +134,31 @@ impl Index {
 
     pub(crate) fn writer_id(&self, slot: Slot) -> Uuid {
         self.writers[slot as usize].id
+    }
+
+    pub(crate) fn set_lock(&mut self, slot: Slot, holds_lock: bool) {
+        self.writers[slot as usize].holds_lock = holds_lock;
+    }
+
+    pub(crate) fn holds_lock(&self, slot: Slot) -> bool {
+        self.writers[slot as usize].holds_lock
+    }
+
+    /// The writers with a log, as far as it was read.
+    pub(crate) fn writers(&self) -> impl Iterator<Item = (Slot, Uuid)> {
+        let entries = self.writers.iter().enumerate();
+        entries
+            .filter(|(_, writer)| writer.has_log)
+            .map(|(slot, writer)| (slot as Slot, writer.id))
+    }
+
+    fn has_log(&self, id: Uuid) -> bool {
+        let slot = self.slots.get(&id);
+        slot.is_some_and(|slot| self.writers[*slot as usize].has_log)
+    }
+
+    pub(crate) fn is_damaged_log(&self, slot: Slot) -> bool {
+        self.writers[slot as usize].is_damaged
     }
 
     pub(crate) fn is_own(&self, slot: Slot) -> bool {
@@ -164,6 +195,14 @@ impl Index {
         self.packs.retain(|pack| pack.0 != slot);
         self.missing_packs.retain(|pack| pack.0 != slot);
         self.damaged.retain(|place| place.slot != slot);
+        self.condemned.retain(|_, sources| {
+            sources.remove(&slot);
+            !sources.is_empty()
+        });
+        self.retired.retain(|_, sources| {
+            sources.remove(&slot);
+            !sources.is_empty()
+        });
         for keys in self.records.values_mut() {
             for records in keys.values_mut() {
                 records.retain(|record| record.slot != slot);
@@ -233,6 +272,53 @@ impl Index {
         self.usable_places(name).next().is_some()
     }
 
+    /// It can be read, and will not be deleted: nothing is gained by storing it again.
+    pub(crate) fn is_kept(&self, name: &Fingerprint) -> bool {
+        self.kept_place(name).is_some()
+    }
+
+    pub(crate) fn kept_place(&self, name: &Fingerprint) -> Option<&Place> {
+        let is_kept = |place: &&Place| !self.is_condemned(place.slot, place.pack);
+        self.usable_places(name).find(is_kept)
+    }
+
+    pub(crate) fn is_condemned(&self, slot: Slot, pack: u32) -> bool {
+        if self.condemned.is_empty() {
+            return false;
+        }
+        let id = self.writer_id(slot);
+        [pack, WHOLE]
+            .iter()
+            .any(|&pack| self.condemned.contains_key(&(id, pack)))
+    }
+
+    pub(crate) fn add_condemned(&mut self, source: Slot, item: Condemned) {
+        let sources = self.condemned.entry((item.writer, item.pack)).or_default();
+        sources.insert(source, item.time_ns);
+    }
+
+    /// What is condemned, each with the times at which it was; `unless_by`: only what that log does not say.
+    pub(crate) fn condemned(
+        &self,
+        unless_by: Option<Slot>,
+    ) -> impl Iterator<Item = (Uuid, u32, Vec<u64>)> {
+        self.condemned
+            .iter()
+            .filter(move |(_, sources)| !unless_by.is_some_and(|slot| sources.contains_key(&slot)))
+            .filter(move |((id, _), _)| unless_by.is_none() || self.has_log(*id))
+            .map(|((id, pack), sources)| (*id, *pack, sources.values().copied().collect()))
+    }
+
+    /// Every chunk with all its places.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (&Fingerprint, &Place)> {
+        // The order is that of a hash map; whoever needs one sorts.
+        #[allow(clippy::iter_over_hash_type)]
+        let first = self.chunks.iter();
+        let further = self.copies.iter();
+        first
+            .chain(further.flat_map(|(name, places)| places.iter().map(move |place| (name, place))))
+    }
+
     pub(crate) fn is_damaged(&self, place: &Place) -> bool {
         self.damaged.contains(place)
     }
@@ -279,8 +365,53 @@ impl Index {
         records.insert(position, stored);
     }
 
-    fn is_listed(&self, stored: &Stored) -> bool {
+    pub(crate) fn add_retired(&mut self, source: Slot, record: (Uuid, u64)) {
+        self.retired.entry(record).or_default().insert(source);
+    }
+
+    /// Which records are retired; `unless_by`: only those of which that log does not say so.
+    pub(crate) fn retired(&self, unless_by: Option<Slot>) -> impl Iterator<Item = (Uuid, u64)> {
+        self.retired
+            .iter()
+            .filter(move |(_, sources)| !unless_by.is_some_and(|slot| sources.contains(&slot)))
+            .map(|(id, _)| *id)
+            .filter(|(writer, _)| self.has_log(*writer))
+    }
+
+    pub(crate) fn is_retired(&self, stored: &Stored) -> bool {
+        !self.retired.is_empty()
+            && self
+                .retired
+                .contains_key(&(self.writer_id(stored.slot), stored.seq))
+    }
+
+    /// Every record, retired or not, with kind and key, in no particular order of time.
+    pub(crate) fn all_records(&self) -> impl Iterator<Item = (&str, &str, &Stored)> {
+        self.records.iter().flat_map(|(kind, keys)| {
+            keys.iter().flat_map(move |(key, records)| {
+                records
+                    .iter()
+                    .map(move |stored| (kind.as_str(), key.as_str(), stored))
+            })
+        })
+    }
+
+    /// Retired records of one kind that could still be read.
+    pub(crate) fn retired_records(&self, kind: &str) -> Vec<Record> {
+        let of_kind = self.records.get(kind).into_iter().flatten();
+        of_kind
+            .flat_map(|(key, records)| records.iter().map(move |stored| (key, stored)))
+            .filter(|(_, stored)| self.is_retired(stored) && self.has_needs(stored))
+            .map(|(key, stored)| self.record(kind, key, stored))
+            .collect()
+    }
+
+    pub(crate) fn has_needs(&self, stored: &Stored) -> bool {
         stored.needs.iter().all(|need| self.is_known(need))
+    }
+
+    pub(crate) fn is_listed(&self, stored: &Stored) -> bool {
+        !self.is_retired(stored) && stored.needs.iter().all(|need| self.is_known(need))
     }
 
     fn record(&self, kind: &str, key: &str, stored: &Stored) -> Record {
@@ -334,15 +465,11 @@ impl Index {
             .collect()
     }
 
-    /// Kind, key and needs of every record, listed or not.
+    /// Kind, key and needs of every record that is not retired.
     pub(crate) fn all_needs(&self) -> impl Iterator<Item = (&str, &str, &[Fingerprint])> {
-        self.records.iter().flat_map(|(kind, keys)| {
-            keys.iter().flat_map(move |(key, records)| {
-                records
-                    .iter()
-                    .map(move |stored| (kind.as_str(), key.as_str(), &*stored.needs))
-            })
-        })
+        self.all_records()
+            .filter(|(_, _, stored)| !self.is_retired(stored))
+            .map(|(kind, key, stored)| (kind, key, &*stored.needs))
     }
 
     pub(crate) fn stats(&self) -> Stats {

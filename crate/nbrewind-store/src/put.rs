@@ -6,12 +6,13 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::frame::ChunkEntry;
 use crate::index::Place;
-use crate::pack::{self, CHUNK_BYTES};
+use crate::pack::{self, CHUNK_BYTES, Codec};
 use crate::store::State;
+use crate::writer::{Spot, Writer};
 use crate::{Fingerprint, Store, StoreError, parallel};
 
 impl Store {
@@ -52,7 +53,7 @@ impl Store {
             );
         }
         let put = Put::new(self, chunks.iter().map(|(_, raw)| raw.len()).sum());
-        let is_new = |(name, _): &&(Fingerprint, &[u8])| !put.state.index().is_known(name);
+        let is_new = |(name, _): &&(Fingerprint, &[u8])| !put.state.index().is_kept(name);
         parallel::map(
             chunks.iter().filter(is_new).copied().collect(),
             |(name, raw)| put.chunk(name, raw),
@@ -92,7 +93,7 @@ impl<'a> Put<'a> {
             *rest = rest.saturating_sub(raw.len() as u64);
             *rest
         };
-        if self.has_failed.load(Ordering::Relaxed) || self.state.index().is_known(&name) {
+        if self.has_failed.load(Ordering::Relaxed) || self.state.index().is_kept(&name) {
             return;
         }
         let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,20 +125,14 @@ impl<'a> Put<'a> {
         };
         own.release(&spot, outcome.is_ok());
         outcome?;
-        let slot = own.slot;
-        let entry = ChunkEntry {
+        note_written(
+            self.state,
+            &mut writer,
             name,
-            pack: spot.pack,
-            offset: spot.offset,
-            // A chunk is 1 MiB at most.
-            stored_len: stored.len() as u32,
-            raw_len: raw.len() as u32,
+            &spot,
             codec,
-        };
-        let place = Place::new(slot, &entry);
-        self.state.keep_open(slot, spot.pack, spot.file);
-        self.state.index_mut().add_chunk(name, place);
-        writer.chunks.push((entry, place));
+            [stored.len(), raw.len()],
+        );
         Ok(())
     }
 
@@ -147,5 +142,52 @@ impl<'a> Put<'a> {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+}
+
+/// A chunk lies where it should: it can be read, and the next commit names it.
+fn note_written(
+    state: &State,
+    writer: &mut Writer,
+    name: Fingerprint,
+    spot: &Spot,
+    codec: Codec,
+    [stored_len, raw_len]: [usize; 2],
+) {
+    let Some(slot) = writer.own.as_ref().map(|own| own.slot) else {
+        unreachable!("it gave out the place")
+    };
+    let entry = ChunkEntry {
+        name,
+        pack: spot.pack,
+        offset: spot.offset,
+        // A chunk is 1 MiB at most.
+        stored_len: stored_len as u32,
+        raw_len: raw_len as u32,
+        codec,
+    };
+    let place = Place::new(slot, &entry);
+    state.keep_open(slot, spot.pack, Arc::clone(&spot.file));
+    state.index_mut().add_chunk(name, place);
+    writer.chunks.push((entry, place));
+}
+
+impl Store {
+    /// Writes a chunk, whoever else has it, for a caller that holds the writer.
+    pub(crate) fn write_copy(
+        &self,
+        state: &State,
+        writer: &mut Writer,
+        name: Fingerprint,
+        (codec, stored): (Codec, &[u8]),
+        raw_len: usize,
+    ) -> Result<(), StoreError> {
+        let own = self.own(state, writer)?;
+        let spot = own.reserve(stored.len(), 0, self.pack_limit)?;
+        let outcome = spot.write(stored, &state.bounces);
+        own.release(&spot, outcome.is_ok());
+        outcome?;
+        note_written(state, writer, name, &spot, codec, [stored.len(), raw_len]);
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{
 
 use uuid::Uuid;
 
-use crate::disk::{Access, Bounces};
+use crate::disk::{self, Access, Bounces};
 use crate::error::is_gone;
 use crate::format::{FORMAT_FILE, check_format, create_if_empty};
 use crate::frame::{self, Body, ChunkEntry, FORMAT_VERSION, Found};
@@ -42,6 +42,8 @@ pub struct Store {
     mode: Mode,
     access: Access,
     pub(crate) pack_limit: u64,
+    /// A shared lock on the folder, so that `gc` can tell whether anybody else is there.
+    pub(crate) presence: OnceLock<File>,
     first: State,
 }
 
@@ -146,8 +148,10 @@ impl Store {
             dir,
             mode,
             pack_limit,
+            presence: OnceLock::new(),
             first: State::new(),
         };
+        store.note_presence();
         store.read_logs(&store.first)?;
         let _ = store.first.loaded.set(());
         Ok(store)
@@ -228,10 +232,10 @@ impl Store {
     }
 
     /// The chunk can be read, as far as this process has looked: it is durable or this process has put it, its pack was
-    /// there, and no damage was seen. `put` would not write it again.
+    /// there and is not about to be deleted, and no damage was seen. `put` would not write it again.
     #[must_use]
     pub fn has(&self, chunk: &Fingerprint) -> bool {
-        self.state().index().is_known(chunk)
+        self.state().index().is_kept(chunk)
     }
 
     /// Adds a record to the next commit. `needs` lists the chunks it depends on; they must be in the store by now.
@@ -302,6 +306,7 @@ impl Store {
     ///
     /// If one log cannot be read, the others are, and the first error is returned.
     pub fn refresh(&self) -> Result<(), StoreError> {
+        self.note_presence();
         self.read_logs(self.state())
     }
 
@@ -311,6 +316,12 @@ impl Store {
     #[must_use]
     pub fn records(&self, kind: &str, key: Option<&str>) -> Vec<Record> {
         self.state().index().records(kind, key)
+    }
+
+    /// Records of one kind that `gc` has retired and whose content is still there: they are listed no longer.
+    #[must_use]
+    pub fn retired_records(&self, kind: &str) -> Vec<Record> {
+        self.state().index().retired_records(kind)
     }
 
     /// How many records of this kind are listed.
@@ -329,6 +340,28 @@ impl Store {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.state().index().stats()
+    }
+
+    /// While `gc` deletes there is none: it is waited for, since what is about to be deleted must not be counted on.
+    /// Where there are no locks, `gc` does not count on them.
+    fn note_presence(&self) {
+        const LONG_MS: u64 = 5_000;
+        const STEP_MS: u64 = 5;
+        if self.access == Access::Network || self.presence.get().is_some() {
+            return;
+        }
+        for _ in 0..LONG_MS / STEP_MS {
+            match disk::lock(&self.dir, libc::LOCK_SH) {
+                Some(lock) => {
+                    let _ = self.presence.set(lock);
+                    return;
+                }
+                None if self.lease_dir().exists() => {
+                    std::thread::sleep(std::time::Duration::from_millis(STEP_MS));
+                }
+                None => return,
+            }
+        }
     }
 
     pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
@@ -361,7 +394,7 @@ impl Store {
         self.writer_dir(writer).join(pack_file(pack))
     }
 
-    fn writer_dir(&self, writer: Uuid) -> PathBuf {
+    pub(crate) fn writer_dir(&self, writer: Uuid) -> PathBuf {
         self.dir.join(WRITERS_DIR).join(writer.to_string())
     }
 
@@ -377,12 +410,21 @@ impl Store {
 
     // ---- writing
 
+    /// Its own writer; a new one if there is none, or if a `gc` took this process for gone and nothing is pending.
     pub(crate) fn own<'a>(
         &self,
         state: &State,
         writer: &'a mut Writer,
     ) -> Result<&'a mut Own, StoreError> {
+        if let Some(own) = &writer.own
+            && writer.chunks.is_empty()
+            && writer.records.is_empty()
+            && state.index().is_condemned(own.slot, frame::WHOLE)
+        {
+            self.give_up(state, writer);
+        }
         if writer.own.is_none() {
+            self.note_presence();
             let id = Uuid::new_v4();
             let slot = {
                 let mut index = state.index_mut();
@@ -400,17 +442,89 @@ impl Store {
     }
 
     fn write_commit(&self, state: &State, writer: &mut Writer) -> Result<(), StoreError> {
+        let records = writer.records.iter();
+        let needs: BTreeSet<Fingerprint> =
+            records.flat_map(|record| &record.needs).copied().collect();
+        let is_collected = self.lease_dir().exists();
+        if is_collected {
+            // What cannot be read changes nothing: `gc` refuses where it cannot read, too.
+            let _ = self.read_logs(state);
+            self.check_not_condemned(state, writer)?;
+            self.keep(state, writer, &needs)?;
+        }
         self.check_needs(state, writer)?;
+        self.write_frames(state, writer, 0, &[])?;
+        if is_collected {
+            // A `gc` that began meanwhile may have looked before this frame was there.
+            let n_committed = writer.chunks.len();
+            let _ = self.read_logs(state);
+            self.keep(state, writer, &needs)?;
+            if writer.chunks.len() > n_committed {
+                let records = std::mem::take(&mut writer.records);
+                let outcome = self.write_frames(state, writer, n_committed, &[]);
+                writer.records = records;
+                outcome?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, without the first chunks, and more payloads behind it. The order makes it durable: packs first.
+    pub(crate) fn write_frames(
+        &self,
+        state: &State,
+        writer: &mut Writer,
+        n_written: usize,
+        more: &[Vec<u8>],
+    ) -> Result<(), StoreError> {
         let own = self.own(state, writer)?;
         own.open_log()?;
         own.sync_packs()?;
         own.check_in_place()?;
-        let chunks: Vec<ChunkEntry> = writer.chunks.iter().map(|(entry, _)| *entry).collect();
-        let payload = frame::commit_payload(&chunks, &writer.records).ok_or_else(|| {
-            let why = "too much for one commit";
-            StoreError::io(&self.dir, io::Error::new(io::ErrorKind::InvalidInput, why))
-        })?;
-        self.own(state, writer)?.write_frame(&payload)
+        let waiting = writer.chunks[n_written..].iter();
+        let chunks: Vec<ChunkEntry> = waiting.map(|(entry, _)| *entry).collect();
+        let mut payloads = Vec::new();
+        if !chunks.is_empty() || !writer.records.is_empty() {
+            payloads.push(
+                frame::commit_payload(&chunks, &writer.records).ok_or_else(|| {
+                    let why = "too much for one commit";
+                    StoreError::io(&self.dir, io::Error::new(io::ErrorKind::InvalidInput, why))
+                })?,
+            );
+        }
+        payloads.extend_from_slice(more);
+        self.own(state, writer)?.write_frames(&payloads)
+    }
+
+    /// A process that slept for days can find that it was taken for gone.
+    fn check_not_condemned(&self, state: &State, writer: &mut Writer) -> Result<(), StoreError> {
+        let Some(own) = &mut writer.own else {
+            return Ok(());
+        };
+        if !state.index().is_condemned(own.slot, frame::WHOLE) {
+            return Ok(());
+        }
+        own.is_lost = true;
+        let why = "it was taken for gone after days without a write, and cleaned up; what follows is recorded again";
+        Err(StoreError::io(&self.dir, io::Error::other(why)))
+    }
+
+    /// Makes copies of what is about to be deleted.
+    pub(crate) fn keep(
+        &self,
+        state: &State,
+        writer: &mut Writer,
+        needs: &BTreeSet<Fingerprint>,
+    ) -> Result<(), StoreError> {
+        for need in needs {
+            if !state.index().is_kept(need) {
+                let mut raw = vec![0; self.len_of(&[*need])?];
+                self.read_chunk(state, need, &mut raw)?;
+                let (codec, stored) = pack::encode(&raw);
+                self.write_copy(state, writer, *need, (codec, &stored), raw.len())?;
+            }
+        }
+        Ok(())
     }
 
     /// A record may depend only on what is durable: on chunks of ours that this commit syncs, or on chunks of others
@@ -421,7 +535,7 @@ impl Store {
         {
             let index = state.index();
             for need in writer.records.iter().flat_map(|record| &record.needs) {
-                let Some(place) = index.usable_places(need).next() else {
+                let Some(place) = index.kept_place(need) else {
                     return Err(StoreError::MissingChunk { chunk: *need });
                 };
                 if !uncommitted.contains(place) {
@@ -468,7 +582,7 @@ impl Store {
         Ok(())
     }
 
-    fn roll_back(&self, state: &State, writer: &mut Writer) {
+    pub(crate) fn roll_back(&self, state: &State, writer: &mut Writer) {
         {
             let mut index = state.index_mut();
             for (entry, place) in &writer.chunks {
@@ -476,26 +590,28 @@ impl Store {
             }
         }
         match &mut writer.own {
-            Some(own) if own.is_lost => {
-                let slot = own.slot;
-                writer.give_up();
-                state.open_packs().retain(|key, _| key.0 != slot);
-                {
-                    let mut index = state.index_mut();
-                    index.forget(slot);
-                    index.set_own(slot, false);
-                }
-                // From here on its log is one of the others'. The commit's own error is the one to report.
-                let _ = self.read_logs(state);
-            }
+            Some(own) if own.is_lost => self.give_up(state, writer),
             Some(own) => own.cut_packs(),
             None => {}
         }
     }
 
+    /// Ends the writer; the next put starts a new one.
+    fn give_up(&self, state: &State, writer: &mut Writer) {
+        let Some(own) = writer.give_up() else { return };
+        state.open_packs().retain(|key, _| key.0 != own.slot);
+        {
+            let mut index = state.index_mut();
+            index.forget(own.slot);
+            index.set_own(own.slot, false);
+        }
+        // From here on its log is one of the others'. Why it cannot be read is for the next refresh to say.
+        let _ = self.read_logs(state);
+    }
+
     // ---- reading
 
-    fn read_chunk(
+    pub(crate) fn read_chunk(
         &self,
         state: &State,
         name: &Fingerprint,
@@ -684,7 +800,19 @@ impl Store {
                         known: FORMAT_VERSION,
                     });
                 }
-                Body::Header { writer, .. } if writer == id && tail.read_len == 0 => {}
+                Body::Header {
+                    writer, holds_lock, ..
+                } if writer == id && tail.read_len == 0 => index.set_lock(slot, holds_lock),
+                Body::Condemned(items) if tail.read_len > 0 => {
+                    items
+                        .into_iter()
+                        .for_each(|item| index.add_condemned(slot, item));
+                }
+                Body::Retired(items) if tail.read_len > 0 => {
+                    items
+                        .into_iter()
+                        .for_each(|item| index.add_retired(slot, item));
+                }
                 Body::Commit { chunks, records } if tail.read_len > 0 => {
                     for chunk in chunks {
                         index.add_chunk(chunk.name, Place::new(slot, &chunk));

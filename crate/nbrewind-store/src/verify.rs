@@ -116,7 +116,7 @@ impl Store {
                     offset = end;
                 }
                 Found::Frame {
-                    body: Body::Skipped,
+                    body: Body::Skipped | Body::Condemned(_) | Body::Retired(_),
                     end,
                 } if offset > 0 => offset = end,
                 Found::Frame { .. } | Found::Damaged => {

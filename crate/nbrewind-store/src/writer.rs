@@ -79,6 +79,13 @@ impl Writer {
         self.next_seq += 1;
     }
 
+    /// A record of another writer, as it is, under a number of this one.
+    pub(crate) fn push_copy(&mut self, mut record: RecordEntry) {
+        record.seq = self.next_seq;
+        self.next_seq += 1;
+        self.records.push(record);
+    }
+
     pub(crate) fn clear_buffers(&mut self) {
         self.chunks.clear();
         self.records.clear();
@@ -267,6 +274,8 @@ pub(crate) struct Own {
     has_new_names: bool,
     access: Access,
     pid: u32,
+    /// The folder, locked for as long as this process (or a fork of it) lives: so others know that it does.
+    lock: Option<File>,
     /// No more frames may follow what is in the log now.
     pub is_lost: bool,
 }
@@ -290,10 +299,15 @@ impl Own {
             }
             Err(error) => return Err(StoreError::io(&dir, error)),
         }
+        let lock = match access {
+            Access::Local => disk::lock(&dir, libc::LOCK_EX),
+            Access::Network => None,
+        };
         Ok(Self {
             id,
             slot,
             dir,
+            lock,
             log: None,
             packs: Vec::new(),
             next_pack: 0,
@@ -369,6 +383,23 @@ impl Own {
         }
     }
 
+    /// Takes over a finished pack of another writer under a number of our own; nothing is copied. None: this file system
+    /// has no hard links.
+    pub(crate) fn adopt(&mut self, pack: &Path) -> Result<Option<u32>, StoreError> {
+        let number = self.next_pack;
+        let failed = |error| StoreError::io(pack, error);
+        if fs::hard_link(pack, self.dir.join(pack_file(number))).is_err() {
+            return Ok(None);
+        }
+        self.next_pack += 1;
+        self.has_new_names = true;
+        // Its writer may have been stopped before it could.
+        File::open(pack)
+            .and_then(|file| file.sync_data())
+            .map_err(failed)?;
+        Ok(Some(number))
+    }
+
     /// Makes the bytes and names of all packs durable.
     pub(crate) fn sync_packs(&mut self) -> Result<(), StoreError> {
         for (_, pack) in &mut self.packs {
@@ -398,7 +429,11 @@ impl Own {
             Err(StoreError::Io { source, .. }) if is_gone(&source) => return Err(self.lose()),
             Err(error) => return Err(error),
         };
-        let header = frame::seal(0, &frame::header_payload(self.id, now_ns())).unwrap_or_default();
+        let header = frame::seal(
+            0,
+            &frame::header_payload(self.id, now_ns(), self.lock.is_some()),
+        )
+        .unwrap_or_default();
         if let Err(error) = log.append(&header).and_then(|()| log.sync()) {
             // No frame was ever in it, so no reader has used it. If it stays, the name is taken: another writer follows.
             self.is_lost = fs::remove_file(&path).is_err();
@@ -423,8 +458,8 @@ impl Own {
         }
     }
 
-    /// Appends and syncs one frame. When this returns Ok the frame survives a power loss.
-    pub(crate) fn write_frame(&mut self, payload: &[u8]) -> Result<(), StoreError> {
+    /// Appends and syncs frames. When this returns Ok they survive a power loss.
+    pub(crate) fn write_frames(&mut self, payloads: &[Vec<u8>]) -> Result<(), StoreError> {
         let Some(log) = &mut self.log else {
             unreachable!("open_log comes first")
         };
@@ -435,8 +470,12 @@ impl Own {
                 io::Error::new(io::ErrorKind::InvalidInput, "too much for one commit"),
             )
         };
-        let frame = frame::seal(start, payload).ok_or_else(too_long)?;
-        if let Err(error) = log.append(&frame) {
+        let mut frames = Vec::new();
+        for payload in payloads {
+            let at = start + frames.len() as u64;
+            frames.extend(frame::seal(at, payload).ok_or_else(too_long)?);
+        }
+        if let Err(error) = log.append(&frames) {
             self.is_lost = log.cut(start).is_err();
             return Err(error);
         }
@@ -447,9 +486,10 @@ impl Own {
             pack.committed_len = pack.len;
         }
         // The last one is filled on; a thread may still be writing to an earlier one.
-        let last = self.next_pack.saturating_sub(1);
-        self.packs
-            .retain(|(number, pack)| *number == last || pack.is_dirty || pack.n_in_flight > 0);
+        let last = self.packs.last().map(|(number, _)| *number);
+        self.packs.retain(|(number, pack)| {
+            Some(*number) == last || pack.is_dirty || pack.n_in_flight > 0
+        });
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use common::{TempDir, check_all_readable, keys, noise, only_writer, open, record
 use nbrewind_store::{DamageKind, Fingerprint, Mode, Store, StoreError};
 use serde_json::json;
 
-const HEADER_FRAME_BYTES: usize = 12 + 29 + 32;
+const HEADER_FRAME_BYTES: usize = 12 + 30 + 32;
 
 /// A frame as `docs/format.md` describes it.
 fn frame(offset: u64, payload: &[u8]) -> Vec<u8> {
@@ -76,6 +76,42 @@ fn a_log_made_by_the_format_document_is_read() {
     assert_eq!(keys(&store, "note"), ["a", "b"]);
     assert_eq!(store.records("note", None)[1].time_ns, 1_001);
     assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
+fn what_the_format_document_calls_retired_and_condemned_is_so() {
+    let dir = TempDir::new("by-hand-gc");
+    let (writer, other) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    let store = open(dir.path());
+    let chunks = record(&store, "note", "mine", b"content");
+    let mine = store.writer_id().unwrap();
+    write_log(
+        dir.path(),
+        writer,
+        &[header(1, writer), note(0, "a"), note(1, "b")],
+    );
+    let retired = [
+        &[129, 1, 0, 0, 0][..],
+        writer.as_bytes(),
+        &0u64.to_le_bytes(),
+    ]
+    .concat();
+    let mine_bytes = *uuid::Uuid::parse_str(&mine).unwrap().as_bytes();
+    let condemned = [
+        &[128, 1, 0, 0, 0][..],
+        &mine_bytes,
+        &u32::MAX.to_le_bytes(),
+        &7u64.to_le_bytes(),
+    ]
+    .concat();
+    write_log(dir.path(), other, &[header(1, other), retired, condemned]);
+    let again = open(dir.path());
+    assert_eq!(keys(&again, "note"), ["b", "mine"]);
+    assert_eq!(again.retired_records("note")[0].key, "a");
+    // It can be read as long as it is there, but nobody counts on it.
+    assert_eq!(again.get(&chunks).unwrap(), b"content");
+    assert!(!again.has(&chunks[0]));
+    assert_eq!(again.verify().unwrap(), []);
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! Who may clean up: one process at a time, by holding a file that can only be taken by renaming it.
+//!
+//! `gc/free` renamed to `gc/held-<uuid>` is the lease taken; a rename has one winner on every file system. A holder that
+//! died is told by its lock where there are locks, else by a file that was not touched for an hour. Nothing that a second
+//! holder could do loses data (the phases of `gc` see to that); the lease saves work.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::disk::{self, Access};
+use crate::error::is_gone;
+use crate::{Store, StoreError};
+
+const FREE_FILE: &str = "free";
+const HELD_PREFIX: &str = "held-";
+const LOCKED: &[u8] = b"locked\n";
+const EXPIRES_NS: u64 = 3_600_000_000_000;
+
+/// The right to clean up. Given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    dir: PathBuf,
+    path: PathBuf,
+    file: File,
+}
+
+impl Store {
+    pub(crate) fn lease_dir(&self) -> PathBuf {
+        self.dir.join("gc")
+    }
+}
+
+impl Lease {
+    /// Takes the lease, or says that somebody else has it.
+    pub(crate) fn take(store: &Store) -> Result<Self, StoreError> {
+        let dir = store.lease_dir();
+        let failed = |error| StoreError::io(&dir, error);
+        let busy = || StoreError::Busy {
+            dir: store.dir.clone(),
+        };
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
+        let path = dir.join(format!("{HELD_PREFIX}{}", Uuid::new_v4()));
+        let from = match held(&dir)?.pop() {
+            Some(other) if is_abandoned(&dir, &other).map_err(failed)? => other,
+            Some(_) => return Err(busy()),
+            None => {
+                let free = dir.join(FREE_FILE);
+                match File::create_new(&free) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(failed(error));
+                    }
+                    _ => free,
+                }
+            }
+        };
+        match fs::rename(&from, &path) {
+            Err(error) if is_gone(&error) => return Err(busy()),
+            outcome => outcome.map_err(failed)?,
+        }
+        let opened = OpenOptions::new().read(true).write(true).open(&path);
+        let file = opened.map_err(failed)?;
+        let lease = Self { dir, path, file };
+        let is_locked = store.access() == Access::Local && disk::relock(&lease.file, libc::LOCK_EX);
+        lease.write(if is_locked { LOCKED } else { b"" })?;
+        // Two that found the folder empty can both have made the file and taken it.
+        if held(&lease.dir)?.len() > 1 {
+            return Err(busy());
+        }
+        Ok(lease)
+    }
+
+    fn write(&self, text: &[u8]) -> Result<(), StoreError> {
+        let mut file = &self.file;
+        let written = file.set_len(0).and_then(|()| io::Seek::rewind(&mut file));
+        let written = written.and_then(|()| file.write_all(text));
+        written.map_err(|error| StoreError::io(&self.path, error))
+    }
+
+    /// The time by the clock of the file system. Fails when the lease was taken away.
+    pub(crate) fn now(&self) -> Result<u64, StoreError> {
+        if !self.path.exists() {
+            return Err(StoreError::Busy {
+                dir: self.dir.parent().unwrap_or(&self.dir).to_owned(),
+            });
+        }
+        now_in(&self.dir).map_err(|error| StoreError::io(&self.dir, error))
+    }
+
+    /// Shows that the holder lives.
+    pub(crate) fn renew(&self) -> Result<u64, StoreError> {
+        let mut text = Vec::new();
+        io::Read::read_to_end(
+            &mut File::open(&self.path).map_err(|error| StoreError::io(&self.path, error))?,
+            &mut text,
+        )
+        .map_err(|error| StoreError::io(&self.path, error))?;
+        self.write(&text)?;
+        self.now()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // If it was taken away, there is nothing to give back. An empty file is not that of a holder that died.
+        let _ = self.file.set_len(0);
+        let _ = fs::rename(&self.path, self.dir.join(FREE_FILE));
+    }
+}
+
+/// When a file was last written to, by the clock that the file system uses.
+pub(crate) fn mtime_ns(path: &Path) -> io::Result<u64> {
+    let metadata = fs::metadata(path)?;
+    let ns = metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec();
+    Ok(u64::try_from(ns).unwrap_or_default())
+}
+
+fn now_in(dir: &Path) -> io::Result<u64> {
+    let probe = dir.join(format!(".now-{}", Uuid::new_v4()));
+    fs::write(&probe, b"")?;
+    let now = mtime_ns(&probe);
+    fs::remove_file(&probe)?;
+    now
+}
+
+fn held(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let failed = |error| StoreError::io(dir, error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().starts_with(HELD_PREFIX) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Nobody holds it any more. A holder that gives it back at this moment is no error.
+fn is_abandoned(dir: &Path, held: &Path) -> io::Result<bool> {
+    let age = || -> io::Result<u64> {
+        let text = fs::read(held)?;
+        if text == LOCKED && disk::lock(held, libc::LOCK_EX).is_some() {
+            return Ok(u64::MAX);
+        }
+        Ok(now_in(dir)?.saturating_sub(mtime_ns(held)?))
+    };
+    match age() {
+        Err(error) if is_gone(&error) => Ok(false),
+        age => Ok(age? > EXPIRES_NS),
+    }
+}
