@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbrewind.fingerprint.objects import _reduce_fact, held_fact
 from nbrewind.fingerprint.walker import Context, Fact, register
+
+
+def by_value(value: Any) -> Any:
+    """Lists and dicts as tuples: what counts is what they hold, not which of them are one object.
+
+    For containers that a library hands from object to object, or copies when it pickles.
+    """
+    if type(value) is list:
+        return ("list", *(by_value(item) for item in value))
+    if type(value) is tuple:
+        return tuple(by_value(item) for item in value)
+    if type(value) is dict:
+        return ("dict", *((key, by_value(item)) for key, item in value.items()))
+    return value
 
 
 @register("sklearn.utils._bunch:Bunch")
@@ -26,13 +41,9 @@ def _transform_fact(node: Any, ctx: Context) -> Fact:
         "_transformed_points",
     }
     state = tuple((name, value) for name, value in sorted(vars(node).items()) if name not in caches)
-    own = getattr(node, "_mtx", None) if not _is_derived(node) else None
+    # Of all other nodes the matrix is computed from what they hold, or belongs to the class.
+    own = node._mtx if type(node).__name__ == "Affine2D" else None
     return Fact("transform", (type(node), state, own), mutable=True)
-
-
-def _is_derived(node: Any) -> bool:
-    """True when the matrix is computed from other nodes."""
-    return type(node).__name__ not in {"Affine2D", "IdentityTransform"}
 
 
 @register("matplotlib.cbook:CallbackRegistry")
@@ -43,3 +54,110 @@ def _callbacks_fact(registry: Any, ctx: Context) -> Fact:
         (type(registry), tuple(sorted(str(name) for name in registry.callbacks))),
         mutable=True,
     )
+
+
+@register("matplotlib.artist:Artist", "matplotlib.ticker:Formatter")
+def _artist_fact(obj: Any, ctx: Context) -> Fact:
+    # What comes from rcParams is one list in all artists.
+    fact = _reduce_fact(obj, ctx)
+    func, args, state, *rest = fact.parts
+    if type(state) is dict:
+        settings = ("_path_effects", "_powerlimits")
+        state = {
+            name: by_value(value) if name in settings else value for name, value in state.items()
+        }
+    fact.parts = (func, args, state, *rest)
+    return fact
+
+
+@register("matplotlib.path:Path")
+def _path_fact(path: Any, ctx: Context) -> Fact:
+    return held_fact(path) or _reduce_fact(path, ctx)
+
+
+@register("plotly.basedatatypes:BaseFigure", "plotly.basedatatypes:BasePlotlyType")
+def _plotly_fact(obj: Any, ctx: Context) -> Fact:
+    # Its pickling copies everything, so that nothing inside is shared afterwards.
+    _, args, *_ = obj.__reduce__()
+    return Fact("plotly", (type(obj), by_value(args)), mutable=True)
+
+
+# What a graph computes when it is asked, and forgets when it changes.
+_GRAPH_VIEWS = frozenset(
+    "adj nodes edges degree pred succ in_edges out_edges in_degree out_degree".split()
+)
+
+
+@register("networkx.classes.graph:Graph")
+def _graph_fact(graph: Any, ctx: Context) -> Fact:
+    state = tuple(
+        (name, value)
+        for name, value in vars(graph).items()
+        if name != "__networkx_cache__"
+        and not (name in _GRAPH_VIEWS and type(value).__module__.startswith("networkx.classes."))
+    )
+    return Fact("graph", (type(graph), state), mutable=True)
+
+
+@register("torch:Tensor")
+def _tensor_fact(tensor: Any, ctx: Context) -> Fact:
+    if tensor.grad_fn is not None:
+        return Fact("opaque", opaque="a tensor that remembers how it was computed", mutable=True)
+    if not is_plain_tensor(tensor):
+        fact = _reduce_fact(tensor, ctx)
+        if fact.opaque is None and tensor.layout is not _torch().strided:
+            return fact
+        return Fact("opaque", opaque="a tensor of an unusual kind", mutable=True)
+    parts = (
+        type(tensor),
+        str(tensor.dtype),
+        tuple(tensor.shape),
+        tensor.stride(),
+        tensor.storage_offset(),
+        tensor.requires_grad,
+        tensor.grad,
+        vars(tensor),
+        tensor.untyped_storage(),
+    )
+    return Fact("tensor", parts, mutable=True)
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch
+
+
+def is_plain_tensor(tensor: Any) -> bool:
+    """True for tensors that are a part of a storage in main memory, and nothing more."""
+    torch = _torch()
+    return (
+        type(tensor) in {torch.Tensor, torch.nn.Parameter}
+        and tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+        and not tensor.is_conj()
+        and not tensor.is_neg()
+        and not tensor._backward_hooks
+    )
+
+
+def storage_bytes(storage: Any) -> Any:
+    """A storage's memory as a numpy array."""
+    torch = _torch()
+    return torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
+
+
+@register("torch.storage:UntypedStorage")
+def _storage_fact(storage: Any, ctx: Context) -> Fact:
+    if storage.device.type != "cpu":
+        return Fact("opaque", opaque="a tensor on another device", mutable=True)
+    start, n_bytes = storage.data_ptr(), storage.nbytes()
+    # Named twice, as memory that no pickle keeps together with a numpy array that shares it.
+    buffers = ((start, n_bytes, id(storage)), (start, n_bytes, id(storage) + 1))
+    return Fact("storage", (), mutable=True, buffers=buffers, data=storage_bytes(storage))
+
+
+@register("torch:dtype", "torch:layout", "torch:memory_format", "torch:device")
+def _torch_constant_fact(obj: Any, ctx: Context) -> Fact:
+    return Fact("torch constant", (type(obj).__name__, str(obj)))

@@ -420,30 +420,44 @@ def _weak_set_fact(obj: Any, ctx: Context) -> Fact:
     return Fact("weak set", tuple(obj), mutable=True, unordered=True)
 
 
-def library_name_of(obj: object) -> tuple[str, str] | None:
-    """Module and name under which a library keeps this very object. None: it is the user's own."""
-    known = _sentinels.get(id(obj))
-    if known is None and len(sys.modules) != _sentinels_seen[0]:
-        _sentinels_seen[0] = len(sys.modules)
+# Objects that libraries keep and hand to everyone: the very same in every process, and joining no names.
+_HELD_TYPES = frozenset({"builtins:object", "matplotlib.path:Path"})
+_held: dict[int, tuple[Any, str, str]] = {}
+_n_modules_seen = [0]
+
+
+def library_name_of(obj: Any) -> tuple[str, str] | None:
+    """Module and dotted name under which a library keeps this very object. None: it is the user's own."""
+    known = _held.get(id(obj))
+    if known is None and len(sys.modules) != _n_modules_seen[0]:
+        _n_modules_seen[0] = len(sys.modules)
         for module_name, module in list(sys.modules.items()):
             if is_library_module(module_name):
-                for name, value in list(vars(module).items()):
-                    if type(value) is object:
-                        _sentinels.setdefault(id(value), (value, module_name, name))
-        known = _sentinels.get(id(obj))
+                _note_held(module_name, "", vars(module))
+        known = _held.get(id(obj))
     return None if known is None or known[0] is not obj else known[1:]
 
 
-_sentinels: dict[int, tuple[object, str, str]] = {}
-_sentinels_seen = [0]
+def _note_held(module: str, prefix: str, attributes: Any) -> None:
+    for name, value in list(attributes.items()):
+        kind = type(value)
+        if f"{kind.__module__}:{kind.__qualname__}" in _HELD_TYPES:
+            _held.setdefault(id(value), (value, module, prefix + name))
+        elif isinstance(value, type) and not prefix and value.__module__ == module:
+            _note_held(module, f"{name}.", vars(value))
+
+
+def held_fact(obj: Any) -> Fact | None:
+    """The fact of an object that a library keeps; None when it is the user's own."""
+    found = library_name_of(obj)
+    return None if found is None else _import_fact(*found)
 
 
 @register("builtins:object")
 def _bare_object_fact(obj: object, ctx: Context) -> Fact:
     if type(obj) is not object:
         return _reduce_fact(obj, ctx)
-    found = library_name_of(obj)
-    return Fact("object()", mutable=True) if found is None else _import_fact(*found)
+    return held_fact(obj) or Fact("object()", mutable=True)
 
 
 @register("_io:StringIO", "_io:BytesIO")

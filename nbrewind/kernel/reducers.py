@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import enum
 import functools
+import importlib
+import operator
 import pickle
 import re
-import sys
 import types
 import weakref
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import Any
 from cloudpickle import cloudpickle
 
 from nbrewind.fingerprint import is_importable
+from nbrewind.fingerprint.libraries import is_plain_tensor, storage_bytes
 from nbrewind.fingerprint.objects import library_name_of, mapping_of, slots_of
 
 # --- Classes ------------------------------------------------------------------------------------------------------
@@ -93,8 +95,9 @@ def _new(kind: type, *args: Any) -> Any:
     return kind.__new__(kind, *args)
 
 
-def _reduce_instance(obj: Any, kind: type) -> Any:
+def _reduce_instance(obj: Any) -> Any:
     """What the class's own reduction gives, and everything that it leaves out."""
+    kind = type(obj)
     if issubclass(kind, BaseException) and kind.__reduce__ is BaseException.__reduce__:
         # Pickle would call the class with `args`, which is not what its constructor was called with.
         kept = (None, vars(obj), slots_of(obj))
@@ -111,11 +114,11 @@ def _reduce_instance(obj: Any, kind: type) -> Any:
 
 
 def _get_global(module: str, name: str) -> Any:
-    return getattr(sys.modules[module], name)
+    return operator.attrgetter(name)(importlib.import_module(module))
 
 
-def _reduce_sentinel(obj: object) -> Any:
-    """A bare `object()` that a library keeps is that very object in every process."""
+def _reduce_held(obj: Any) -> Any:
+    """What a library keeps for everyone is that very object in every process."""
     found = library_name_of(obj)
     return NotImplemented if found is None else (_get_global, found)
 
@@ -209,8 +212,73 @@ def _reduce_weak(obj: Any) -> Any:
     return (_rebuild_weak, (type(obj), items))
 
 
+# --- Tensors ------------------------------------------------------------------------------------------------------
+
+
+def _rebuild_storage(content: Any) -> Any:
+    import torch
+
+    storage = torch.UntypedStorage(len(content))
+    if len(content):
+        storage_bytes(storage)[:] = content
+    return storage
+
+
+def _reduce_storage(storage: Any) -> Any:
+    import numpy as np
+
+    content = storage_bytes(storage)
+    return (_rebuild_storage, (np.array(content),))
+
+
+def _rebuild_tensor(
+    storage: Any,
+    dtype: Any,
+    place: tuple[Any, ...],
+    parameter: Any,
+    requires_grad: bool,
+    grad: Any,
+    attributes: dict[str, Any],
+) -> Any:
+    import torch
+
+    tensor = torch.empty(0, dtype=dtype).set_(storage, *place)
+    if parameter is not None:
+        tensor = parameter(tensor, requires_grad)
+    elif requires_grad:
+        tensor.requires_grad_()
+    tensor.grad = grad
+    vars(tensor).update(attributes)
+    return tensor
+
+
+def _reduce_tensor(tensor: Any) -> Any:
+    """A part of a storage, so that tensors go on sharing it; with its gradient."""
+    import torch
+
+    if not is_plain_tensor(tensor):
+        return NotImplemented
+    place = (tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
+    parameter = None if type(tensor) is torch.Tensor else type(tensor)
+    state = (parameter, tensor.requires_grad, tensor.grad, vars(tensor))
+    return (_rebuild_tensor, (tensor.untyped_storage(), tensor.dtype, place, *state))
+
+
+def _reduce_torch_constant(obj: Any) -> Any:
+    return (_get_global, tuple(str(obj).rsplit(".", 1)))
+
+
+_BY_NAME: dict[str, Callable[[Any], Any]] = {
+    "torch:Tensor": _reduce_tensor,
+    "torch.nn.parameter:Parameter": _reduce_tensor,
+    "torch.storage:UntypedStorage": _reduce_storage,
+    "torch:layout": _reduce_torch_constant,
+    "torch:memory_format": _reduce_torch_constant,
+    "matplotlib.path:Path": _reduce_held,
+}
+
 _BY_TYPE: dict[type, Callable[[Any], Any]] = {
-    object: _reduce_sentinel,
+    object: _reduce_held,
     functools.cached_property: _reduce_cached_property,
     types.MappingProxyType: _reduce_view,
     type({}.keys()): _reduce_view,
@@ -224,32 +292,31 @@ _BY_TYPE: dict[type, Callable[[Any], Any]] = {
     weakref.WeakSet: _reduce_weak,
 }
 
-_own_kinds: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+_known_kinds: weakref.WeakKeyDictionary[type, Callable[[Any], Any] | None] = (
+    weakref.WeakKeyDictionary()
+)
+
+# Py_TPFLAGS_HEAPTYPE: classes made at run time.
+_HEAP_TYPE = 1 << 9
 
 
-def _is_own(kind: type) -> bool:
-    """True for classes of the notebook whose pickling may leave something out."""
-    known = _own_kinds.get(kind)
-    if known is None:
-        known = not (
-            issubclass(kind, enum.Enum | type) or is_importable(kind) or _drops_nothing(kind)
-        )
-        _own_kinds[kind] = known
-    return known
+def _reducer_for(kind: type) -> Callable[[Any], Any] | None:
+    if issubclass(kind, type):
+        return _reduce_class
+    found = _BY_TYPE.get(kind) or _BY_NAME.get(f"{kind.__module__}:{kind.__qualname__}")
+    if found is not None:
+        return found
+    is_own = kind.__flags__ & _HEAP_TYPE and not issubclass(kind, enum.Enum | types.ModuleType)
+    if not is_own or is_importable(kind) or _drops_nothing(kind):
+        return None
+    return _reduce_instance
 
 
 def reduce_own(obj: Any) -> Any:
     """The reduction of one object, or NotImplemented."""
     kind = type(obj)
-    known = _BY_TYPE.get(kind)
-    if known is not None:
-        return known(obj)
-    if isinstance(obj, type):
-        return _reduce_class(obj)
-    if kind.__flags__ & _HEAP_TYPE and not isinstance(obj, types.ModuleType) and _is_own(kind):
-        return _reduce_instance(obj, kind)
-    return NotImplemented
-
-
-# Py_TPFLAGS_HEAPTYPE: classes made at run time.
-_HEAP_TYPE = 1 << 9
+    try:
+        found = _known_kinds[kind]
+    except KeyError:
+        found = _known_kinds[kind] = _reducer_for(kind)
+    return NotImplemented if found is None else found(obj)
