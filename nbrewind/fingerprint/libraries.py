@@ -8,17 +8,18 @@ from nbrewind.fingerprint.objects import _reduce_fact, held_fact
 from nbrewind.fingerprint.walker import Context, Fact, register
 
 
-def by_value(value: Any) -> Any:
+def by_value(value: Any, *, is_ordered: bool = True) -> Any:
     """Lists and dicts as tuples: what counts is what they hold, not which of them are one object.
 
     For containers that a library hands from object to object, or copies when it pickles.
     """
     if type(value) is list:
-        return ("list", *(by_value(item) for item in value))
+        return ("list", *(by_value(item, is_ordered=is_ordered) for item in value))
     if type(value) is tuple:
-        return tuple(by_value(item) for item in value)
+        return tuple(by_value(item, is_ordered=is_ordered) for item in value)
     if type(value) is dict:
-        return ("dict", *((key, by_value(item)) for key, item in value.items()))
+        items = value.items() if is_ordered else sorted(value.items(), key=lambda item: item[0])
+        return ("dict", *((key, by_value(item, is_ordered=is_ordered)) for key, item in items))
     return value
 
 
@@ -56,13 +57,13 @@ def _callbacks_fact(registry: Any, ctx: Context) -> Fact:
     )
 
 
-@register("matplotlib.artist:Artist", "matplotlib.ticker:Formatter")
+@register("matplotlib.artist:Artist", "matplotlib.ticker:Formatter", "matplotlib.colors:Colormap")
 def _artist_fact(obj: Any, ctx: Context) -> Fact:
-    # What comes from rcParams is one list in all artists.
+    # What comes from rcParams is one list in all artists, and all copies of a map share its colours.
     fact = _reduce_fact(obj, ctx)
     func, args, state, *rest = fact.parts
     if type(state) is dict:
-        settings = ("_path_effects", "_powerlimits")
+        settings = ("_path_effects", "_powerlimits", "colors", "_segmentdata")
         state = {
             name: by_value(value) if name in settings else value for name, value in state.items()
         }
@@ -77,9 +78,15 @@ def _path_fact(path: Any, ctx: Context) -> Fact:
 
 @register("plotly.basedatatypes:BaseFigure", "plotly.basedatatypes:BasePlotlyType")
 def _plotly_fact(obj: Any, ctx: Context) -> Fact:
-    # Its pickling copies everything, so that nothing inside is shared afterwards.
+    # Its pickling copies everything, in an order of its own.
     _, args, *_ = obj.__reduce__()
-    return Fact("plotly", (type(obj), by_value(args)), mutable=True)
+    return Fact("plotly", (type(obj), by_value(args, is_ordered=False)), mutable=True)
+
+
+@register("scipy.spatial.transform:Rotation", "scipy.spatial.transform._rotation:Rotation")
+def _rotation_fact(rotation: Any, ctx: Context) -> Fact:
+    # Every question gives a new view of a new array.
+    return Fact("rotation", (rotation.single, rotation.as_quat().copy()), mutable=True)
 
 
 # What a graph computes when it is asked, and forgets when it changes.

@@ -502,6 +502,7 @@ def _immutable_fact(obj: Any, ctx: Context) -> Fact:
     "queue:Queue", "socket:socket", "sqlite3:Connection", "sqlite3:Cursor", "subprocess:Popen", "mmap:mmap",
     "contextvars:ContextVar", "asyncio.events:AbstractEventLoop", "concurrent.futures._base:Future",
     "weakref:finalize", "unittest.mock:NonCallableMock", "argparse:ArgumentParser", "numpy:finfo",
+    "PIL.ImageFont:FreeTypeFont",
 )  # fmt: skip
 def _opaque_fact(obj: Any, ctx: Context) -> Fact:
     return Fact("opaque", opaque=f"{type(obj).__name__} has no content to compare", mutable=True)
@@ -529,6 +530,9 @@ def _reduce_fact(obj: Any, ctx: Context) -> Fact:
     """Whatever pickle would keep of the object; for the user's own classes also what their reduction leaves out."""
     kind = type(obj)
     table = copyreg.dispatch_table.get(kind)
+    if table is None and hasattr(kind, "__getattr__"):
+        # Asking such an object for what it does not have may fill in what it holds lazily.
+        obj.__reduce_ex__(4)
     reduced = obj.__reduce_ex__(4) if table is None else table(obj)
     if isinstance(reduced, str):
         module = getattr(obj, "__module__", None) or kind.__module__

@@ -268,6 +268,32 @@ def _reduce_torch_constant(obj: Any) -> Any:
     return (_get_global, tuple(str(obj).rsplit(".", 1)))
 
 
+# --- Masked arrays ------------------------------------------------------------------------------------------------
+
+
+def _rebuild_masked(data: Any, mask: Any, fill_value: Any, hard: bool, attributes: Any) -> Any:
+    import numpy as np
+
+    array: Any = np.ma.MaskedArray(data, mask=np.ma.nomask if mask is None else mask)
+    if fill_value is not None:
+        array.fill_value = fill_value
+    if hard:
+        array.harden_mask()
+    array._optinfo.update(attributes)
+    return array
+
+
+def _reduce_masked(array: Any) -> Any:
+    """Pickle gives an array without a mask a mask of its own, which user code can see."""
+    import numpy as np
+
+    mask = None if array.mask is np.ma.nomask else array.mask
+    return (
+        _rebuild_masked,
+        (array.data, mask, array._fill_value, array.hardmask, dict(array._optinfo)),
+    )
+
+
 _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "torch:Tensor": _reduce_tensor,
     "torch.nn.parameter:Parameter": _reduce_tensor,
@@ -275,6 +301,8 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "torch:layout": _reduce_torch_constant,
     "torch:memory_format": _reduce_torch_constant,
     "matplotlib.path:Path": _reduce_held,
+    "numpy.ma:MaskedArray": _reduce_masked,
+    "numpy.ma.core:MaskedArray": _reduce_masked,
 }
 
 _BY_TYPE: dict[type, Callable[[Any], Any]] = {
