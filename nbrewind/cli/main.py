@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nbrewind import __version__
+from nbrewind import __version__, roots
 from nbrewind._native import Store, StoreError
 from nbrewind.cli import analysis, driver, history, report
 from nbrewind.cli.notebook import (
@@ -95,6 +95,30 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--format", choices=["svg", "mermaid", "dot", "json"], default="svg")
     sub = command("verify", "check every stored byte", notebook=False)
     sub = command("stats", "sizes and counts of the store", notebook=False)
+    sub = command(
+        "gc", "delete what nothing needs, and under a budget what is cheap", notebook=False
+    )
+    sub.add_argument(
+        "--budget", metavar="SIZE", help="drop records until the store fits, e.g. 10GB"
+    )
+    sub.add_argument(
+        "--keep",
+        type=int,
+        default=roots.KEPT_CHECKPOINTS,
+        metavar="N",
+        help="newest checkpoints of every cell that are never dropped (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--grace",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="how long others who have the store open may count on what goes (default: %(default)s)",
+    )
+    sub.add_argument("--dry-run", action="store_true", help="tell what would go, and do nothing")
+    sub = command("pin", "keep a recorded run whatever the budget", notebook=False)
+    sub.add_argument("run", metavar="RUN", help="as `nbrewind ls` shows it")
+    sub.add_argument("--remove", action="store_true", help="keep it no longer")
     sub = command("ls", "recorded runs", notebook=False)
     return parser
 
@@ -137,13 +161,13 @@ def _store(options: argparse.Namespace) -> Path:
     return driver.store_of(Path(getattr(options, "notebook", "x")), options.store)
 
 
-def _open_store(options: argparse.Namespace) -> Store:
+def _open_store(options: argparse.Namespace, mode: str = "r") -> Store:
     path = _store(options)
     if not path.is_dir():
         raise driver.Refused(
             f"there is no store at {path}. Audit the notebook first: nbrewind audit NB.ipynb"
         )
-    return Store(str(path), "r")
+    return Store(str(path), mode)
 
 
 def _print_json(value: Any) -> None:
@@ -336,18 +360,55 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         for damage in damages:
             print(f"damaged: {damage['file']} at {damage['offset']}: {damage['what']}")
+            for item in damage["records"]:
+                print(f"  not usable: {item['count']} {item['kind']} {item['key'][:16]}")
         if not damages:
             print("Every stored byte matches its name.")
     return 3 if damages else 0
 
 
 def _stats(options: argparse.Namespace) -> int:
-    found = _open_store(options).stats()
+    store = _open_store(options)
+    found = store.stats() | {
+        "disk_bytes": roots.disk_bytes(Path(store.path)),
+        "n_live_writers": len(store.live_writers()),
+    }
     if options.json:
         _print_json(found)
     else:
         for name, value in found.items():
-            print(f"{name:<18} {value}")
+            shown = f"  ({roots.show_size(value)})" if name.endswith("bytes") else ""
+            print(f"{name:<18} {value}{shown}")
+    return 0
+
+
+def _gc(options: argparse.Namespace) -> int:
+    try:
+        budget = None if options.budget is None else roots.parse_size(options.budget)
+    except ValueError:
+        return _fail(f"{options.budget} is not a size; write for example 10GB", 2)
+    if options.keep < 1 or not 0 <= options.grace < 1e9:
+        return _fail("--keep is at least 1, --grace at least 0 seconds", 2)
+    store = _open_store(options, "r" if options.dry_run else "rw")
+    choice = roots.choose(store, options.keep)
+    found = store.gc(budget, choice.drop, choice.revive, options.grace, options.dry_run)
+    if options.json:
+        _print_json({**found, "n_kept_checkpoints": choice.n_roots, "dry_run": options.dry_run})
+    else:
+        print(report.gc_text(found, choice.n_roots, options.dry_run))
+    return 0
+
+
+def _pin(options: argparse.Namespace) -> int:
+    store = _open_store(options, "rw")
+    found = [run for run in history.all_runs(store) if run["run_id"].startswith(options.run)]
+    if len({run["run_id"] for run in found}) != 1:
+        what = "no run" if not found else "several runs"
+        raise driver.Refused(f"{what} with the id {options.run}; `nbrewind ls` shows them")
+    store.append(roots.PIN, found[0]["run_id"], json.dumps({"pinned": not options.remove}), [])
+    store.commit()
+    if options.json:
+        _print_json({"run_id": found[0]["run_id"], "pinned": not options.remove})
     return 0
 
 
@@ -372,6 +433,8 @@ _COMMANDS = {
     "graph": _graph,
     "verify": _verify,
     "stats": _stats,
+    "gc": _gc,
+    "pin": _pin,
     "ls": _ls,
 }
 

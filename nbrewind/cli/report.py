@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from nbrewind import roots
 from nbrewind.cli.notebook import CodeCell
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -146,3 +147,30 @@ def run_line(run: dict[str, Any]) -> str:
     )
     first = next((line for line in run["source"].splitlines() if line.strip()), "")
     return f"{run['run_id'][:8]}  {run['cell_id'] or '-':<14} {run['seconds']:8.2f} s  {state:<10} {first[:60]}"
+
+
+def gc_text(found: dict[str, Any], n_kept: int, is_dry_run: bool) -> str:
+    """What cleaning up did, or would do."""
+    size = roots.show_size
+    would = "would be " if is_dry_run else ""
+    lines = [f"{size(found['bytes_before'])} -> {size(found['bytes_after'])}"]
+    for kind, count in sorted(found["n_retired"].items()):
+        lines.append(f"  {count} records of kind {kind} {would}dropped")
+    lines.append(f"  {n_kept} checkpoints kept")
+    if found["waiting_bytes"]:
+        lines.append(
+            f"  {size(found['waiting_bytes'])} go with the next `nbrewind gc` after "
+            f"{found['waiting_seconds']:.0f} s: others have the store open and may still read them"
+        )
+    if found["n_live_writers"]:
+        lines.append(f"  {found['n_live_writers']} running kernels or workers: left alone")
+    if found["over_budget_bytes"]:
+        lines.append(
+            f"  {size(found['over_budget_bytes'])} above the budget: pins, the newest checkpoints "
+            "and running kernels need it"
+        )
+    if found["is_disk_full"]:
+        lines.append(
+            "  the disk is too full to move what is live; nothing was lost. Free a little, then again"
+        )
+    return "\n".join(lines)
