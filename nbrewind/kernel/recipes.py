@@ -8,11 +8,13 @@ not content. Whatever breaks these rules becomes a stub that says which.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
+import types
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -180,10 +182,38 @@ def rebuild(session: Session, version: CoVariable, built: dict[str, Any]) -> dic
         if missing:
             raise NoRecipe(f"its recipe does not give {', '.join(missing)}")
         values = {name: live[name] for name in version.names}
+        made = {name: value for name, value in live.items() if is_tracked(name)}
     if not version.is_handle and _generators(session) != generators:
         raise NoRecipe("its recipe draws random numbers")
     built[version.manifest_id] = values
+    built[surroundings_key(version)] = made
     return values
+
+
+def surroundings_key(version: CoVariable) -> str:
+    """Where `built` keeps all names as the recipe left them."""
+    return f"around {version.manifest_id}"
+
+
+_MAX_VISITED = 200_000
+
+
+def reaches(values: Iterable[Any], targets: set[int], namespace: dict[str, Any]) -> set[int]:
+    """Which of the objects with these ids the values hold. All of them when there is too much to look at."""
+    found: set[int] = set()
+    seen = {id(namespace)}
+    stack = list(values)
+    while stack:
+        obj = stack.pop()
+        if id(obj) in seen or isinstance(obj, type | types.ModuleType):
+            continue
+        if len(seen) > _MAX_VISITED:
+            return targets
+        seen.add(id(obj))
+        if id(obj) in targets:
+            found.add(id(obj))
+        stack.extend(gc.get_referents(obj))
+    return found
 
 
 def _execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Iterable
@@ -96,8 +97,6 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     history = session.open_history()
     state = session.state
-    for earlier in history.all_runs():
-        record.remember_text(session, earlier)
     versions: dict[str, CoVariable] = {}
     for manifest_id in run["state"].values():
         versions.setdefault(manifest_id, history.manifest(manifest_id))
@@ -199,7 +198,7 @@ def _load_all(
 ) -> tuple[dict[str, Any], list[Restored]]:
     values: dict[str, Any] = {}
     report: list[Restored] = []
-    built: dict[str, Any] = {}
+    built: dict[str, Any] = {"adopted": set()}
     # Engines first: lazy values come back to life on the cluster that is there. Then what was stored: what is rebuilt
     # shares it.
     for idx, (manifest_id, version) in enumerate(
@@ -220,7 +219,7 @@ def _load_all(
                 with session.interrupts.allowed():
                     found = repeat.load_version(session, version, built)
                     if version.data is None and not version.is_handle:
-                        _check_shared(session, versions, version, built, values)
+                        _share(session, versions, version, built, values)
                     built[manifest_id] = found
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the name gets a stub that says so
             text = str(error) or type(error).__name__
@@ -242,25 +241,50 @@ def _load_all(
     return {name: values[name] for name in run["state"]}, report
 
 
-def _check_shared(
+def _share(
     session: Session,
     versions: dict[str, CoVariable],
     version: CoVariable,
     built: dict[str, Any],
     values: dict[str, Any],
 ) -> None:
-    """What a recipe was given of the restored state must be as it was: it shares it with other names."""
-    for step in version.recipe or []:
-        for name, manifest_id in step["needs"].items():
-            needed = versions.get(manifest_id)
-            if needed is None or needed.joint is None or needed.data is None:
-                continue
-            if session.state.fingerprint(built[manifest_id]) != needed.joint:
-                # The names keep their content; only what was rebuilt is lost.
-                again = repeat.load_version(session, needed, {})
-                built[manifest_id] = again
-                values.update({other: again[other] for other in again if other in values})
-                raise recipes.NoRecipe(f"its recipe changes `{name}`")
+    """What was rebuilt holds the very objects that restored names have; otherwise it cannot stand for what it was.
+
+    A recipe that makes `rows` again has made what the name `rows` should be, when that has the recorded content.
+    """
+    rebuilt = built[version.manifest_id]
+    around = built[recipes.surroundings_key(version)]
+    others = {
+        id(other): other
+        for other in versions.values()
+        if other.data is not None and other.joint is not None and set(other.names) & set(around)
+    }
+    targets = {
+        id(around[name])
+        for other in others.values()
+        for name in other.names
+        if name in around and gc.is_tracked(around[name])
+    }
+    held = recipes.reaches(rebuilt.values(), targets, session.namespace)
+    for other in others.values():
+        if not any(name in around and id(around[name]) in held for name in other.names):
+            continue
+        made = {name: around[name] for name in other.names if name in around}
+        is_same = len(made) == len(other.names) and session.state.fingerprint(made) == other.joint
+        is_shared = all(values.get(name) is value for name, value in made.items())
+        if is_same and not is_shared and other.manifest_id not in built["adopted"]:
+            values.update({name: made[name] for name in made if name in values})
+            built[other.manifest_id] = made
+            is_shared = True
+        if is_same and is_shared:
+            built["adopted"].add(other.manifest_id)
+            continue
+        if is_shared:
+            # The names get their content back; only what was rebuilt is lost.
+            again = repeat.load_version(session, other, {})
+            built[other.manifest_id] = again
+            values.update({name: again[name] for name in again if name in values})
+        raise recipes.NoRecipe(f"it shares `{', '.join(made)}`, which is another object now")
 
 
 def is_live_engine(session: Session, version: CoVariable) -> bool:
