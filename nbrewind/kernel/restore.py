@@ -97,6 +97,8 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     history = session.open_history()
     state = session.state
+    for earlier in history.all_runs():
+        record.remember_text(session, earlier)
     versions: dict[str, CoVariable] = {}
     for manifest_id in run["state"].values():
         versions.setdefault(manifest_id, history.manifest(manifest_id))
