@@ -114,6 +114,8 @@ pub(crate) struct Index {
     /// Records that are listed no longer: which logs say so.
     retired: BTreeMap<(Uuid, u64), BTreeSet<Slot>>,
     records: BTreeMap<String, BTreeMap<String, Vec<Stored>>>,
+    /// The latest time of a record that was ever read.
+    latest_ns: u64,
 }
 
 impl Index {
@@ -346,6 +348,7 @@ impl Index {
     // ---- records
 
     pub(crate) fn add_record(&mut self, slot: Slot, record: RecordEntry) {
+        self.latest_ns = self.latest_ns.max(record.time_ns);
         let stored = Stored {
             slot,
             seq: record.seq,
@@ -363,6 +366,10 @@ impl Index {
         let age = |stored: &Stored| (stored.time_ns, writers[stored.slot as usize].id, stored.seq);
         let position = records.partition_point(|other| age(other) <= age(&stored));
         records.insert(position, stored);
+    }
+
+    pub(crate) fn latest_ns(&self) -> u64 {
+        self.latest_ns
     }
 
     pub(crate) fn add_retired(&mut self, source: Slot, record: (Uuid, u64)) {

@@ -1,7 +1,8 @@
 //! Who may clean up: one process at a time, by holding a file that can only be taken by renaming it.
 //!
-//! `gc/free` renamed to `gc/held-<uuid>` is the lease taken; a rename has one winner on every file system. A holder that
-//! died is told by its lock where there are locks, else by a file that was not touched for an hour. Nothing that a second
+//! `gc/free` renamed to `gc/held-<uuid>` is the lease taken; a rename has one winner on every file system. Where there are
+//! locks, the file is locked before it is renamed to `gc/held-locked-<uuid>`, and a free lock tells that its holder died;
+//! else a file that was not touched for an hour does. Nothing that a second
 //! holder could do loses data (the phases of `gc` see to that); the lease saves work.
 
 use std::fs::{self, File, OpenOptions};
@@ -17,7 +18,7 @@ use crate::{Store, StoreError};
 
 const FREE_FILE: &str = "free";
 const HELD_PREFIX: &str = "held-";
-const LOCKED: &[u8] = b"locked\n";
+const LOCKED_PREFIX: &str = "held-locked-";
 const EXPIRES_NS: u64 = 3_600_000_000_000;
 
 /// The right to clean up. Given back when it is dropped.
@@ -48,7 +49,6 @@ impl Lease {
             }
             _ => {}
         }
-        let path = dir.join(format!("{HELD_PREFIX}{}", Uuid::new_v4()));
         let from = match held(&dir)?.pop() {
             Some(other) if is_abandoned(&dir, &other).map_err(failed)? => other,
             Some(_) => return Err(busy()),
@@ -62,27 +62,36 @@ impl Lease {
                 }
             }
         };
+        let file = match OpenOptions::new().read(true).write(true).open(&from) {
+            Err(error) if is_gone(&error) => return Err(busy()),
+            opened => opened.map_err(failed)?,
+        };
+        let mut prefix = HELD_PREFIX;
+        if store.access() == Access::Local {
+            if !disk::relock(&file, libc::LOCK_EX) {
+                return Err(busy());
+            }
+            prefix = LOCKED_PREFIX;
+        }
+        let path = dir.join(format!("{prefix}{}", Uuid::new_v4()));
         match fs::rename(&from, &path) {
             Err(error) if is_gone(&error) => return Err(busy()),
             outcome => outcome.map_err(failed)?,
         }
-        let opened = OpenOptions::new().read(true).write(true).open(&path);
-        let file = opened.map_err(failed)?;
         let lease = Self { dir, path, file };
-        let is_locked = store.access() == Access::Local && disk::relock(&lease.file, libc::LOCK_EX);
-        lease.write(if is_locked { LOCKED } else { b"" })?;
+        lease.renew()?;
         // Two that found the folder empty can both have made the file and taken it.
-        if held(&lease.dir)?.len() > 1 {
-            return Err(busy());
+        for other in held(&lease.dir)? {
+            if other != lease.path {
+                if !is_abandoned(&lease.dir, &other)
+                    .map_err(|error| StoreError::io(&other, error))?
+                {
+                    return Err(busy());
+                }
+                let _ = fs::remove_file(&other);
+            }
         }
         Ok(lease)
-    }
-
-    fn write(&self, text: &[u8]) -> Result<(), StoreError> {
-        let mut file = &self.file;
-        let written = file.set_len(0).and_then(|()| io::Seek::rewind(&mut file));
-        let written = written.and_then(|()| file.write_all(text));
-        written.map_err(|error| StoreError::io(&self.path, error))
     }
 
     /// The time by the clock of the file system. Fails when the lease was taken away.
@@ -97,21 +106,16 @@ impl Lease {
 
     /// Shows that the holder lives.
     pub(crate) fn renew(&self) -> Result<u64, StoreError> {
-        let mut text = Vec::new();
-        io::Read::read_to_end(
-            &mut File::open(&self.path).map_err(|error| StoreError::io(&self.path, error))?,
-            &mut text,
-        )
-        .map_err(|error| StoreError::io(&self.path, error))?;
-        self.write(&text)?;
+        let mut file = &self.file;
+        let written = io::Seek::rewind(&mut file).and_then(|()| file.write_all(b"held\n"));
+        written.map_err(|error| StoreError::io(&self.path, error))?;
         self.now()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // If it was taken away, there is nothing to give back. An empty file is not that of a holder that died.
-        let _ = self.file.set_len(0);
+        // If it was taken away, there is nothing to give back.
         let _ = fs::rename(&self.path, self.dir.join(FREE_FILE));
     }
 }
@@ -146,8 +150,8 @@ fn held(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
 /// Nobody holds it any more. A holder that gives it back at this moment is no error.
 fn is_abandoned(dir: &Path, held: &Path) -> io::Result<bool> {
     let age = || -> io::Result<u64> {
-        let text = fs::read(held)?;
-        if text == LOCKED && disk::lock(held, libc::LOCK_EX).is_some() {
+        let name = held.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(LOCKED_PREFIX) && disk::lock(held, libc::LOCK_EX).is_some() {
             return Ok(u64::MAX);
         }
         Ok(now_in(dir)?.saturating_sub(mtime_ns(held)?))

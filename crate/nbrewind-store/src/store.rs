@@ -270,7 +270,8 @@ impl Store {
                 io::Error::new(io::ErrorKind::InvalidInput, why),
             ));
         }
-        writer.push_record(kind, key, needs, payload);
+        let latest_ns = state.index().latest_ns();
+        writer.push_record(kind, key, needs, payload, latest_ns);
         Ok(())
     }
 

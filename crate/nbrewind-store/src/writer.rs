@@ -64,9 +64,10 @@ impl Writer {
         key: &str,
         needs: &[Fingerprint],
         payload: String,
+        latest_ns: u64,
     ) {
-        // A clock that steps back does not change the order of one writer's records.
-        self.last_time_ns = now_ns().max(self.last_time_ns + 1);
+        // A clock that is wrong or steps back does not change the order: who has read a record writes later times.
+        self.last_time_ns = now_ns().max(self.last_time_ns.max(latest_ns) + 1);
         self.record_bytes += (payload.len() + kind.len() + key.len() + 32 * needs.len()) as u64;
         self.records.push(RecordEntry {
             kind: kind.to_owned(),

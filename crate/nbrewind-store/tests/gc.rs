@@ -298,9 +298,13 @@ fn one_cleans_at_a_time_and_the_lease_of_a_dead_one_is_taken() {
         "{refused:?}"
     );
     // Somebody with a lock held it, and is gone.
-    fs::write(&held, "locked\n").unwrap();
+    let locked = dir
+        .path()
+        .join("gc")
+        .join(format!("held-locked-{}", uuid::Uuid::new_v4()));
+    fs::rename(&held, &locked).unwrap();
     store.gc(&GcOptions::default()).unwrap();
-    assert!(dir.path().join("gc/free").exists() && !held.exists());
+    assert!(dir.path().join("gc/free").exists() && !locked.exists());
     // Somebody without locks held it two hours ago.
     fs::rename(dir.path().join("gc/free"), &held).unwrap();
     let long_ago = std::time::SystemTime::now() - Duration::from_secs(7_200);

@@ -79,6 +79,25 @@ fn a_log_made_by_the_format_document_is_read() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_does_not_make_new_records_old() {
+    let dir = TempDir::new("clock");
+    let writer = uuid::Uuid::new_v4();
+    // As a kernel wrote it whose clock was a century ahead.
+    let mut ahead = note(0, "ahead");
+    ahead[17..25].copy_from_slice(&7_000_000_000_000_000_000u64.to_le_bytes());
+    drop(open(dir.path()));
+    write_log(dir.path(), writer, &[header(1, writer), ahead]);
+    let store = open(dir.path());
+    record(&store, "note", "b", b"b");
+    record(&open(dir.path()), "note", "c", b"c");
+    store.refresh().unwrap();
+    record(&store, "note", "d", b"d");
+    for store in [&store, &open(dir.path())] {
+        assert_eq!(keys(store, "note"), ["ahead", "b", "c", "d"]);
+    }
+}
+
+#[test]
 fn what_the_format_document_calls_retired_and_condemned_is_so() {
     let dir = TempDir::new("by-hand-gc");
     let (writer, other) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
