@@ -156,8 +156,9 @@ async def run_notebook(
                 on_cell(cell, report)
                 if report["status"] == "failed":
                     break
-            if not restart and await driver.manager.is_alive():
-                await driver.ask("flush")
+            if await driver.manager.is_alive():
+                # What begins again finds the files as they were.
+                await driver.ask("take-back" if restart else "flush")
         if not restart:
             return reports
         if set(restart) <= set(distrusted):

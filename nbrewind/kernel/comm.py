@@ -15,6 +15,7 @@ from nbrewind._native import StoreError
 from nbrewind.kernel import repeat, replay, restore
 from nbrewind.kernel.requests import LOOKS, Requests
 from nbrewind.kernel.session import Session
+from nbrewind.kernel.takeback import journal
 from nbrewind.listing import listed
 
 TARGET = "nbrewind"
@@ -106,6 +107,8 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
             return {"runs": session.log.payload(), **found}
         case "end-replay":
             return replay.end(session)
+        case "take-back":
+            return {"files": journal.take_back()}
         case "flush" | "settle":
             session.settle()
             if session.history is not None:

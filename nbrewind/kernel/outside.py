@@ -24,6 +24,7 @@ from typing import Any
 
 from nbrewind import _native
 from nbrewind.fingerprint import file_digest, is_library_file
+from nbrewind.kernel.takeback import journal
 
 _HOME = os.path.expanduser("~")
 _SYSTEM = (
@@ -232,6 +233,7 @@ class Watch:
             or path.startswith((*_CACHES, "/proc/", "/dev/", "/sys/"))
         ):
             return
+        journal.note(path)
         with self._lock:
             if keeps_content:
                 self.read(path, "user")
@@ -245,6 +247,7 @@ class Watch:
         path = os.path.abspath(path)
         if who == "service" or self._is_ignored(path):
             return
+        journal.note(path)
         with self._lock:
             if path in self._written:
                 self._written.discard(path)

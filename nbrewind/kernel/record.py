@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nbrewind import _native
 from nbrewind.fingerprint import is_importable, is_library_module, path_digest
 from nbrewind.kernel import packages, pickling
+from nbrewind.kernel.ambient import INITIAL
 from nbrewind.kernel.namespace import CoVariable
 from nbrewind.kernel.outside import Findings
 
@@ -694,7 +695,8 @@ def ambient_record(
         if provider is None or not provider.is_generator:
             # A module that was not loaded before may be loaded now with its defaults: `either` says so.
             inputs[name] = before if before is not None or fp is None else f"either:{fp}"
-        elif before != fp and before is not None:
+        elif before is not None and (before != fp or (before != INITIAL and may_seed(run))):
+            # It drew from it, or it may have seeded it as it was.
             inputs[name] = before
         if before == fp:
             continue

@@ -16,6 +16,7 @@ from nbrewind import _native
 from nbrewind.fingerprint import path_digest
 from nbrewind.kernel import outside, packages, pickling, recipes, record
 from nbrewind.kernel.namespace import CoVariable, NameFacts, NamespaceState
+from nbrewind.kernel.takeback import journal
 
 if TYPE_CHECKING:
     from nbrewind.kernel.session import Run, Session
@@ -31,6 +32,8 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
     assert session.history is not None
     if ALWAYS_RUN in tags or (run.effects.get("directives") or {}).get("always_run"):
         return None, ["it is tagged to run always"]
+    if session.mode == "repeat":
+        journal.is_on = True
     session.history.refresh()
     records = session.history.runs_of_source(run.effects["fingerprint"])
     if any(item["run_id"] in session.distrusted for item in records):
@@ -249,6 +252,7 @@ def write_files(session: Session, items: list[dict[str, Any]]) -> None:
         try:
             with open(temporary, "wb") as file:
                 file.write(content)
+            journal.note(path)
             os.replace(temporary, path)
         finally:
             if os.path.exists(temporary):

@@ -21,6 +21,7 @@ from nbrewind.kernel.ambient import CannotReset
 from nbrewind.kernel.log import LogRun
 from nbrewind.kernel.namespace import CoVariable, NamespaceState
 from nbrewind.kernel.restore import Stub, is_live_engine
+from nbrewind.kernel.takeback import journal
 
 if TYPE_CHECKING:
     from nbrewind.kernel.session import Session
@@ -261,6 +262,12 @@ def begin(
     known = set(session.distrusted)
     session.distrusted.update(distrusted or [])
     files = _Files()
+    if session.replaying is not None and distrusted:
+        # It begins again.
+        journal.take_back()
+    else:
+        journal.end()
+    journal.is_on = True
     try:
         _ready(session, cells)
         fresh = is_fresh(session)
@@ -444,6 +451,7 @@ def end(session: Session) -> dict[str, Any]:
         raise ValueError("no replay has begun")
     session.replaying = None
     session.mode = going["mode"]
+    journal.end()
     _make_real(session)
     session._set_up_tasks()
     reports = [item for item in going["reports"] if item["status"] != "not recorded"]
