@@ -173,11 +173,12 @@ def rebuild(session: Session, version: CoVariable, built: dict[str, Any]) -> dic
                 compile(session.shell.transform_cell(text), "<nbrewind: recipe>", "exec")
                 for text in step["statements"]
             ]
-            if version.is_handle:
-                for code in codes:
-                    exec(code, live)
-            else:
-                _execute(session, codes, texts, runs, live)
+            with _in_folder_of(session, runs, step["run_id"]):
+                if version.is_handle:
+                    for code in codes:
+                        exec(code, live)
+                else:
+                    _execute(session, codes, texts, runs, live)
         missing = [name for name in version.names if name not in live]
         if missing:
             raise NoRecipe(f"its recipe does not give {', '.join(missing)}")
@@ -214,6 +215,23 @@ def reaches(values: Iterable[Any], targets: set[int], namespace: dict[str, Any])
             found.add(id(obj))
         stack.extend(gc.get_referents(obj))
     return found
+
+
+@contextmanager
+def _in_folder_of(session: Session, runs: list[dict[str, Any]], run_id: str) -> Iterator[None]:
+    """The working directory in which a run began; as it is now, when the run itself changed it."""
+    from nbrewind.kernel.repeat import load_ambient
+
+    name = "working directory"
+    before = os.getcwd()
+    try:
+        for run in runs:
+            if run["run_id"] == run_id and name not in run["effects"]["ambient"]:
+                item = run["ambient_state"].get(name)
+                session.ambient.places.cwd_set(load_ambient(session, item) if item else ".")
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _execute(
