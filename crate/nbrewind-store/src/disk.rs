@@ -79,18 +79,31 @@ fn is_network(_dir: &Path) -> bool {
     false
 }
 
-/// A lock on a file or folder (`LOCK_SH` or `LOCK_EX`) that ends with the returned handle; None if somebody else holds
-/// one, or the file system has none. Nobody ever waits for a lock.
-pub(crate) fn lock(path: &Path, how: libc::c_int) -> Option<File> {
-    let file = File::open(path).ok()?;
-    relock(&file, how).then_some(file)
+/// A lock on a file or folder (`LOCK_SH` or `LOCK_EX`) that ends with the returned handle. It is not waited for:
+/// `WouldBlock` if somebody else holds one, other errors where there are no locks.
+pub(crate) fn lock(path: &Path, how: libc::c_int) -> io::Result<File> {
+    let file = File::open(path)?;
+    relock(&file, how)?;
+    Ok(file)
 }
 
 /// Changes the kind of a lock. On failure there may be none left.
-pub(crate) fn relock(file: &File, how: libc::c_int) -> bool {
+pub(crate) fn relock(file: &File, how: libc::c_int) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     // SAFETY: a plain call on an open file.
-    unsafe { libc::flock(file.as_raw_fd(), how | libc::LOCK_NB) == 0 }
+    match unsafe { libc::flock(file.as_raw_fd(), how | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Makes it a shared lock again. The one wait there is: for another cleaner to end its deletions.
+pub(crate) fn share(file: &File) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a plain call on an open file.
+    while unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_SH) } != 0
+        && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
 }
 
 /// The file for direct writes; None where there is no such thing.

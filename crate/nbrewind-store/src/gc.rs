@@ -329,7 +329,7 @@ impl Store {
         for (_, id, holds_lock) in writers {
             let dir = self.writer_dir(id);
             let is_finished = if holds_lock && self.access() == Access::Local {
-                disk::lock(&dir, libc::LOCK_EX).is_some()
+                disk::lock(&dir, libc::LOCK_EX).is_ok()
             } else {
                 let times = [mtime_ns(&dir), mtime_ns(&self.log_path(id))];
                 times
@@ -370,8 +370,7 @@ impl Store {
     }
 
     fn is_unlocked(&self, id: Uuid) -> bool {
-        self.access() == Access::Network
-            || disk::lock(&self.writer_dir(id), libc::LOCK_EX).is_some()
+        self.access() == Access::Network || disk::lock(&self.writer_dir(id), libc::LOCK_EX).is_ok()
     }
 
     /// Which records go: copies that an interrupted `gc` left, then as many groups as the budget asks for.
@@ -878,7 +877,7 @@ impl<'a> Alone<'a> {
         let is_locked = store
             .presence
             .get()
-            .is_some_and(|presence| disk::relock(presence, libc::LOCK_EX));
+            .is_some_and(|presence| disk::relock(presence, libc::LOCK_EX).is_ok());
         // Who takes no locks can be there unseen.
         let only_locked = store.with_index(|index| {
             let mut writers = index.writers();
@@ -894,7 +893,7 @@ impl<'a> Alone<'a> {
 impl Drop for Alone<'_> {
     fn drop(&mut self) {
         if let Some(presence) = self.store.presence.get() {
-            disk::relock(presence, libc::LOCK_SH);
+            disk::share(presence);
         }
     }
 }

@@ -68,7 +68,7 @@ impl Lease {
         };
         let mut prefix = HELD_PREFIX;
         if store.access() == Access::Local {
-            if !disk::relock(&file, libc::LOCK_EX) {
+            if disk::relock(&file, libc::LOCK_EX).is_err() {
                 return Err(busy());
             }
             prefix = LOCKED_PREFIX;
@@ -151,7 +151,7 @@ fn held(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
 fn is_abandoned(dir: &Path, held: &Path) -> io::Result<bool> {
     let age = || -> io::Result<u64> {
         let name = held.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(LOCKED_PREFIX) && disk::lock(held, libc::LOCK_EX).is_some() {
+        if name.starts_with(LOCKED_PREFIX) && disk::lock(held, libc::LOCK_EX).is_ok() {
             return Ok(u64::MAX);
         }
         Ok(now_in(dir)?.saturating_sub(mtime_ns(held)?))

@@ -353,15 +353,14 @@ impl Store {
         }
         for _ in 0..LONG_MS / STEP_MS {
             match disk::lock(&self.dir, libc::LOCK_SH) {
-                Some(lock) => {
+                Ok(lock) => {
                     let _ = self.presence.set(lock);
                     return;
                 }
-                None if self.lease_dir().exists() => {
-                    std::thread::sleep(std::time::Duration::from_millis(STEP_MS));
-                }
-                None => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
             }
+            std::thread::sleep(std::time::Duration::from_millis(STEP_MS));
         }
     }
 

@@ -301,7 +301,7 @@ impl Own {
             Err(error) => return Err(StoreError::io(&dir, error)),
         }
         let lock = match access {
-            Access::Local => disk::lock(&dir, libc::LOCK_EX),
+            Access::Local => disk::lock(&dir, libc::LOCK_EX).ok(),
             Access::Network => None,
         };
         Ok(Self {
