@@ -1,6 +1,6 @@
 # The one entry. `make test` is what CI runs; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel bench-ui screenshots clean
+.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui screenshots clean
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,6 +54,10 @@ test-wheel: ## Build the wheel, install it into an empty environment, run the de
 
 wheel: ## dist/*.whl
 	@tools/wheel.sh
+
+fuzz-repeat: ## Generated notebooks, SEEDS=1000 of them FROM=0: repeat against a run from scratch
+	@tools/setup.sh native
+	@.build/venv/bin/python -m tests.python.generated --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)
 
 bench-ui: ## Keystroke to badge on 300 cells, in a real browser; writes docs/bench/ui.md
 	@tools/setup.sh lab
