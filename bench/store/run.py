@@ -71,7 +71,7 @@ ROWS = (
     ("commit_record_ms", "commit of one record, ms (median of 40)", "8"),
     ("commit_20kb_ms", "commit of one record and 20 kB, ms (median of 40)", "8"),
     ("small_per_s", "puts of 4 kB each per second, one commit at the end", ""),
-    ("get_gb_s", "get into new memory, GB/s (best of 2)", ""),
+    ("get_gb_s", "get into new memory, GB/s (best of 3)", ""),
     ("new_memory_gb_s", "touching new memory alone, GB/s (best of 2)", ""),
     ("get_to_memory", "get / new memory", "at least 0.9 of a copy"),
     ("open_ms", "open, ms", ""),

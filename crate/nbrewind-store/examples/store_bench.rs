@@ -117,7 +117,7 @@ fn main() {
     drop(changed);
     note(
         "get_gb_s",
-        json!(gb / best(2, || drop(store.get(&names).expect("get")))),
+        json!(gb / best(3, || drop(store.get(&names).expect("get")))),
     );
     let fill = best(2, || {
         let mut memory = vec![0u8; n_bytes];

@@ -139,6 +139,28 @@ pub(crate) fn allocate(file: &File, offset: u64, len: u64) -> bool {
     }
 }
 
+/// Asks for large pages where a value is about to be loaded: the first touch of new memory costs more than the copy. Every
+/// byte will be written, so they waste nothing.
+pub(crate) fn expect_writes(memory: &mut [u8]) {
+    #[cfg(target_os = "linux")]
+    {
+        const FROM_BYTES: usize = 4 << 20;
+        if memory.len() < FROM_BYTES {
+            return;
+        }
+        let start = memory.as_mut_ptr().align_offset(ALIGN as usize);
+        let len = (memory.len() - start) / ALIGN as usize * ALIGN as usize;
+        let pages = memory[start..start + len].as_mut_ptr();
+        // SAFETY: whole pages inside memory that is ours alone; the advice changes no content. If it is refused, the pages
+        // stay small.
+        unsafe {
+            libc::madvise(pages.cast(), len, libc::MADV_HUGEPAGE);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
+}
+
 /// Aligned memory that a chunk is copied to on its way to the disk.
 #[derive(Debug)]
 struct Bounce {

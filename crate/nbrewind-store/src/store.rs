@@ -208,6 +208,7 @@ impl Store {
     /// [`Store::get`] into memory that is there, which is [`Store::len_of`] the chunks long. On failure it holds anything.
     pub fn get_into(&self, chunks: &[Fingerprint], data: &mut [u8]) -> Result<(), StoreError> {
         let state = self.state();
+        disk::expect_writes(data);
         let mut rest = data;
         let mut parts = Vec::with_capacity(chunks.len());
         for chunk in chunks {
