@@ -529,7 +529,8 @@ def slots_of(obj: Any) -> tuple[tuple[str, Any], ...]:
 def _reduce_fact(obj: Any, ctx: Context) -> Fact:
     """Whatever pickle would keep of the object; for the user's own classes also what their reduction leaves out."""
     kind = type(obj)
-    table = copyreg.dispatch_table.get(kind)
+    # Some libraries register reductions of exceptions that hold their tracebacks.
+    table = None if isinstance(obj, BaseException) else copyreg.dispatch_table.get(kind)
     if table is None and hasattr(kind, "__getattr__"):
         # Asking such an object for what it does not have may fill in what it holds lazily.
         obj.__reduce_ex__(4)
