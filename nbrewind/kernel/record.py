@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import collections
 import hashlib
+import io
 import json
 import linecache
 import os
@@ -469,6 +471,7 @@ def record_run(
         before = run.before_versions[name].facts[name]
         if marks and before.fp != state.facts(name).fp:
             hidden.append(f"{MODULE_STATE} {', '.join(marks)}")
+    why_not += shared_with_modules(session, changed)
     why_not += hidden
     if hidden:
         # Later runs start from a process that only runs like this one can make.
@@ -591,6 +594,85 @@ def record_run(
     session.history.append_run(record, list(dict.fromkeys(needs)))
     state.remember_objects()
     return record
+
+
+class _Shared(Exception):
+    """An object that belongs to a module as well is about to be kept by value."""
+
+
+def shared_with_modules(session: Session, changed: list[CoVariable]) -> list[str]:
+    """Names that would come back as copies of what one of the user's modules has (`from helpers import CACHE`)."""
+    from nbrewind.kernel.session import user_modules
+
+    owners = _objects_of_modules(set(user_modules()) - session.base_modules_of_user)
+    if not owners:
+        return []
+
+    class Finder(pickling._Pickler):
+        def persistent_id(self, obj: Any) -> None:
+            if id(obj) in owners:
+                raise _Shared(owners[id(obj)])
+
+    found: list[str] = []
+    for version in changed:
+        if version.is_handle or version.joint is None:
+            continue
+        values = {name: session.namespace[name] for name in version.names}
+        try:
+            Finder(io.BytesIO(), session.namespace, session.state.view_owners, [], []).dump(values)
+        except _Shared as error:
+            names = ", ".join(f"`{name}`" for name in version.names)
+            found.append(f"{names} shares objects with the module {error}")
+        except Exception:  # noqa: BLE001 - what cannot be pickled is not kept by value
+            continue
+    return found
+
+
+_IMMUTABLE = (types.ModuleType, str, bytes, int, float, complex, type(None), type(...), range)
+
+
+def _objects_of_modules(names: set[str]) -> dict[int, str]:
+    """Mutable objects that the state of these modules holds, by identity: the module's name."""
+    found: dict[int, str] = {}
+    for name in sorted(names):
+        module = sys.modules.get(name)
+        if module is None:
+            continue
+        seen = {id(module)}
+        todo = [value for key, value in vars(module).items() if not key.startswith("__")]
+        while todo:
+            value = todo.pop()
+            if id(value) in seen or isinstance(value, _IMMUTABLE):
+                continue
+            seen.add(id(value))
+            if isinstance(value, types.FunctionType):
+                if value.__module__ in names:
+                    todo += [value.__defaults__, value.__kwdefaults__, vars(value)]
+                    todo += [
+                        cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)
+                    ]
+            elif isinstance(value, type):
+                if value.__module__ in names:
+                    todo += list(vars(value).values())
+            elif isinstance(value, dict):
+                found[id(value)] = name
+                todo += [*value.keys(), *value.values()]
+            elif isinstance(value, list | set | tuple | frozenset | collections.deque):
+                if not isinstance(value, tuple | frozenset):
+                    found[id(value)] = name
+                todo += list(value)
+            elif not callable(value):
+                found[id(value)] = name
+                todo += list(getattr(value, "__dict__", {}).values())
+    return found
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
 
 
 def bound_again(
