@@ -36,7 +36,9 @@ class Kernel:
 
     def __enter__(self) -> Kernel:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.manager = KernelManager()
+        # Kishu finds its kernel by a name of this form.
+        connection = self.folder / f"kernel-{uuid.uuid4()}.json"
+        self.manager = KernelManager(connection_file=str(connection))
         argv = [self._python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         self.manager._kernel_spec = KernelSpec(argv=argv, language="python")
         self.manager.start_kernel(cwd=str(self.folder))

@@ -453,7 +453,9 @@ def record_run(
     state = session.state
     same_object = {name: state.same_object(name) for name in run.before}
     suspects = run.present | set(run.effects["writes"]) | set(run.effects["mutates"])
+    was_calm = session.quiet.is_calm()
     changed, _ = state.sweep(suspects)
+    session.quiet.begin(was_calm)
     deletes = sorted(name for name in run.before if name not in state.bound)
     changed_names = {name for version in changed for name in version.names}
     touched = sorted(name for name in changed_names if same_object.get(name))

@@ -198,6 +198,7 @@ class Requests:
 
     def _carry_out(self, request: Request) -> None:
         session = self._session
+        session.quiet.disturb()
         try:
             session.tell(request.event("started"))
             with session.interrupts.held():

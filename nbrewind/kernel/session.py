@@ -33,6 +33,7 @@ from nbrewind.kernel.history import History
 from nbrewind.kernel.log import Log, LogRun
 from nbrewind.kernel.namespace import CoVariable, NamespaceState
 from nbrewind.kernel.outputs import OutputTap
+from nbrewind.kernel.quiet import Quiet
 from nbrewind.kernel.requests import Interrupts
 
 MODES = ("off", "audit", "repeat")
@@ -149,6 +150,7 @@ class Session:
         # False when cells ran, or names were made, before the session could see them.
         self.began_fresh = shell.execution_count <= 1 and not self.state.live_names()
         self._note: LogRun | None = None
+        self.quiet = Quiet(self)
         self.ambient.begin(is_fresh=self.began_fresh)
         if not self.began_fresh:
             # What ran before, as far as the shell kept it.
@@ -171,6 +173,8 @@ class Session:
         ) -> Any:
             # Cells of other threads (subshells) and cells within cells are not looked at: they are part of what runs.
             if self._depth > 0 or threading.current_thread() is not threading.main_thread():
+                self.quiet.note(raw_cell)
+                self.quiet.disturb()
                 return await original(raw_cell, store_history, silent, *args, **kwargs)
             if self.default_mode is not None and store_history and not silent:
                 mode, self.default_mode = self.default_mode, None
@@ -181,6 +185,7 @@ class Session:
                 note = LogRun(kwargs.get("cell_id") or "", raw_cell, shell.execution_count)
                 self.log.runs.append(note)
             self._note = note
+            self.quiet.note(raw_cell)
             token = self.requests.cell_begins() if self.requests is not None else None
             self._depth += 1
             started = time.perf_counter()
@@ -188,6 +193,7 @@ class Session:
             is_ours = False
             try:
                 if self._passes_through(raw_cell, store_history, silent):
+                    self.quiet.disturb()
                     if note is not None and not _is_own_magic(raw_cell):
                         result = self._make_complete(raw_cell, note)
                 else:
@@ -329,9 +335,10 @@ class Session:
         self.settle()
         self.explain()
         effects = analyze(source)
-        changed, _ = self.state.sweep(suspects=set())
-        for version in changed:
-            version.recipe = None
+        if self.aside is not None or not self.quiet.holds():
+            changed, _ = self.state.sweep(suspects=set())
+            for version in changed:
+                version.recipe = None
         self.state.remember_objects()
         if self.aside is None:
             # Between cells only the kernel's own threads draw.
@@ -434,6 +441,7 @@ class Session:
         run.watch = outside.Watch((os.path.realpath(self.history.path) + os.sep,), self.namespace)
         run.watch.start()
         self.current = run
+        self.quiet.disturb()
 
     def _finish(self, result: Any) -> None:
         if self._depth > 0:

@@ -127,6 +127,20 @@ impl Memory {
         self.derived.retain(|_, derived| derived.sweep >= oldest);
     }
 
+    /// False when a page that is tracked was written since its last look, or is gone. Regions that are hashed are not looked
+    /// at: this reads no memory, so that nothing need still be there.
+    pub fn is_untouched(&mut self) -> bool {
+        self.begin_look();
+        let (look, sweep, pages) = (self.look, self.sweep, self.pages.as_ref());
+        let mut is_untouched = true;
+        for region in self.regions.values_mut() {
+            if region.sweep == sweep {
+                is_untouched &= region.is_untouched(look, pages);
+            }
+        }
+        is_untouched
+    }
+
     /// Look at a region, once per look.
     ///
     /// # Safety

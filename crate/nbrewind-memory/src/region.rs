@@ -24,6 +24,8 @@ enum Way {
     Hashed(Vec<u128>),
     /// The kernel tells which whole pages were written; the bytes before and after them are compared.
     Tracked { edges: [u128; 2] },
+    /// Nothing is known of what it holds.
+    Unknown,
 }
 
 /// A piece of memory with one owner.
@@ -127,25 +129,48 @@ impl Region {
                     self.look_at_pages(look, pages, edges);
                 }
                 Way::Hashed(_) => self.look_at_bytes(look, pages),
+                Way::Unknown => {
+                    self.changed.fill(look);
+                    self.way = Way::Hashed(hashes(&self.span));
+                }
             }
         }
         self.looked = look;
     }
 
+    /// Mark what the kernel saw written; how many bytes that is. None when it no longer tracks the region.
+    fn mark_written(&mut self, look: u64, pages: Option<&Pages>) -> Option<usize> {
+        let written = pages?.written(&whole_pages(self.span.clone())).ok()?;
+        for part in &written {
+            self.mark(part, look);
+        }
+        Some(written.iter().map(Range::len).sum())
+    }
+
+    /// False when a tracked page was written, or is gone. Reads no memory of the region.
+    pub(crate) fn is_untouched(&mut self, look: u64, pages: Option<&Pages>) -> bool {
+        if !self.is_tracked() {
+            return true;
+        }
+        match self.mark_written(look, pages) {
+            Some(written) => written == 0,
+            None => {
+                self.stop_tracking(pages);
+                self.way = Way::Unknown;
+                false
+            }
+        }
+    }
+
     unsafe fn look_at_pages(&mut self, look: u64, pages: Option<&Pages>, before: [u128; 2]) {
         let whole = whole_pages(self.span.clone());
-        let Some(Ok(written)) = pages.map(|pages| pages.written(&whole)) else {
+        let Some(written) = self.mark_written(look, pages) else {
             // The memory was given back and taken again, or nothing can be tracked any more.
             self.changed.fill(look);
             // SAFETY: promised by the caller.
             self.way = Way::Hashed(unsafe { hashes(&self.span) });
             return;
         };
-        let mut n_written = 0;
-        for part in &written {
-            n_written += part.len();
-            self.mark(part, look);
-        }
         // SAFETY: promised by the caller.
         let edges = unsafe { self.edges() };
         if edges[0] != before[0] {
@@ -155,7 +180,7 @@ impl Region {
             self.mark(&(whole.end..self.span.end), look);
         }
         self.way = Way::Tracked { edges };
-        if n_written > self.span.len() / MAX_CHANGED {
+        if written > self.span.len() / MAX_CHANGED {
             self.n_busy += 1;
             if self.n_busy >= 2 {
                 self.stop_tracking(pages);

@@ -274,3 +274,31 @@ fn memory_that_others_share_is_not_tracked() {
         libc::munmap(area, MIB);
     }
 }
+
+#[test]
+fn a_touch_is_seen_without_reading_the_memory() {
+    let mut memory = Memory::new(true);
+    if !memory.tracks_pages() {
+        eprintln!("this kernel offers no page tracking: nothing to test");
+        return;
+    }
+    let mut bytes = filled(40 * MIB);
+    for _ in 0..3 {
+        digests(&mut memory, &bytes);
+    }
+    assert!(memory.is_untouched());
+    bytes[9 * MIB] ^= 1;
+    assert!(!memory.is_untouched());
+    assert!(memory.is_untouched(), "it was told once");
+    assert_eq!(digests(&mut memory, &bytes), digests_of(&bytes));
+    let place = span(&bytes);
+    drop(bytes);
+    assert!(
+        !memory.is_untouched(),
+        "the memory at {place:?} was given back"
+    );
+    let bytes = filled(40 * MIB);
+    for _ in 0..3 {
+        assert_eq!(digests(&mut memory, &bytes), digests_of(&bytes));
+    }
+}

@@ -5,6 +5,7 @@
 mod analysis;
 mod files;
 mod memory;
+mod numpy;
 mod plan;
 mod store;
 mod walk;

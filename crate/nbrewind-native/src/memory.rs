@@ -85,6 +85,11 @@ impl Memory {
         self.lock().begin_look();
     }
 
+    /// False when memory that the kernel tracks was written, or given back, since it was last looked at.
+    fn is_untouched(&self) -> bool {
+        self.lock().is_untouched()
+    }
+
     /// What the current look cost, as a dict of bytes and numbers.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = self.lock().counts();

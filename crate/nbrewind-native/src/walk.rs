@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
+use std::rc::Rc;
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRecursionError;
@@ -21,6 +22,7 @@ use pyo3::types::{
 };
 
 use crate::memory::{LARGE, Memory, Place, digests, digests_of};
+use crate::numpy::{Numpy, Raw};
 
 /// Deeper nesting than this is opaque rather than a crash of the stack.
 const MAX_DEPTH: u32 = 1200;
@@ -57,6 +59,9 @@ struct Walker<'py> {
     labels: Vec<String>,
     found: Findings,
     depth: u32,
+    numpy: Option<Rc<Numpy<'py>>>,
+    /// By address, which the reference keeps from being used again.
+    dtypes: HashMap<usize, (Bound<'py, PyAny>, Option<Vec<u8>>)>,
 }
 
 fn put_len(hasher: &mut blake3::Hasher, tag: u8, len: usize) {
@@ -99,6 +104,7 @@ impl<'py> Walker<'py> {
         memory: Option<&'py Memory>,
         paths: Option<Bound<'py, PyAny>>,
         root: Option<String>,
+        numpy: Option<Rc<Numpy<'py>>>,
     ) -> Self {
         Self {
             py: facts.py(),
@@ -112,6 +118,8 @@ impl<'py> Walker<'py> {
             labels: Vec::new(),
             found: Findings::default(),
             depth: 0,
+            numpy,
+            dtypes: HashMap::new(),
         }
     }
 
@@ -207,10 +215,99 @@ impl<'py> Walker<'py> {
                 // SAFETY: the GIL is held and no Python code runs while the bytes are read.
                 self.put_content(hasher, b'B', unsafe { bytes.as_bytes() })?;
             }
-        } else {
+        } else if !self.feed_numpy(hasher, obj)? {
             self.feed_fact(hasher, obj)?;
         }
         Ok(())
+    }
+
+    /// Arrays that own their memory, and scalars of numpy: there may be very many of them. False when this is something
+    /// else, which `facts` describes.
+    fn feed_numpy(
+        &mut self,
+        hasher: &mut blake3::Hasher,
+        obj: &Bound<'py, PyAny>,
+    ) -> PyResult<bool> {
+        let Some(numpy) = &self.numpy else {
+            return Ok(false);
+        };
+        if obj.get_type().is(&numpy.ndarray) {
+            return self.feed_array(hasher, obj);
+        }
+        let kind = obj.get_type().as_ptr() as usize;
+        let Some(key) = numpy.scalars.get(&kind) else {
+            return Ok(false);
+        };
+        let Some(buffer) = Raw::get(obj) else {
+            return Ok(false);
+        };
+        put_bytes(hasher, b'g', key);
+        // SAFETY: the buffer is exported, and a scalar never changes.
+        hasher.update(unsafe { buffer.bytes() });
+        Ok(true)
+    }
+
+    fn feed_array(
+        &mut self,
+        hasher: &mut blake3::Hasher,
+        obj: &Bound<'py, PyAny>,
+    ) -> PyResult<bool> {
+        let py = self.py;
+        let base = obj.getattr(pyo3::intern!(py, "base"))?;
+        if let Some(numpy) = &self.numpy
+            && !base.is_none()
+            && base.is_instance(&numpy.ndarray)?
+        {
+            return Ok(false);
+        }
+        let dtype = obj.getattr(pyo3::intern!(py, "dtype"))?;
+        let Some(key) = self.dtype_key(&dtype)? else {
+            return Ok(false);
+        };
+        let Some(buffer) = Raw::get(obj) else {
+            return Ok(false);
+        };
+        let Some(order) = buffer.order() else {
+            return Ok(false);
+        };
+        if self.seen(hasher, obj) {
+            return Ok(true);
+        }
+        put_bytes(hasher, b'A', &key);
+        hasher.update(&[order, u8::from(buffer.is_read_only())]);
+        put_len(hasher, b'p', buffer.shape().len());
+        for length in buffer.shape() {
+            hasher.update(&length.to_le_bytes());
+        }
+        // SAFETY: the buffer is exported while it is read, the array is alive until the walk has ended (the namespace or
+        // the fact that it is a part of holds it), and the GIL is held.
+        let bytes = unsafe { buffer.bytes() };
+        self.found
+            .buffers
+            .push((bytes.as_ptr() as usize, bytes.len(), 0));
+        self.put_content(hasher, b'm', bytes)?;
+        Ok(true)
+    }
+
+    /// What a plain dtype is called; None when only `facts` can tell, as of items that are objects.
+    fn dtype_key(&mut self, dtype: &Bound<'py, PyAny>) -> PyResult<Option<Vec<u8>>> {
+        let py = self.py;
+        let address = dtype.as_ptr() as usize;
+        if let Some((_, key)) = self.dtypes.get(&address) {
+            return Ok(key.clone());
+        }
+        // By what it is, not by which object it is: an unpickled dtype does not know that it is built in.
+        let kind: String = dtype.getattr(pyo3::intern!(py, "kind"))?.extract()?;
+        let is_plain = matches!(kind.as_str(), "b" | "i" | "u" | "f" | "c" | "S" | "U")
+            && dtype.getattr(pyo3::intern!(py, "metadata"))?.is_none();
+        let key = if is_plain {
+            let name: String = dtype.getattr(pyo3::intern!(py, "str"))?.extract()?;
+            Some(name.into_bytes())
+        } else {
+            None
+        };
+        self.dtypes.insert(address, (dtype.clone(), key.clone()));
+        Ok(key)
     }
 
     fn feed_text(
@@ -489,7 +586,8 @@ pub fn walk<'py>(
     if let Some(memory) = memory {
         memory.lock().begin_look();
     }
-    let mut walker = Walker::new(facts, memory, paths, None);
+    let numpy = Numpy::loaded(facts.py())?;
+    let mut walker = Walker::new(facts, memory, paths, None, numpy);
     let mut hasher = blake3::Hasher::new();
     walker.feed(&mut hasher, &obj)?;
     Ok(walker.finish(&hasher)?.0)
@@ -527,6 +625,7 @@ pub fn walk_namespace<'py>(
     if let Some(memory) = memory {
         memory.lock().begin_sweep();
     }
+    let numpy = Numpy::loaded(facts.py())?;
     let mut walks = Vec::with_capacity(values.len());
     let mut parents: Vec<usize> = (0..values.len()).collect();
     let mut first_owner: HashMap<usize, usize> = HashMap::new();
@@ -534,7 +633,7 @@ pub fn walk_namespace<'py>(
     // What facts made is kept until the last walk has ended: an address that was used twice would join strangers.
     let mut kept = Vec::new();
     for (position, value) in values.iter().enumerate() {
-        let mut walker = Walker::new(facts.clone(), memory, None, root.clone());
+        let mut walker = Walker::new(facts.clone(), memory, None, root.clone(), numpy.clone());
         let mut hasher = blake3::Hasher::new();
         walker.feed(&mut hasher, value)?;
         for (start, len, holder) in &walker.found.buffers {

@@ -59,6 +59,8 @@ def test_an_asynchronous_cell_and_an_interrupted_one(tmp_path: Path) -> None:
         kernel.end_run(message)
         message = kernel.reach("", "await asyncio.sleep(60)", "c")
         kernel.interrupt()
+        # ipykernel acts on it at the next turn of its event loop; without a message that may be long after.
+        kernel.send("status")
         kernel.end_run(message)
         kernel.run("y = x", "d")
         log = kernel.ask("log")["runs"]

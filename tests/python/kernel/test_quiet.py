@@ -1,0 +1,94 @@
+"""What changes between two cells, by whatever means, is no effect of the cell that comes next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nbrewind.kernel.history import History
+
+from .live import Live
+
+SUBMITS = "\n    open('done', 'w').close()"
+
+# What a cell arranges for; the file `done` tells that it has happened.
+LATER = {
+    "a thread": f"import threading, time\ndef later():\n    time.sleep(0.2)\n    x.append(2){SUBMITS}\nthreading.Thread(target=later).start()",
+    "a callback of the event loop": f"import asyncio\ndef later():\n    x.append(2){SUBMITS}\nasyncio.get_running_loop().call_later(0.2, later)",
+    "a task of the event loop": f"import asyncio\nasync def later():\n    await asyncio.sleep(0.2)\n    x.append(2){SUBMITS}\ntask = asyncio.ensure_future(later())",
+    "a timer's signal": f"import signal\ndef later(number, frame):\n    x.append(2){SUBMITS}\nsignal.signal(signal.SIGALRM, later)\nsignal.setitimer(signal.ITIMER_REAL, 0.2)",
+    "a function of the shell": f"def later(result):\n    x.append(2){SUBMITS}\nget_ipython().events.register('post_run_cell', later)",
+}
+
+
+def audit(kernel: Live) -> None:
+    kernel.ask("configure", mode="audit", notebook="book.ipynb")
+
+
+def check(folder: Path) -> None:
+    """The cell `b` touched nothing, and began with what had changed."""
+    runs = [run for run in History(str(folder / ".nbrewind")).all_runs() if run["cell_id"] == "b"]
+    assert len(runs) == 1
+    assert runs[0]["inputs"]["touched"] == []
+    with Live(folder) as kernel:
+        assert kernel.ask("restore", cell="b")["ok"]
+        assert kernel.show("print(x)") == "[1, 2]\n"
+
+
+@pytest.mark.parametrize("how", LATER)
+def test_what_a_cell_arranged_for(tmp_path: Path, how: str) -> None:
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        kernel.run(f"x = [1]\n{LATER[how]}", "a")
+        kernel.until((tmp_path / "done").exists)
+        kernel.run("y = 1", "b")
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["silent", "expression", "comm", "subshell"])
+def test_what_somebody_asks_for(tmp_path: Path, how: str) -> None:
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        kernel.run(
+            "x = [1]\ndef heard(comm, message):\n    x.append(2)\n"
+            "get_ipython().kernel.comm_manager.register_target('mine', heard)",
+            "a",
+        )
+        content = {"code": "x.append(2)", "silent": False, "store_history": False}
+        if how == "silent":
+            kernel.silently("x.append(2)")
+        elif how == "expression":
+            content = {"code": "z = 1", "silent": False, "store_history": True}
+            content["user_expressions"] = {"one": "x.append(2)"}
+            kernel._wait_idle(kernel._send("execute_request", content))
+        elif how == "comm":
+            opening = {"comm_id": "one", "target_name": "mine", "data": {}}
+            kernel._wait_idle(kernel._send("comm_open", opening))
+        else:
+            kernel.make_subshell()
+            kernel._wait_idle(kernel._send("execute_request", content, kernel.subshell))
+        kernel.run("y = 1", "b")
+    check(tmp_path)
+
+
+def test_without_a_disturbance_the_namespace_is_walked_once_a_cell(tmp_path: Path) -> None:
+    count = (
+        "state = get_ipython()._nbrewind_session.state\nn = 0\nsweep = state.sweep\n"
+        "def counted(*args, **kwargs):\n    global n\n    n += 1\n    return sweep(*args, **kwargs)\n"
+        "state.sweep = counted"
+    )
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        kernel.run("x = [1]", "a")
+        # Outside the namespace, so that the counting is no state of the notebook's.
+        kernel.silently(
+            f"exec({count!r}, globals().setdefault('__counter__', {{'get_ipython': get_ipython}}))"
+        )
+        kernel.run("import numpy as np", "b")
+        kernel.run("print(x)", "c")
+        kernel.run("y = np.arange(3)", "d")
+        kernel.ask("status")
+        kernel.run("z = 1", "e")
+        # Twice for the first cell, which comes after a silent request, and once for each of the others.
+        assert kernel.show("print(__counter__['n'])") == "5\n"
