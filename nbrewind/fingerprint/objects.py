@@ -460,6 +460,21 @@ def _bare_object_fact(obj: object, ctx: Context) -> Fact:
     return held_fact(obj) or Fact("object()", mutable=True)
 
 
+@register("builtins:BaseException")
+def _exception_fact(error: BaseException, ctx: Context) -> Fact:
+    # Not by its reduction: some libraries register one that holds the traceback.
+    kind = type(error)
+    fields = tuple(
+        (name, getattr(error, name, None))
+        for base in kind.__mro__
+        if not base.__flags__ & _HEAP_TYPE
+        for name, member in sorted(vars(base).items())
+        if isinstance(member, types.MemberDescriptorType)
+    )
+    parts = (kind, error.args, vars(error), slots_of(error), fields)
+    return Fact("exception", parts, mutable=True)
+
+
 @register("_io:StringIO", "_io:BytesIO")
 def _buffer_file_fact(obj: Any, ctx: Context) -> Fact:
     return _reduce_fact(obj, ctx)
@@ -529,8 +544,7 @@ def slots_of(obj: Any) -> tuple[tuple[str, Any], ...]:
 def _reduce_fact(obj: Any, ctx: Context) -> Fact:
     """Whatever pickle would keep of the object; for the user's own classes also what their reduction leaves out."""
     kind = type(obj)
-    # Some libraries register reductions of exceptions that hold their tracebacks.
-    table = None if isinstance(obj, BaseException) else copyreg.dispatch_table.get(kind)
+    table = copyreg.dispatch_table.get(kind)
     if table is None and hasattr(kind, "__getattr__"):
         # Asking such an object for what it does not have may fill in what it holds lazily.
         obj.__reduce_ex__(4)
