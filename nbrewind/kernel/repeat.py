@@ -51,6 +51,9 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
     trouble = cannot_replay(session, found)
     if trouble:
         return None, trouble
+    for item in records:
+        # What it made may have been stored by an earlier run of the same code.
+        record.remember_text(session, item)
     return found, []
 
 
@@ -163,7 +166,6 @@ def replay(session: Session, found: dict[str, Any], *, dry: bool = False) -> Non
     versions = [session.history.manifest(manifest_id) for manifest_id in found["effects"]["writes"]]
     if not dry:
         write_files(session, found["effects"]["files"])
-    record.remember_text(session, found)
     for name in found["effects"]["deletes"]:
         state.forget(name)
     for version in versions:
