@@ -2,10 +2,10 @@
 
     python bench/checkpoint/run.py tables [--rounds 5] [--with plain,nbrewind,kishu,dill] [--kishu-python PATH]
 
-All contenders run the same cells through a real kernel, in turn within each round, so that noise of the machine meets them
-alike. CPU seconds are those of the kernel's process. Ratios are taken within a round; shown are the median and the range.
-Undo is the time to get from the state after the last cell back to that before it. A contender whose probe shows something
-else than the plain kernel's is marked.
+All contenders run the same cells through a real kernel, in turn within each round, so that noise of the machine meets
+them alike. CPU seconds are those of the kernel's process. Ratios are taken within a round; shown are the median and the
+range. Undo is the time to get from the state after the last cell back to that before it. A contender whose probe shows
+something else than the plain kernel's is marked.
 """
 
 from __future__ import annotations
@@ -150,12 +150,12 @@ def main() -> None:
             results[contender].append(found)
             print(
                 f"round {number + 1}: {contender}: {json.dumps(found)}", file=sys.stderr, flush=True
-            )  # noqa: T201
+            )
     load = os.getloadavg()[0]
-    print(table(arguments.workload, results))  # noqa: T201
+    print(table(arguments.workload, results))
     print(
         f"\n{arguments.rounds} rounds; load average at the end {load:.1f} on {os.cpu_count()} cores."
-    )  # noqa: T201
+    )
 
 
 if __name__ == "__main__":

@@ -10,15 +10,46 @@ from nbrewind.kernel.history import History
 
 from .live import Live
 
-SUBMITS = "\n    open('done', 'w').close()"
-
-# What a cell arranges for; the file `done` tells that it has happened.
+# What a cell arranges for, after `x = [1]`; `DONE` tells that it has happened.
+DONE = "open('done', 'w').close()"
 LATER = {
-    "a thread": f"import threading, time\ndef later():\n    time.sleep(0.2)\n    x.append(2){SUBMITS}\nthreading.Thread(target=later).start()",
-    "a callback of the event loop": f"import asyncio\ndef later():\n    x.append(2){SUBMITS}\nasyncio.get_running_loop().call_later(0.2, later)",
-    "a task of the event loop": f"import asyncio\nasync def later():\n    await asyncio.sleep(0.2)\n    x.append(2){SUBMITS}\ntask = asyncio.ensure_future(later())",
-    "a timer's signal": f"import signal\ndef later(number, frame):\n    x.append(2){SUBMITS}\nsignal.signal(signal.SIGALRM, later)\nsignal.setitimer(signal.ITIMER_REAL, 0.2)",
-    "a function of the shell": f"def later(result):\n    x.append(2){SUBMITS}\nget_ipython().events.register('post_run_cell', later)",
+    "a thread": """
+import threading, time
+def later():
+    time.sleep(0.2)
+    x.append(2)
+    DONE
+threading.Thread(target=later).start()
+""",
+    "a callback of the event loop": """
+import asyncio
+def later():
+    x.append(2)
+    DONE
+asyncio.get_running_loop().call_later(0.2, later)
+""",
+    "a task of the event loop": """
+import asyncio
+async def later():
+    await asyncio.sleep(0.2)
+    x.append(2)
+    DONE
+task = asyncio.ensure_future(later())
+""",
+    "a timer's signal": """
+import signal
+def later(number, frame):
+    x.append(2)
+    DONE
+signal.signal(signal.SIGALRM, later)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+""",
+    "a function of the shell": """
+def later(result):
+    x.append(2)
+    DONE
+get_ipython().events.register('post_run_cell', later)
+""",
 }
 
 
@@ -40,7 +71,7 @@ def check(folder: Path) -> None:
 def test_what_a_cell_arranged_for(tmp_path: Path, how: str) -> None:
     with Live(tmp_path) as kernel:
         audit(kernel)
-        kernel.run(f"x = [1]\n{LATER[how]}", "a")
+        kernel.run("x = [1]" + LATER[how].replace("DONE", DONE), "a")
         kernel.until((tmp_path / "done").exists)
         kernel.run("y = 1", "b")
     check(tmp_path)
