@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbrewind.fingerprint.arrays import _polars_fact
 from nbrewind.fingerprint.objects import _reduce_fact, held_fact
 from nbrewind.fingerprint.walker import Context, Fact, register
 
@@ -104,6 +105,16 @@ def _graph_fact(graph: Any, ctx: Context) -> Fact:
         and not (name in _GRAPH_VIEWS and type(value).__module__.startswith("networkx.classes."))
     )
     return Fact("graph", (type(graph), state), mutable=True)
+
+
+@register("polars.dataframe.frame:DataFrame", "polars.series.series:Series")
+def _polars_of_objects_fact(obj: Any, ctx: Context) -> Fact:
+    import polars as pl
+
+    if pl.Object in getattr(obj, "dtypes", [getattr(obj, "dtype", None)]):
+        # Python objects are there by address: a change inside one would not be seen.
+        return Fact("opaque", opaque="a polars column of Python objects", mutable=True)
+    return _polars_fact(obj, ctx)
 
 
 @register("torch:Tensor")
