@@ -193,7 +193,7 @@ impl Store {
             .transpose()?;
         self.refresh()?;
         let now = match &lease {
-            Some(lease) => lease.now()?,
+            Some(lease) => lease.renew()?,
             None => crate::writer::now_ns(),
         };
         let mut report = GcReport {
@@ -224,7 +224,14 @@ impl Store {
             return Ok(report);
         };
         match self.collect(options, &finished, &retired, &lease, &mut report) {
-            Err(StoreError::DiskFull { .. }) => report.is_disk_full = true,
+            Err(StoreError::DiskFull { .. }) => {
+                report.is_disk_full = true;
+                let is_retired =
+                    |index: &mut Index| index.retired(None).any(|id| retired.contains(&id));
+                if !self.with_index(is_retired) {
+                    report.n_retired.clear();
+                }
+            }
             outcome => outcome?,
         }
         report.bytes_after = self.disk_bytes()?;

@@ -6,7 +6,7 @@
 //! holder could do loses data (the phases of `gc` see to that); the lease saves work.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -94,22 +94,15 @@ impl Lease {
         Ok(lease)
     }
 
-    /// The time by the clock of the file system. Fails when the lease was taken away.
-    pub(crate) fn now(&self) -> Result<u64, StoreError> {
+    /// Shows that the holder lives; returns the time by the clock of the file system. Fails when the lease was taken away.
+    /// Nothing is written: a full disk is when cleaning up is needed most.
+    pub(crate) fn renew(&self) -> Result<u64, StoreError> {
         if !self.path.exists() {
             return Err(StoreError::Busy {
                 dir: self.dir.parent().unwrap_or(&self.dir).to_owned(),
             });
         }
-        now_in(&self.dir).map_err(|error| StoreError::io(&self.dir, error))
-    }
-
-    /// Shows that the holder lives.
-    pub(crate) fn renew(&self) -> Result<u64, StoreError> {
-        let mut file = &self.file;
-        let written = io::Seek::rewind(&mut file).and_then(|()| file.write_all(b"held\n"));
-        written.map_err(|error| StoreError::io(&self.path, error))?;
-        self.now()
+        touch(&self.file).map_err(|error| StoreError::io(&self.path, error))
     }
 }
 
@@ -122,16 +115,29 @@ impl Drop for Lease {
 
 /// When a file was last written to, by the clock that the file system uses.
 pub(crate) fn mtime_ns(path: &Path) -> io::Result<u64> {
-    let metadata = fs::metadata(path)?;
-    let ns = metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec();
-    Ok(u64::try_from(ns).unwrap_or_default())
+    Ok(ns_of(&fs::metadata(path)?))
 }
 
+/// Sets the times of a file to those of this moment, and returns it.
+fn touch(file: &File) -> io::Result<u64> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a plain call on an open file; without times it takes the file system's own.
+    if unsafe { libc::futimens(file.as_raw_fd(), std::ptr::null()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(ns_of(&file.metadata()?))
+}
+
+fn ns_of(metadata: &fs::Metadata) -> u64 {
+    let ns = metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec();
+    u64::try_from(ns).unwrap_or_default()
+}
+
+/// The time by the clock of the file system, for who does not hold the lease.
 fn now_in(dir: &Path) -> io::Result<u64> {
     let probe = dir.join(format!(".now-{}", Uuid::new_v4()));
-    fs::write(&probe, b"")?;
-    let now = mtime_ns(&probe);
-    fs::remove_file(&probe)?;
+    let now = File::create_new(&probe).and_then(|file| touch(&file));
+    let _ = fs::remove_file(&probe);
     now
 }
 

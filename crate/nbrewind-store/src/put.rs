@@ -3,7 +3,7 @@
 //! A chunk is hashed, looked up, and only when it is new given a place and written there. The place is taken under a
 //! lock, the write needs none, so hashing and writing go on at the same time.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,8 @@ impl Store {
     /// Stores bytes as chunks of 1 MiB (the last may be shorter) and returns their names; no bytes, no chunks.
     ///
     /// Content that is in the store already, from whatever writer, is not written again. The new chunks can be read at
-    /// once by this process; they are durable, and visible to others, after [`Store::commit`].
+    /// once by this process; they are durable, and visible to others, after [`Store::commit`]. On failure nothing of
+    /// `data` takes room that was not there before.
     pub fn put(&self, data: &[u8]) -> Result<Vec<Fingerprint>, StoreError> {
         self.check_writable()?;
         let put = Put::new(self, data.len());
@@ -70,6 +71,8 @@ struct Put<'a> {
     rest: Mutex<u64>,
     /// What one of its threads stores, the others need not.
     claimed: Mutex<HashSet<Fingerprint>>,
+    /// What it has written; given back if it fails.
+    written: Mutex<BTreeSet<Place>>,
     has_failed: AtomicBool,
     error: Mutex<Option<StoreError>>,
 }
@@ -81,6 +84,7 @@ impl<'a> Put<'a> {
             state: store.state(),
             rest: Mutex::new(n_bytes as u64),
             claimed: Mutex::default(),
+            written: Mutex::default(),
             has_failed: AtomicBool::new(false),
             error: Mutex::default(),
         }
@@ -125,7 +129,7 @@ impl<'a> Put<'a> {
         };
         own.release(&spot, outcome.is_ok());
         outcome?;
-        note_written(
+        let place = note_written(
             self.state,
             &mut writer,
             name,
@@ -133,15 +137,34 @@ impl<'a> Put<'a> {
             codec,
             [stored.len(), raw.len()],
         );
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(place);
         Ok(())
     }
 
     fn end(self) -> Result<(), StoreError> {
         let error = self.error.into_inner();
-        match error.unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(()),
+        let Some(error) = error.unwrap_or_else(PoisonError::into_inner) else {
+            return Ok(());
+        };
+        // Half a value is of no use, and on a full disk its room is.
+        let written = self.written.into_inner();
+        let written = written.unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.state.writer();
+        {
+            let mut index = self.state.index_mut();
+            for (entry, place) in &writer.chunks {
+                if written.contains(place) {
+                    index.remove_chunk(&entry.name, place);
+                }
+            }
         }
+        let Writer { own, chunks, .. } = &mut *writer;
+        chunks.retain(|(_, place)| !written.contains(place));
+        if let Some(own) = own {
+            own.cut_unused(chunks);
+        }
+        Err(error)
     }
 }
 
@@ -153,7 +176,7 @@ fn note_written(
     spot: &Spot,
     codec: Codec,
     [stored_len, raw_len]: [usize; 2],
-) {
+) -> Place {
     let Some(slot) = writer.own.as_ref().map(|own| own.slot) else {
         unreachable!("it gave out the place")
     };
@@ -170,6 +193,7 @@ fn note_written(
     state.keep_open(slot, spot.pack, Arc::clone(&spot.file));
     state.index_mut().add_chunk(name, place);
     writer.chunks.push((entry, place));
+    place
 }
 
 impl Store {

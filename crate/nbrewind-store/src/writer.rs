@@ -494,6 +494,26 @@ impl Own {
         Ok(())
     }
 
+    /// Gives back what lies behind the last chunk that waits for a commit.
+    pub(crate) fn cut_unused(&mut self, waiting: &[(ChunkEntry, Place)]) {
+        for (number, pack) in &mut self.packs {
+            if pack.n_in_flight > 0 {
+                continue;
+            }
+            let ends = waiting
+                .iter()
+                .filter(|(entry, _)| entry.pack == *number)
+                .map(|(entry, _)| entry.offset + u64::from(entry.stored_len));
+            // Up to a whole page: what is written past the page cache shares none.
+            let end = ends.max().map_or(0, |end| end.next_multiple_of(ALIGN));
+            let end = end.max(pack.committed_len);
+            if end < pack.len {
+                // Best effort: bytes that stay are garbage that no frame names.
+                let _ = pack.cut(end);
+            }
+        }
+    }
+
     /// Gives back what the packs hold beyond the last commit. Not for a lost writer: its last frame may count.
     pub(crate) fn cut_packs(&mut self) {
         // A thread that is writing holds a place behind the end; its bytes must not be cut off, nor given out again.

@@ -307,23 +307,38 @@ fn a_disk_without_room_is_told_and_what_was_recorded_stays() {
     let refused = store.put(&noise(2, 8 * MIB)).unwrap_err();
     assert!(matches!(refused, StoreError::DiskFull { .. }), "{refused}");
     assert!(store.get(&first).unwrap() == noise(1, 3 * MIB));
-    // The chunks that did fit take room until the next commit, which may fail for that; then it is back.
-    if store
-        .append("run", "small", &json!({"len": 0}), &[])
-        .and_then(|()| store.commit())
-        .is_err()
-    {
-        store
-            .append("run", "small", &json!({"len": 0}), &[])
-            .unwrap();
-        store.commit().unwrap();
-    }
+    // What did fit of it takes no room.
+    let pack = only_writer(&path).join("pack-000000");
+    assert_eq!(fs::metadata(pack).unwrap().len(), 3 * MIB as u64);
+    record(&store, "run", "small", &noise(3, 1_000_000));
     let again = open(&path);
     assert_eq!(keys(&again, "run"), ["first", "small"]);
     assert_eq!(check_all_readable(&again), 2);
     assert_eq!(again.verify().unwrap(), []);
     drop((store, again));
+    // To the last byte: cleaning up has no room even for its log, and says so.
+    let mut ballast = fs::File::create(dir.path().join("ballast")).unwrap();
+    while std::io::Write::write(&mut ballast, &[1; 4096]).is_ok() {}
     let store = open(&path);
-    store.gc(&GcOptions::default()).unwrap();
+    let options = GcOptions {
+        budget: Some(0),
+        drop: vec![
+            store
+                .records("run", None)
+                .into_iter()
+                .map(|r| (r.writer, r.seq))
+                .collect(),
+        ],
+        ..GcOptions::default()
+    };
+    let report = store.gc(&options).unwrap();
+    assert!(
+        report.is_disk_full && report.n_retired.is_empty(),
+        "{report:?}"
+    );
+    store.refresh().unwrap();
     assert_eq!(check_all_readable(&store), 2);
+    ballast.set_len(0).unwrap();
+    let report = store.gc(&options).unwrap();
+    assert_eq!(check_all_readable(&open(&path)), 0, "{report:?}");
 }
