@@ -130,6 +130,8 @@ def main() -> int:
         assert isinstance(item, tuple)
         seed, found, text = item
         totals.add(found)
+        if totals.n_cases % 50 == 0:
+            print(totals, flush=True)
         if found.differences:
             print(f"##### seed {seed} fails\n{text}", "\n".join(found.differences[:4]), flush=True)
     for process in processes:
