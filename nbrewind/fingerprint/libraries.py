@@ -109,9 +109,8 @@ def _graph_fact(graph: Any, ctx: Context) -> Fact:
 
 @register("polars.dataframe.frame:DataFrame", "polars.series.series:Series")
 def _polars_of_objects_fact(obj: Any, ctx: Context) -> Fact:
-    import polars as pl
-
-    if pl.Object in getattr(obj, "dtypes", [getattr(obj, "dtype", None)]):
+    dtypes = getattr(obj, "dtypes", None) or [getattr(obj, "dtype", None)]
+    if any(str(dtype) == "Object" for dtype in dtypes):
         # Python objects are there by address: a change inside one would not be seen.
         return Fact("opaque", opaque="a polars column of Python objects", mutable=True)
     return _polars_fact(obj, ctx)
