@@ -8,6 +8,7 @@ not content. Whatever breaks these rules becomes a stub that says which.
 
 from __future__ import annotations
 
+import builtins
 import gc
 import os
 import re
@@ -207,6 +208,9 @@ def reaches(values: Iterable[Any], targets: set[int], namespace: dict[str, Any])
     while stack:
         obj = stack.pop()
         if id(obj) in seen or isinstance(obj, type | types.ModuleType):
+            continue
+        if type(obj) is dict and ("__builtins__" in obj or obj is builtins.__dict__):
+            # The globals of a frame or a function: what is there is named, not held.
             continue
         if len(seen) > _MAX_VISITED:
             return targets

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from nbrewind.kernel import packages, record, repeat
 from nbrewind.kernel.ambient import CannotReset
 from nbrewind.kernel.log import LogRun
-from nbrewind.kernel.namespace import CoVariable, NamespaceState
-from nbrewind.kernel.restore import Stub, is_live_engine
+from nbrewind.kernel.namespace import NamespaceState
+from nbrewind.kernel.restore import is_live
 from nbrewind.kernel.takeback import journal
 
 if TYPE_CHECKING:
@@ -363,33 +363,10 @@ def _pool(session: Session, target: NamespaceState) -> dict[str, Any]:
     for version in {id(item): item for item in target.bound.values()}.values():
         if any(target.bound.get(name) is not version for name in version.names):
             continue
-        if not _is_live(session, live, version):
+        if not is_live(session, live, version):
             continue
         found.update({name: session.namespace[name] for name in version.names})
     return found
-
-
-def _is_live(session: Session, live: NamespaceState, version: CoVariable) -> bool:
-    if version.is_handle:
-        return is_live_engine(session, version)
-    if version.joint is None:
-        return False
-    known = live.bound.get(version.names[0])
-    if known is None or known.names != version.names or known.joint != version.joint:
-        return False
-    for name in version.names:
-        if (
-            live.bound.get(name) is not known
-            or name not in live.loaded
-            or name not in session.namespace
-            or type(session.namespace[name]) is Stub
-            or known.facts[name].fp != version.facts[name].fp
-            # What comes from the user's modules goes with them: they are imported again.
-            or any(mark.startswith("module: ") for mark in known.facts[name].marks)
-            or any(mark.startswith("module: ") for mark in version.facts[name].marks)
-        ):
-            return False
-    return True
 
 
 def _reset_ambient(session: Session) -> None:

@@ -198,13 +198,14 @@ class Requests:
 
     def _carry_out(self, request: Request) -> None:
         session = self._session
-        session.quiet.disturb()
         try:
             session.tell(request.event("started"))
             with session.interrupts.held():
                 answered = self._answer(session, request.content)
         finally:
             self._current = None
+            # What was carried out may have changed anything.
+            session.quiet.disturb()
         request.reply(answered)
         if self._queue:
             self._schedule()

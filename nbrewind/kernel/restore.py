@@ -107,8 +107,8 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         # The page still shows what that session ran later; our own log has ours.
         log += followers_of(history, run)
     session.explain()
-    if session.mode == "off":
-        # Nobody has looked since; what is live has to be known to be brought back.
+    if session.mode == "off" or not session.quiet.holds():
+        # Nobody has looked since; what is live has to be known: to be brought back, and to stay where it is equal.
         state.sweep(suspects=set())
         state.remember_objects()
         session.read_ambient()
@@ -133,20 +133,21 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         _restore_ambient(session, run, places)
         with session.interrupts.allowed():
             repeat.run_process_effects(session)
-        values, report = _load_all(session, run, versions)
+        values, report, kept = _load_all(session, run, versions)
         # Loading may have drawn from generators and moved elsewhere.
         _restore_ambient(session, run, session.ambient.providers)
     except BaseException:
         session.process, session.process_pending = undo["process"], undo["process_pending"]
         session.ambient.put_back(undo["ambient"])
         raise
+    undo["kept"] = kept
     # Settings that were made here since, and that no provider takes back, are still there.
-    kept = {item["text"] for item in session.process} | pending
+    made = {item["text"] for item in session.process} | pending
     stays = [
         item["text"]
         for item in undo["process"]
         if item["kind"] != "import"
-        and item["text"] not in kept
+        and item["text"] not in made
         and not record.is_taken_back(session, item)
     ]
     for name in list(state.bound):
@@ -197,9 +198,11 @@ def _restore_ambient(session: Session, run: dict[str, Any], names: Iterable[str]
 
 def _load_all(
     session: Session, run: dict[str, Any], versions: dict[str, CoVariable]
-) -> tuple[dict[str, Any], list[Restored]]:
+) -> tuple[dict[str, Any], list[Restored], list[CoVariable]]:
+    """The values, what became of every name, and the versions that are live already and stay."""
     values: dict[str, Any] = {}
     report: list[Restored] = []
+    kept: list[CoVariable] = []
     built: dict[str, Any] = {"adopted": set()}
     # Engines first: lazy values come back to life on the cluster that is there. Then what was stored: what is rebuilt
     # shares it.
@@ -217,6 +220,10 @@ def _load_all(
                 # Another engine would be as good, and this one is running.
                 found = {name: session.namespace[name] for name in version.names}
                 how = "loaded"
+            elif version.data is not None and is_live(session, session.state, version):
+                found = {name: session.namespace[name] for name in version.names}
+                built[manifest_id] = found
+                kept.append(version)
             else:
                 with session.interrupts.allowed():
                     found = repeat.load_version(session, version, built)
@@ -240,7 +247,7 @@ def _load_all(
             )
             report.append(Restored(name, how, shown, version.n_bytes, version.why))
     report.sort(key=lambda item: item.name)
-    return {name: values[name] for name in run["state"]}, report
+    return {name: values[name] for name in run["state"]}, report, kept
 
 
 def _share(
@@ -289,6 +296,28 @@ def _share(
         raise recipes.NoRecipe(f"it shares `{', '.join(made)}`, which is another object now")
 
 
+def is_live(session: Session, live: NamespaceState, version: CoVariable) -> bool:
+    """True when the very names of this version have its content now, in the namespace."""
+    if version.is_handle:
+        return is_live_engine(session, version)
+    if version.joint is None:
+        return False
+    known = live.bound.get(version.names[0])
+    if known is None or known.names != version.names or known.joint != version.joint:
+        return False
+    return not any(
+        live.bound.get(name) is not known
+        or name not in live.loaded
+        or name not in session.namespace
+        or type(session.namespace[name]) is Stub
+        or known.facts[name].fp != version.facts[name].fp
+        # What comes from the user's modules goes with them: a replay imports them again.
+        or any(mark.startswith("module: ") for mark in known.facts[name].marks)
+        or any(mark.startswith("module: ") for mark in version.facts[name].marks)
+        for name in version.names
+    )
+
+
 def is_live_engine(session: Session, version: CoVariable) -> bool:
     """True when the very names of a compute engine hold engines of that kind now, and they run."""
     if not version.is_handle:
@@ -321,10 +350,18 @@ def undo_restore(session: Session) -> bool:
     if undo is None:
         return False
     state: NamespaceState = session.state
+    # What stayed through the restore may have changed in place since; it is in the store as it was.
+    state.sweep(suspects=set())
+    again: dict[str, Any] = {}
+    for version in undo["kept"]:
+        before = undo["bound"][version.names[0]]
+        if not is_live(session, state, before):
+            again.update(repeat.load_version(session, version, {}))
     session.ambient.put_back(undo["ambient"])
     for name in state.live_names():
         del session.namespace[name]
     session.namespace.update(undo["values"])
+    session.namespace.update(again)
     state.bound, state.loaded = undo["bound"], undo["loaded"]
     session.symbolic_ambient = undo["symbolic"]
     session.ambient_pending, session.ambient_chunks = undo["pending"], undo["chunks"]

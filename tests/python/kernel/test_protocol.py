@@ -402,7 +402,7 @@ def test_figures_of_a_running_cell_stay_its_own(tmp_path: Path) -> None:
 
 def test_an_interrupt_leaves_the_state_as_before_the_request(tmp_path: Path) -> None:
     slow = "class Slow:\n    def __init__(self, n):\n        self.n = n\n    def __setstate__(self, state):\n        import time\n        time.sleep(3)\n        self.__dict__.update(state)"
-    cells = {"a": slow, "b": "p = Slow(1)\nq = [1]", "c": "q.append(2)\nz = 5"}
+    cells = {"a": slow, "b": "p = Slow(1)\nq = [1]", "c": "q.append(2)\nz = 5\np.n = 3"}
     with Live(tmp_path) as kernel:
         kernel.make_subshell()
         audit(kernel)
@@ -420,7 +420,7 @@ def test_an_interrupt_leaves_the_state_as_before_the_request(tmp_path: Path) -> 
             assert found["code"] == "cancelled", found
             assert kernel.ask("log")["runs"] == before
             assert not kernel.ask("status")["can_undo"]
-            assert kernel.show("print(q, z, p.n)") == "[1, 2] 5 1\n"
+            assert kernel.show("print(q, z, p.n)") == "[1, 2] 5 3\n"
             before = kernel.ask("log")["runs"]
         assert kernel.ask("restore", cell="b")["ok"]
         assert kernel.show("print(q, 'z' in globals(), p.n)") == "[1] False 1\n"

@@ -116,3 +116,26 @@ def test_restore_can_be_undone(tmp_path: Path) -> None:
     shown = book.audit()
     assert shown["d"] == [("stdout", "[1] False\n")]
     assert shown["f"] == [("stdout", "[1, 2] True\n")]
+
+
+def test_what_is_live_and_equal_stays_and_undo_brings_it_back_as_it_was(tmp_path: Path) -> None:
+    from .live import Live
+
+    cells = {
+        "a": "words = ['w']\nkept = words\nalone = [0]",
+        "b": "k = 2\nalone.append(1)",
+    }
+    with Live(tmp_path) as kernel:
+        kernel.ask("configure", mode="audit", notebook="book.ipynb")
+        kernel.run_all(cells)
+        kernel.silently(
+            "builtins = __import__('builtins'); builtins._before = id(words); del builtins"
+        )
+        assert kernel.ask("restore", cell="a")["ok"]
+        shown = kernel.show(
+            "print(id(words) == __import__('builtins')._before, kept is words, alone, 'k' in globals())"
+        )
+        assert shown == "True True [0] False\n"
+        kernel.run("words.append('later')\nalone.append('later')", "c")
+        assert kernel.ask("undo-restore")["undone"]
+        assert kernel.show("print(words, kept is words, alone, k)") == "['w'] True [0, 1] 2\n"
