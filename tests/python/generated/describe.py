@@ -313,6 +313,14 @@ def names_in_use(namespace: dict[str, Any], names: set[str]) -> set[str]:
     return seen
 
 
+def words_of(namespace: dict[str, Any], names: set[str]) -> set[str]:
+    """Names and attributes that functions among these values use."""
+    describer = Describer(namespace)
+    for name in sorted(names):
+        describer.node(namespace[name])
+    return describer.reads
+
+
 def describe(namespace: dict[str, Any], names: list[str] | None = None) -> dict[str, Any]:
     """Every name's value (or those of `names`), and what they share."""
     describer = Describer(namespace)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -33,6 +34,18 @@ LIMIT = 60.0
 _LATER = """IPython.core.application IPython.core.completerlib IPython.core.oinspect asttokens executing pure_eval
     nbrewind.tasks.cache nbrewind.tasks.worker pygments.formatters.terminal256 pygments.styles stack_data.core
     tornado.platform.asyncio""".split()
+
+
+# Words by which a cell asks for files, and for settings.
+_FILES = frozenset("open listdir glob exists getsize read_csv read_text remove copy extra".split())
+_SETTINGS = {
+    "random": "random",
+    "numpy random": "random",
+    "environment": "environ",
+    "decimal": "Decimal",
+    "warnings": "warn",
+    "working directory": "getcwd",
+}
 
 
 class Zygote:
@@ -221,7 +234,7 @@ async def _run(job: dict[str, Any]) -> dict[str, Any]:
     for number, (cell_id, source) in enumerate([*job["cells"], ["", "assert globals()"]]):
         is_cell = number < len(job["cells"])
         if is_cell and job.get("looks"):
-            found["inputs"].append(_inputs(shell.user_ns, job["looks"][number]))
+            found["inputs"].append(_inputs(shell.user_ns, job["looks"][number], source))
         taken.clear()
         message = kernel.session.msg(
             "execute_request",
@@ -259,10 +272,17 @@ async def _run(job: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _inputs(namespace: dict[str, Any], names: list[str]) -> Any:
+def _inputs(namespace: dict[str, Any], names: list[str], source: str) -> Any:
     """What the cell about to run could read."""
     used = describe.names_in_use(namespace, set(names))
-    return [sorted(used), describe.describe(namespace, sorted(used))]
+    words = {*re.findall(r"\w+", source), *describe.words_of(namespace, used)}
+    found: list[Any] = [sorted(used), describe.describe(namespace, sorted(used))]
+    if words & _FILES:
+        files = sorted(path for path in Path().rglob("*") if path.is_file())
+        found.append([[str(path), path.read_bytes().hex()] for path in files])
+    state = describe.settings()
+    found.append({key: state.get(key) for key, word in _SETTINGS.items() if word in words})
+    return found
 
 
 def _shown(taken: list[tuple[str, dict[str, Any]]]) -> list[Any]:
