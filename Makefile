@@ -1,6 +1,8 @@
 # The one entry. `make test` is what CI runs; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui screenshots clean
+.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui bench-checkpoint bench-store screenshots clean
+
+comma := ,
 
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -58,6 +60,15 @@ wheel: ## dist/*.whl
 fuzz-repeat: ## Generated notebooks, SEEDS=1000 of them FROM=0: repeat against a run from scratch
 	@tools/setup.sh native
 	@.build/venv/bin/python -m tests.python.generated --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)
+
+bench-checkpoint: setup ## What audit mode costs, beside a plain kernel; KISHU=python with kishu and dill to compare
+	@for workload in tables objects large; do \
+		.build/venv/bin/python bench/checkpoint/run.py $$workload \
+			$(if $(KISHU),--with plain$(comma)nbrewind$(comma)kishu$(comma)dill --kishu-python $(KISHU)); \
+	done
+
+bench-store: setup ## Durable put beside dd and blake3; writes docs/bench/store.md
+	@.build/venv/bin/python bench/store/run.py --write
 
 bench-ui: ## Keystroke to badge on 300 cells, in a real browser; writes docs/bench/ui.md
 	@tools/setup.sh lab

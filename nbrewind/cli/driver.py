@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+# How often a kernel is started that dies before it answers.
+_ATTEMPTS = 3
+
+
 class Driver:
     """One kernel and one notebook. Use as an async context manager."""
 
@@ -41,6 +45,32 @@ class Driver:
         self.keep = False
 
     async def __aenter__(self) -> Driver:
+        for attempt in range(_ATTEMPTS):
+            try:
+                await self._start()
+                break
+            except KernelFailed:
+                # Its ports are chosen before it takes them; another process may have been faster.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        configure = {
+            "mode": self.mode,
+            "store": str(self.store),
+            "notebook": self.notebook.path.name,
+            "tags": {cell.id: list(cell.tags) for cell in self.notebook.code_cells()},
+            **{
+                key: value for key, value in self.options.items() if key in {"shadow", "distrusted"}
+            },
+        }
+        try:
+            await self.ask("configure", **configure)
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        """Start the kernel and talk to it. Raises `KernelFailed`."""
         folder = self.notebook.path.resolve().parent
         self.manager = AsyncKernelManager(kernel_name="python3")
         # The kernel of this very environment, whatever is registered elsewhere.
@@ -82,21 +112,6 @@ class Driver:
         except BaseException:
             await self._stop()
             raise
-        configure = {
-            "mode": self.mode,
-            "store": str(self.store),
-            "notebook": self.notebook.path.name,
-            "tags": {cell.id: list(cell.tags) for cell in self.notebook.code_cells()},
-            **{
-                key: value for key, value in self.options.items() if key in {"shadow", "distrusted"}
-            },
-        }
-        try:
-            await self.ask("configure", **configure)
-        except BaseException:
-            await self._stop()
-            raise
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stop()

@@ -89,6 +89,20 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
     )
     head = (type(array), dtype_key(array.dtype), array.shape, flags)
     extra = getattr(array, "__dict__", None)
+    owner = owner_of(array)
+    if (
+        owner is not array
+        # A view of nothing shares nothing.
+        and array.size > 0
+        and type(array) is np.ndarray
+        and type(owner) is np.ndarray
+        and owner.dtype.hasobject == array.dtype.hasobject
+    ):
+        # A view: which part of which memory it is, so that two views of one array are not two equal copies. Views of
+        # objects are not stored as views: what is loaded for them is found to differ, and is made again instead.
+        ctx.view_owners.add(id(owner))
+        offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        return Fact("view", (*head, array.strides, offset, owner), mutable=True, buffers=buffers)
     if array.dtype.hasobject:
         return Fact(
             "array of objects",
@@ -96,17 +110,6 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
             mutable=True,
             buffers=buffers,
         )
-    owner = owner_of(array)
-    if (
-        owner is not array
-        and type(array) is np.ndarray
-        and type(owner) is np.ndarray
-        and not owner.dtype.hasobject
-    ):
-        # A view: which part of which memory it is, so that two views of one array are not two equal copies.
-        ctx.view_owners.add(id(owner))
-        offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
-        return Fact("view", (*head, array.strides, offset, owner), mutable=True, buffers=buffers)
     mask = (array.mask, array.fill_value) if isinstance(array, np.ma.MaskedArray) else None
     return Fact(
         "array",

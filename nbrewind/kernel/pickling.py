@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import pickle
 import sys
 import types
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import cloudpickle
 
+from nbrewind import _native
 from nbrewind.fingerprint import is_importable
 from nbrewind.kernel.reducers import reduce_own
 from nbrewind.tasks.lazy import reduce_lazy
@@ -85,6 +88,30 @@ def _rebuild_view(
     return view
 
 
+def _rebuild_object_view(
+    owner: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, writeable: bool
+) -> Any:
+    """A view of an array of objects, for which numpy takes no buffer: a piece of the length, laid out as it was.
+
+    Raises `ValueError` where the memory of the owner does not hold such a piece.
+    """
+    flat = owner.reshape(-1) if owner.flags.c_contiguous else owner.T.reshape(-1)
+    turned = tuple(slice(None, None, -1) if stride < 0 else slice(None) for stride in strides)
+    # Axes that run backwards begin at their other end.
+    first = offset + sum(
+        (n - 1) * stride for n, stride in zip(shape, strides, strict=True) if stride < 0
+    )
+    view = flat[first // owner.itemsize :][: math.prod(shape)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        view.shape = shape
+        view.strides = tuple(abs(stride) for stride in strides)
+    view = view[turned]
+    if not writeable:
+        view.flags.writeable = False
+    return view
+
+
 def _rebuild_block(
     first: int,
     dtype: Any,
@@ -97,8 +124,12 @@ def _rebuild_block(
     from pandas._libs import internals
 
     values: Any = np.empty(shape, dtype=dtype, order=order)  # type: ignore[call-overload]
-    for row in range(shape[0]):
-        values[row] = np.frombuffer(_columns[first + row], dtype=dtype)
+    columns = list(_columns[first : first + shape[0]])
+    if order == "F" and shape[0] > 1:
+        _native.interleave(columns, values.itemsize, values.T.reshape(-1).view(np.uint8))
+    else:
+        for row, column in enumerate(columns):
+            values[row] = np.frombuffer(column, dtype=dtype)
     values.flags.writeable = writeable
     return internals._unpickle_block(values, *rest)
 
@@ -176,11 +207,11 @@ class _Pickler(cloudpickle.Pickler):
 
         from nbrewind.fingerprint.arrays import owner_of
 
+        owner = owner_of(array)
         if array.dtype.hasobject:
-            return NotImplemented
+            return self._reduce_objects(array, owner)
         if array.size == 0:
             return (_rebuild_empty, (array.dtype, array.shape, array.flags.writeable))
-        owner = owner_of(array)
         if owner is not array and id(owner) in self._view_owners and type(owner) is np.ndarray:
             offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
             return (
@@ -195,6 +226,20 @@ class _Pickler(cloudpickle.Pickler):
             flat = flat.view()
             flat.flags.writeable = False
         return (_rebuild_array, (pickle.PickleBuffer(flat), array.dtype, array.shape, order))
+
+    def _reduce_objects(self, array: Any, owner: Any) -> Any:
+        """An array of objects: a part of its owner, if it can be got from there by cutting and turning."""
+        offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        what = (array.shape, array.strides, offset, array.flags.writeable)
+        if owner is array or id(owner) not in self._view_owners or array.dtype != owner.dtype:
+            return NotImplemented
+        try:
+            view = _rebuild_object_view(owner, *what)
+        except (ValueError, DeprecationWarning):
+            return NotImplemented
+        if view.__array_interface__["data"] != array.__array_interface__["data"]:
+            return NotImplemented
+        return (_rebuild_object_view, (owner, *what))
 
 
 def dump(

@@ -12,4 +12,4 @@ mod slices;
 
 pub use memory::{Counts, Memory};
 pub use pages::{PAGE, Pages, whole_pages};
-pub use slices::{Layout, SLICE, copy_slice, digests_of};
+pub use slices::{Layout, SLICE, copy_slice, digests_of, interleave};

@@ -229,3 +229,26 @@ pub(crate) unsafe fn digests_across(layouts: &[Layout], slice: usize) -> Vec<[u8
         })
         .collect()
 }
+
+/// Put columns of items beside each other, row by row: the opposite of reading them out of a table that is stored so.
+///
+/// `into` has the bytes of all columns, which are equally long and hold items of `item` bytes.
+pub fn interleave(columns: &[&[u8]], item: usize, into: &mut [u8]) {
+    /// Rows that are filled before going on to the next ones: what they reach over fits the cache.
+    const AT_ONCE: usize = 512;
+    let row = columns.len() * item;
+    if row == 0 {
+        return;
+    }
+    into.par_chunks_mut(AT_ONCE * row)
+        .enumerate()
+        .for_each(|(index, rows)| {
+            let first = index * AT_ONCE * item;
+            for (position, column) in columns.iter().enumerate() {
+                let items = column[first..].chunks_exact(item);
+                for (to, from) in rows.chunks_exact_mut(row).zip(items) {
+                    to[position * item..(position + 1) * item].copy_from_slice(from);
+                }
+            }
+        });
+}

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 
-use nbrewind_memory::{Layout, Memory, PAGE, Pages, SLICE, copy_slice, digests_of};
+use nbrewind_memory::{Layout, Memory, PAGE, Pages, SLICE, copy_slice, digests_of, interleave};
 
 const MIB: usize = 1 << 20;
 
@@ -300,5 +300,19 @@ fn a_touch_is_seen_without_reading_the_memory() {
     let bytes = filled(40 * MIB);
     for _ in 0..3 {
         assert_eq!(digests(&mut memory, &bytes), digests_of(&bytes));
+    }
+}
+
+#[test]
+fn columns_are_put_back_as_they_lay() {
+    for (n_columns, n_rows) in [(1, 5), (3, 512), (20, 1300), (7, 0)] {
+        let table = filled(8 * n_columns * n_rows);
+        let columns: Vec<Vec<u8>> = (0..n_columns)
+            .map(|column| column_bytes(&table, n_columns, column))
+            .collect();
+        let columns: Vec<&[u8]> = columns.iter().map(Vec::as_slice).collect();
+        let mut found = vec![0; table.len()];
+        interleave(&columns, 8, &mut found);
+        assert_eq!(found, table);
     }
 }

@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use nbrewind_memory::digests_of;
-use nbrewind_memory::{Layout, Memory as CoreMemory, SLICE, copy_slice};
+use nbrewind_memory::{Layout, Memory as CoreMemory, SLICE, copy_slice, interleave as fill};
 use nbrewind_store::Fingerprint;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyByteArray, PyDict};
 
 use crate::store::{Store, into_error};
 
@@ -203,3 +203,29 @@ pub unsafe fn digests(memory: Option<&Memory>, place: &Place) -> PyResult<Vec<[u
 }
 
 const _: () = assert!(LARGE <= SLICE);
+
+/// Fill a table that is stored by rows from the bytes of its columns, items of `item` bytes.
+#[pyfunction]
+pub fn interleave(
+    py: Python<'_>,
+    columns: Vec<Bound<'_, PyByteArray>>,
+    item: usize,
+    into: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let table = PyBuffer::<u8>::get(into)?;
+    let n_bytes: usize = columns.iter().map(|column| column.len()).sum();
+    let is_even = columns
+        .windows(2)
+        .all(|pair| pair[0].len() == pair[1].len());
+    if table.readonly() || !table.is_c_contiguous() || table.len_bytes() != n_bytes || !is_even {
+        return Err(PyValueError::new_err("the columns do not fill the table"));
+    }
+    // SAFETY: the byte arrays and the table are new and known to nobody else; the GIL is held.
+    let (columns, table) = unsafe {
+        let columns: Vec<&[u8]> = columns.iter().map(|column| column.as_bytes()).collect();
+        let bytes = std::slice::from_raw_parts_mut(table.buf_ptr().cast::<u8>(), n_bytes);
+        (columns, bytes)
+    };
+    py.detach(|| fill(&columns, item, table));
+    Ok(())
+}

@@ -87,6 +87,10 @@ impl Raw {
         self.view.readonly != 0
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.view.len == 0
+    }
+
     /// Lengths of the dimensions, outermost first.
     pub fn shape(&self) -> &[isize] {
         let n = usize::try_from(self.view.ndim).unwrap_or(0);

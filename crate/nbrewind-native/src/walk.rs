@@ -253,13 +253,6 @@ impl<'py> Walker<'py> {
         obj: &Bound<'py, PyAny>,
     ) -> PyResult<bool> {
         let py = self.py;
-        let base = obj.getattr(pyo3::intern!(py, "base"))?;
-        if let Some(numpy) = &self.numpy
-            && !base.is_none()
-            && base.is_instance(&numpy.ndarray)?
-        {
-            return Ok(false);
-        }
         let dtype = obj.getattr(pyo3::intern!(py, "dtype"))?;
         let Some(key) = self.dtype_key(&dtype)? else {
             return Ok(false);
@@ -270,6 +263,15 @@ impl<'py> Walker<'py> {
         let Some(order) = buffer.order() else {
             return Ok(false);
         };
+        let base = obj.getattr(pyo3::intern!(py, "base"))?;
+        if let Some(numpy) = &self.numpy
+            && !buffer.is_empty()
+            && !base.is_none()
+            && base.is_instance(&numpy.ndarray)?
+        {
+            // A view shares what it shows; a view of nothing shares nothing.
+            return Ok(false);
+        }
         if self.seen(hasher, obj) {
             return Ok(true);
         }

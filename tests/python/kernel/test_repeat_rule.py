@@ -82,6 +82,7 @@ CASES = [
     Case("an accessor that is registered", {"a": "import pandas as pd", "b": "@pd.api.extensions.register_series_accessor('mine')\nclass Mine:\n    def __init__(self, s): self.s = s\n    def n(self): return len(self.s)", "c": "print(pd.Series([1]).mine.n())", "d": "print('end')"}, {"c": "print(pd.Series([1]).mine.n() + 1)"}, "b c", may="d"),
     Case("a secret in the environment", {"a": "import os\nos.environ['MY_TOKEN'] = 'abc'", "b": "print(len(os.environ['MY_TOKEN']))"}, {"b": "print(len(os.environ['MY_TOKEN']) + 1)"}, "a b"),
     Case("a mutable default", {"a": "def f(x, acc=[]):\n    acc.append(x)\n    return acc", "b": "f(1)", "c": "print(f(2))"}, {"b": "f(7)"}, "b c"),
+    Case("a view of an array of objects", {"a": "import numpy as np\na = np.array([7, [1]], dtype=object)", "b": "b = a[:1]", "c": "a[0] = 9", "d": "print(b)"}, {"c": "a[0] = 8"}, "c d"),
     Case("top-level await", {"a": "import asyncio\nasync def get():\n    await asyncio.sleep(0)\n    return k", "b": "k = 1", "c": "x = await get()", "d": "print(x)"}, {"b": "k = 2"}, "b c d"),
     Case("a cell magic with a Python body", {"a": "%%capture out\nprint('hidden')\nx = 1", "b": "print(x)"}, {"b": "print(x + 1)"}, "b", may="a"),
     Case("a name bound to a module and then to a value", {"a": "import json as x", "b": "x = 5", "c": "print(x)"}, {"c": "print(x + 1)"}, "c"),
