@@ -32,11 +32,23 @@ _HARMLESS_MESSAGES = frozenset(
 # Packages whose own threads and callbacks run nothing of the user's.
 _HARMLESS_CODE = frozenset("IPython ipykernel zmq tornado jupyter_client nbrewind tqdm".split())
 
-# Words in code that may arrange for something to run later, out of sight: finalizers, hooks of the interpreter, and
-# pickling, which our own walks and stores call.
+# Words in code that may arrange for something to happen later, out of sight: finalizers, hooks of the interpreter,
+# pickling (which our own walks and stores call), and memory that others write to.
 _LATER = re.compile(
     r"__del__|weakref|finalize|atexit|settrace|setprofile|sys\.monitoring|audithook|gc\.callbacks|set_wakeup_fd|"
-    r"__getstate__|__setstate__|__reduce|__getnewargs|__copy__|__deepcopy__|copyreg|ctypes|cffi|pydevd|breakpoint"
+    r"__getstate__|__setstate__|__reduce|__getnewargs|__copy__|__deepcopy__|copyreg|ctypes|cffi|mmap|memmap|memory_map|shared_memory|multiprocessing|RawArray|pydevd|breakpoint"
+)
+
+
+# Parts of asyncio whose callbacks only turn the loop, or wake tasks, which are looked at themselves.
+_LOOP_MODULES = frozenset(
+    {
+        "asyncio.base_events",
+        "asyncio.futures",
+        "asyncio.selector_events",
+        "asyncio.tasks",
+        "asyncio.unix_events",
+    }
 )
 
 
@@ -191,8 +203,8 @@ def _has_harmless_loop() -> bool:
             continue
         task = getattr(callback, "__self__", None)
         is_step = isinstance(task, asyncio.Task | asyncio.Future)
-        module = getattr(callback, "__module__", None) or ""
-        if not is_step and not module.startswith("asyncio") and not _is_harmless(callback):
+        is_inner = getattr(callback, "__module__", None) in _LOOP_MODULES
+        if not is_step and not is_inner and not _is_harmless(callback):
             return False
     return all(_is_harmless_task(task) for task in asyncio.all_tasks(loop))
 

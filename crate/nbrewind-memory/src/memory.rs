@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::pages::Pages;
+use crate::pages::{Pages, Private};
 use crate::region::Region;
 use crate::slices::{Layout, SLICE, digests_across, digests_at};
 
@@ -127,14 +127,17 @@ impl Memory {
         self.derived.retain(|_, derived| derived.sweep >= oldest);
     }
 
-    /// False when a page that is tracked was written since its last look, or is gone. Regions that are hashed are not looked
-    /// at: this reads no memory, so that nothing need still be there.
+    /// False when a page that is tracked was written since its last look, or is gone, and when a region may be written by others:
+    /// when it is shared with another process, or is a file's. Regions that are hashed are not looked at: this reads no
+    /// memory, so that nothing need still be there.
     pub fn is_untouched(&mut self) -> bool {
         self.begin_look();
         let (look, sweep, pages) = (self.look, self.sweep, self.pages.as_ref());
+        let private = Private::now();
         let mut is_untouched = true;
         for region in self.regions.values_mut() {
             if region.sweep == sweep {
+                is_untouched &= private.holds(region.span());
                 is_untouched &= region.is_untouched(look, pages);
             }
         }

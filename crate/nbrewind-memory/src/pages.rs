@@ -160,7 +160,7 @@ mod system {
 
         /// Begin to track whole pages: from now on a write to them is seen. Refuses what others may write to unseen.
         pub fn arm(&self, span: &Range<usize>) -> Result<(), Lost> {
-            if !is_private_and_anonymous(span) {
+            if !Private::now().holds(span) {
                 return Err(Lost);
             }
             let mut request = RangeRequest {
@@ -287,43 +287,41 @@ mod system {
         }
     }
 
-    /// True when every byte of the range is private anonymous memory.
-    fn is_private_and_anonymous(span: &Range<usize>) -> bool {
-        let Ok(maps) = fs::read_to_string("/proc/self/maps") else {
-            return false;
-        };
-        let mut covered = span.start;
-        for line in maps.lines() {
-            let mut fields = line.split_ascii_whitespace();
-            let (Some(range), Some(rights), _, _, Some(inode)) = (
-                fields.next(),
-                fields.next(),
-                fields.next(),
-                fields.next(),
-                fields.next(),
-            ) else {
-                return false;
-            };
-            let Some((start, end)) = range.split_once('-').and_then(|(start, end)| {
-                Some((
-                    usize::from_str_radix(start, 16).ok()?,
-                    usize::from_str_radix(end, 16).ok()?,
-                ))
-            }) else {
-                return false;
-            };
-            if end <= covered {
-                continue;
+    /// The parts of this process's memory that nobody else can write to: private and anonymous.
+    #[derive(Debug)]
+    pub struct Private(Vec<Range<usize>>);
+
+    impl Private {
+        /// As it is now. Nothing when the kernel does not tell.
+        #[must_use]
+        pub fn now() -> Self {
+            let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+            let mut parts: Vec<Range<usize>> = Vec::new();
+            for part in maps.lines().filter_map(private) {
+                match parts.last_mut() {
+                    Some(last) if last.end == part.start => last.end = part.end,
+                    _ => parts.push(part),
+                }
             }
-            if start > covered || inode != "0" || !rights.ends_with('p') {
-                return false;
-            }
-            covered = end;
-            if covered >= span.end {
-                return true;
-            }
+            Self(parts)
         }
-        false
+
+        /// True when every byte of the range is there.
+        #[must_use]
+        pub fn holds(&self, span: &Range<usize>) -> bool {
+            let after = self.0.partition_point(|part| part.start <= span.start);
+            after > 0 && span.end <= self.0[after - 1].end
+        }
+    }
+
+    /// The addresses of one line of `/proc/self/maps`, when they are private and of no file.
+    fn private(line: &str) -> Option<Range<usize>> {
+        let mut fields = line.split_ascii_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let is_private = fields.next()?.ends_with('p');
+        let is_anonymous = fields.nth(2)? == "0";
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        (is_private && is_anonymous).then_some(address(start)?..address(end)?)
     }
 }
 
@@ -337,6 +335,21 @@ mod system {
     #[derive(Debug)]
     pub struct Pages {
         never: std::convert::Infallible,
+    }
+
+    /// Unknown on this platform.
+    #[derive(Debug)]
+    pub struct Private;
+
+    #[allow(missing_docs, clippy::must_use_candidate, clippy::unused_self)]
+    impl Private {
+        pub fn now() -> Self {
+            Self
+        }
+
+        pub fn holds(&self, _span: &Range<usize>) -> bool {
+            false
+        }
     }
 
     #[allow(missing_docs, clippy::must_use_candidate, clippy::unused_self)]
@@ -367,4 +380,4 @@ mod system {
     }
 }
 
-pub use system::Pages;
+pub use system::{Pages, Private};

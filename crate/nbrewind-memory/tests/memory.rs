@@ -270,7 +270,14 @@ fn memory_that_others_share_is_not_tracked() {
             0,
         );
         assert_ne!(area, libc::MAP_FAILED);
-        assert!(pages.arm(&(area as usize..area as usize + MIB)).is_err());
+        let shared = area as usize..area as usize + MIB;
+        assert!(pages.arm(&shared).is_err());
+        // What another process may write to is never known to be untouched.
+        let mut memory = Memory::new(true);
+        memory.begin_sweep();
+        assert!(memory.is_untouched());
+        memory.digests(&shared, &Layout::bytes(shared.start, MIB));
+        assert!(!memory.is_untouched());
         libc::munmap(area, MIB);
     }
 }

@@ -123,3 +123,17 @@ def test_without_a_disturbance_the_namespace_is_walked_once_a_cell(tmp_path: Pat
         kernel.run("z = 1", "e")
         # Twice for the first cell, which comes after a silent request, and once for each of the others.
         assert kernel.show("print(__counter__['n'])") == "5\n"
+
+
+def test_memory_of_a_file_that_somebody_else_writes_to(tmp_path: Path) -> None:
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        kernel.run(
+            "import numpy as np\nm = np.memmap('m.bin', dtype='u1', mode='w+', shape=(100_000,))\nm.flush()",
+            "a",
+        )
+        with (tmp_path / "m.bin").open("r+b") as file:
+            file.write(b"\x07")
+        kernel.run("y = 1", "b")
+    runs = [run for run in History(str(tmp_path / ".nbrewind")).all_runs() if run["cell_id"] == "b"]
+    assert runs[0]["inputs"]["touched"] == []
