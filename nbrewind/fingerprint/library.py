@@ -61,8 +61,12 @@ def is_library_module(name: str | None) -> bool:
 
 
 @functools.cache
-def _distributions() -> dict[str, list[str]]:
-    return dict(importlib.metadata.packages_distributions())
+def distributions() -> dict[str, list[str]]:
+    """Which installed distributions each top-level module comes from. Reads all their metadata, once a session."""
+    return {
+        top: sorted(set(names))
+        for top, names in importlib.metadata.packages_distributions().items()
+    }
 
 
 def module_version(name: str) -> str:
@@ -77,11 +81,8 @@ def module_version(name: str) -> str:
             # Some packages have an object of their own there, which must not join whatever comes from them.
             version = str(found) if isinstance(found, str) else None
             if version is None:
-                names = _distributions().get(top, [])
-                version = (
-                    "+".join(importlib.metadata.version(dist) for dist in sorted(set(names)))
-                    or "unknown"
-                )
+                names = distributions().get(top, [])
+                version = "+".join(importlib.metadata.version(dist) for dist in names) or "unknown"
         _versions[top] = version
     return version
 

@@ -13,19 +13,12 @@ from contextlib import contextmanager
 
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_file, is_library_module
+from nbrewind.fingerprint.library import distributions
 
 
 def python_version() -> str:
     """Minor version: bytecode and the standard library change with it."""
     return f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
-
-
-@functools.cache
-def _distributions() -> dict[str, list[str]]:
-    return {
-        top: sorted(set(names))
-        for top, names in importlib.metadata.packages_distributions().items()
-    }
 
 
 @functools.cache
@@ -45,9 +38,9 @@ def loaded_versions(base: Iterable[str]) -> dict[str, str | None]:
     tops = {name.partition(".")[0] for name in list(sys.modules)} - known
     found: dict[str, str | None] = {"python": python_version()}
     for top in sorted(tops):
-        if top.startswith("_") and top not in _distributions():
+        if top.startswith("_") and top not in distributions():
             continue
-        for distribution in _distributions().get(top, []):
+        for distribution in distributions().get(top, []):
             found[distribution] = version_of(distribution)
     return found
 
