@@ -30,6 +30,9 @@ from nbrewind.tasks.lazy import reduce_lazy
 # Reducers of other rooms: each returns a reduction or NotImplemented.
 reducers: list[Callable[[Any], Any]] = [reduce_lazy, reduce_own]
 
+# Smaller arrays stay in the stream: there may be very many of them, and each buffer beside it has its own record.
+_IN_BAND = 4096
+
 _namespace: dict[str, Any] | None = None
 # The columns of the stream that is being loaded.
 _columns: Sequence[Any] = ()
@@ -222,10 +225,15 @@ class _Pickler(cloudpickle.Pickler):
         flat: Any = (
             (array.T if order == "F" else np.ascontiguousarray(array)).reshape(-1).view(np.uint8)
         )
-        if not array.flags.writeable:
-            flat = flat.view()
-            flat.flags.writeable = False
-        return (_rebuild_array, (pickle.PickleBuffer(flat), array.dtype, array.shape, order))
+        content: Any
+        if flat.nbytes < _IN_BAND:
+            content = bytearray(flat) if array.flags.writeable else bytes(flat)
+        else:
+            if not array.flags.writeable:
+                flat = flat.view()
+                flat.flags.writeable = False
+            content = pickle.PickleBuffer(flat)
+        return (_rebuild_array, (content, array.dtype, array.shape, order))
 
     def _reduce_objects(self, array: Any, owner: Any) -> Any:
         """An array of objects: a part of its owner, if it can be got from there by cutting and turning."""
