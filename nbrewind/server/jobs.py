@@ -25,6 +25,11 @@ MAX_PROGRESS = 10_000
 
 FINAL = {"done", "failed", "cancelled"}
 
+# Seconds after which a cell that still runs is interrupted once more.
+INTERRUPT_AGAIN = 3.0
+# How often a cancelled job looks whether a cell of its own runs.
+INTERRUPT_LOOK = 0.05
+
 
 @dataclass
 class Job:
@@ -163,14 +168,26 @@ class Jobs:
         if talk is None:
             if job.state == "queued":
                 job.end("cancelled")
-        elif talk.request is not None:
-            request = talk.request
-            # A request that has begun is stopped by an interrupt; nothing else of ours or the user's runs then.
-            if not await talk.take_back(request) and job.state == "running":
-                if talk.request == request or talk.is_executing:
-                    await self._interrupt(job.kernel)
-        elif talk.is_executing:
+            return
+        # A request that has begun is stopped by an interrupt; nothing else of ours or the user's runs then.
+        request = talk.request
+        if request is not None and not await talk.take_back(request) and talk.request == request:
             await self._interrupt(job.kernel)
+        task = asyncio.create_task(self._stop_cells(job, talk))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stop_cells(self, job: Job, talk: Conversation) -> None:
+        """Interrupt the cell that runs for the job, also one that was sent and has not begun.
+
+        A kernel that is just beginning a cell loses an interrupt: it is asked again while the cell goes on.
+        """
+        asked = float("-inf")
+        while job.state not in FINAL and job.talk is talk:
+            if talk.is_executing and time.monotonic() - asked >= INTERRUPT_AGAIN:
+                asked = time.monotonic()
+                await self._interrupt(job.kernel)
+            await asyncio.sleep(INTERRUPT_LOOK)
 
     async def _do(self, job: Job, work: Callable[[Job], Awaitable[None]]) -> None:
         async with self._turns[job.kernel]:

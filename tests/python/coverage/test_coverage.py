@@ -27,6 +27,12 @@ def test_every_library_is_in_a_shard_and_every_case_has_a_row_of_its_own() -> No
     assert [case.title for case in CASES if row_of(page, case) is None] == []
 
 
+def without_anew(line: str) -> list[str]:
+    """A row but for "made anew": whether that gives equal content is the library's affair (order in sets)."""
+    cells = line.split(" | ")
+    return cells[:-2] + cells[-1:]
+
+
 @pytest.mark.parametrize("libraries", SHARDS, ids=["-".join(shard[:2]) for shard in SHARDS])
 def test_classes_come_back_as_the_table_says(libraries: list[str], tmp_path: Path) -> None:
     here = [library for library in libraries if is_installed(library)]
@@ -41,7 +47,7 @@ def test_classes_come_back_as_the_table_says(libraries: list[str], tmp_path: Pat
         what = f"{one.case.library} {one.case.title}"
         library = "python" if one.case.library == "standard library" else one.case.library
         if made_with.get(library) == version_of(one.case.library):
-            if row(one) != row_of(page, one.case):
+            if without_anew(row(one)) != without_anew(row_of(page, one.case) or ""):
                 problems.append(f"{what}: {row(one)}\n  the table has {row_of(page, one.case)}")
         elif one.failed is None and one.is_wrong and one.case.name not in known_wrong:
             # Another version of the library: its rows may differ, but never to the worse in silence.

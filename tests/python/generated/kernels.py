@@ -107,10 +107,10 @@ def _serve() -> None:
     import nbrewind.cli.driver
     import nbrewind.kernel.extension
     import nbrewind.tasks  # noqa: F401
-    from nbrewind.kernel import packages
+    from nbrewind.fingerprint.library import distributions
 
     # What every kernel would work out anew: which packages are installed, and how tracebacks look.
-    packages._distributions()
+    distributions()
     for name in _LATER:
         importlib.import_module(name)
 

@@ -45,11 +45,19 @@ class Live:
         self.manager.shutdown_kernel(now=True)
 
     def _start(self) -> None:
-        self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel(cwd=str(self.folder), env={**os.environ, **self._variables})
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=_LIMIT)
+        for attempt in range(3):
+            self.manager = KernelManager(kernel_name="python3")
+            self.manager.start_kernel(cwd=str(self.folder), env={**os.environ, **self._variables})
+            self.client = self.manager.client()
+            self.client.start_channels()
+            try:
+                self.client.wait_for_ready(timeout=_LIMIT / 2)
+                break
+            except RuntimeError:
+                # Ports are chosen before they are taken; a kernel of another test may have been faster.
+                self.__exit__()
+                if attempt == 2:
+                    raise
         if self._is_loaded:
             self.load()
 
