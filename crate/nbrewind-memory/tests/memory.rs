@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nbrewind_memory::{Layout, Memory, PAGE, Pages, SLICE, copy_slice, digests_of, interleave};
 
@@ -19,6 +20,13 @@ impl Dice {
         self.0 ^= self.0 << 17;
         (self.0 % below as u64) as usize
     }
+}
+
+/// One test at a time: two trackers in one process mistake each other's memory for their own when one gives back what
+/// the other takes. A kernel has one.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn filled(n_bytes: usize) -> Vec<u8> {
@@ -52,6 +60,7 @@ fn both() -> Vec<Memory> {
 
 #[test]
 fn what_is_not_written_is_not_hashed_again() {
+    let _alone = alone();
     for mut memory in both() {
         let bytes = filled(12 * MIB + 5000);
         let first = digests(&mut memory, &bytes);
@@ -71,6 +80,7 @@ fn what_is_not_written_is_not_hashed_again() {
 
 #[test]
 fn every_written_byte_is_seen() {
+    let _alone = alone();
     for mut memory in both() {
         let mut bytes = filled(8 * MIB + 3);
         let mut dice = Dice(7);
@@ -102,6 +112,7 @@ fn every_written_byte_is_seen() {
 
 #[test]
 fn writes_of_other_threads_and_of_the_kernel_are_seen() {
+    let _alone = alone();
     for mut memory in both() {
         let mut bytes = filled(6 * MIB);
         digests(&mut memory, &bytes);
@@ -122,6 +133,7 @@ fn writes_of_other_threads_and_of_the_kernel_are_seen() {
 
 #[test]
 fn memory_that_was_given_back_and_taken_again_is_another() {
+    let _alone = alone();
     for mut memory in both() {
         // Large enough that the allocator maps it by itself, and gets the same place again.
         for round in 0..8_u8 {
@@ -136,6 +148,7 @@ fn memory_that_was_given_back_and_taken_again_is_another() {
 
 #[test]
 fn a_region_that_changes_all_the_time_is_no_longer_tracked() {
+    let _alone = alone();
     let mut memory = Memory::new(true);
     let mut bytes = filled(8 * MIB);
     for round in 0..8 {
@@ -149,6 +162,7 @@ fn a_region_that_changes_all_the_time_is_no_longer_tracked() {
 
 #[test]
 fn what_nobody_asks_for_is_forgotten() {
+    let _alone = alone();
     let mut memory = Memory::new(true);
     let bytes = filled(8 * MIB);
     digests(&mut memory, &bytes);
@@ -184,6 +198,7 @@ fn column_bytes(table: &[u8], n_columns: usize, column: usize) -> Vec<u8> {
 
 #[test]
 fn columns_have_the_fingerprints_of_their_bytes() {
+    let _alone = alone();
     const N_COLUMNS: usize = 37;
     for mut memory in both() {
         let mut table = filled(8 * N_COLUMNS * 150_000);
@@ -221,6 +236,7 @@ fn columns_have_the_fingerprints_of_their_bytes() {
 
 #[test]
 fn what_was_derived_lasts_as_long_as_its_memory() {
+    let _alone = alone();
     for mut memory in both() {
         let mut bytes = filled(5 * MIB);
         let spans = vec![span(&bytes[..MIB]), span(&bytes[2 * MIB..])];
@@ -244,6 +260,7 @@ fn what_was_derived_lasts_as_long_as_its_memory() {
 
 #[test]
 fn layouts_that_cannot_be_cut_are_refused() {
+    let _alone = alone();
     assert!(Layout::items(0, 10, 12, 3).is_none());
     assert!(Layout::items(0, 10, 4, 8).is_none());
     assert_eq!(Layout::items(64, 10, 8, 8), Some(Layout::bytes(64, 80)));
@@ -251,6 +268,7 @@ fn layouts_that_cannot_be_cut_are_refused() {
 
 #[test]
 fn memory_that_others_share_is_not_tracked() {
+    let _alone = alone();
     let Some(pages) = Pages::new() else {
         eprintln!("this kernel offers no page tracking: nothing to test");
         return;
@@ -284,6 +302,7 @@ fn memory_that_others_share_is_not_tracked() {
 
 #[test]
 fn a_touch_is_seen_without_reading_the_memory() {
+    let _alone = alone();
     let mut memory = Memory::new(true);
     if !memory.tracks_pages() {
         eprintln!("this kernel offers no page tracking: nothing to test");
@@ -312,6 +331,7 @@ fn a_touch_is_seen_without_reading_the_memory() {
 
 #[test]
 fn columns_are_put_back_as_they_lay() {
+    let _alone = alone();
     for (n_columns, n_rows) in [(1, 5), (3, 512), (20, 1300), (7, 0)] {
         let table = filled(8 * n_columns * n_rows);
         let columns: Vec<Vec<u8>> = (0..n_columns)
