@@ -199,8 +199,9 @@ class Requests:
     def _carry_out(self, request: Request) -> None:
         session = self._session
         try:
-            session.tell(request.event("started"))
             with session.interrupts.held():
+                # Whoever hears that it has begun may interrupt it.
+                session.tell(request.event("started"))
                 answered = self._answer(session, request.content)
         finally:
             self._current = None
