@@ -481,6 +481,7 @@ class Session:
                 report["executed_tasks"] = found.executed
                 report["not_captured"] = found.not_captured
                 run.task_files = found.files
+                findings.problems += found.unseen
                 run.unfinished = found if found.unfinished else None
             if note is not None:
                 # Asynchronous cells end here; others said so before.

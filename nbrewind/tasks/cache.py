@@ -26,7 +26,7 @@ from nbrewind.tasks.fingerprint import (
     explain,
     value_fingerprint,
 )
-from nbrewind.tasks.graph import Key, Node, UnknownGraphError, build
+from nbrewind.tasks.graph import Graph, Key, Node, UnknownGraphError, build
 from nbrewind.tasks.plan import Plan, decide, emit
 
 logger = logging.getLogger("nbrewind.tasks")
@@ -56,6 +56,8 @@ class TaskReport:
     files: dict[str, str | None] = field(default_factory=dict)
     # Tasks that had not finished when the cell ended: what they read is not known yet.
     unfinished: list[str] = field(default_factory=list)
+    # Why a replay of the whole cell could not give what its tasks did, which nobody here could see.
+    unseen: list[str] = field(default_factory=list)
     # Names of replayed tasks whose functions are nondeterministic.
     replayed_nondeterministic: list[str] = field(default_factory=list)
 
@@ -70,6 +72,8 @@ class Submission:
     outcome: Callable[[], bool | None] = lambda: True
     flush: Callable[[], None] = lambda: None
     fingerprinter: Any = None
+    # What the engine knows beyond the records: reads, effects, what has not ended.
+    account: Callable[[TaskReport], None] = lambda report: None
 
 
 class _Records:
@@ -175,6 +179,7 @@ class TaskCache:
             self._refresh()
             for submission, started in pending:
                 self._account(submission, started, report)
+                submission.account(report)
         if self.log is not None:
             for entry in report.executed:
                 self.log(entry)
@@ -192,6 +197,7 @@ class TaskCache:
             self._refresh()
             for submission in known[1]:
                 self._account_inputs(submission.plan, submission.outcome(), fresh)
+                submission.account(fresh)
         if fresh.unfinished:
             return None
         del self._unsettled[id(report)]
@@ -262,11 +268,42 @@ class TaskCache:
     ) -> Submission | None:
         """Plan one graph. None: run it unchanged (the report says why)."""
         keys = list(keys)
+        return self._guarded(lambda: self._submit(dsk, keys, live), keys)
+
+    def submit_call(
+        self,
+        graph: Graph,
+        fingerprinter: type[Fingerprinter],
+        *,
+        spec: Any,
+        salt: str = "",
+        may_load: Callable[[TaskFacts, dict[str, Any]], str | None] = lambda fact, value: None,
+    ) -> Submission | None:
+        """Plan one call that is no graph of Dask's; the engine runs what `plan` says.
+
+        `may_load` says why a stored value will not do. None: run it unchanged, as for `submit`.
+        """
+
+        def look_up(fact: TaskFacts) -> tuple[dict[str, Any] | None, str]:
+            value, why = self._look_up(fact)
+            problem = may_load(fact, value) if value is not None else None
+            return (None, problem) if problem is not None else (value, why)
+
+        def write(plan: Plan) -> None:
+            """The engine does that."""
+
+        def plan() -> Submission:
+            salted = self.salt + salt
+            return self._plan(graph, fingerprinter, look_up, write, spec=spec, salt=salted)
+
+        return self._guarded(plan, list(graph.outputs))
+
+    def _guarded(self, plan: Callable[[], Submission], keys: list[Key]) -> Submission | None:
         with self._lock:
             try:
                 if not self._is_refreshed:
                     self._refresh()
-                return self._submit(dsk, keys, live)
+                return plan()
             except (UnknownGraphError, _native.StoreError, OSError) as error:
                 self.note(f"a graph ran without the cache: {error}")
             except RecursionError:
@@ -297,20 +334,32 @@ class TaskCache:
         self._is_refreshed = True
 
     def _submit(self, dsk: Any, keys: list[Key], live: Callable[[Key], bool] | None) -> Submission:
+        def write(plan: Plan) -> None:
+            emit(plan, self.path)
+
         graph = build(dsk, keys)
-        fingerprinter = Fingerprinter(
+        return self._plan(graph, Fingerprinter, self._look_up, write, live=live, salt=self.salt)
+
+    def _plan(
+        self,
+        graph: Graph,
+        kind: type[Fingerprinter],
+        look_up: Callable[[TaskFacts], tuple[dict[str, Any] | None, str]],
+        write: Callable[[Plan], None],
+        **options: Any,
+    ) -> Submission:
+        fingerprinter = kind(
             graph,
-            salt=self.salt,
             known=self._known_of,
-            live=live,
             is_value=self._values.__contains__,
             occurrences=self._occurrences,
             observed=self._is_observed,
+            **options,
         )
         facts = fingerprinter.run()
-        decisions = decide(graph, facts, self._look_up, self._is_writer, replay=self.replay)
+        decisions = decide(graph, facts, look_up, self._is_writer, replay=self.replay)
         plan = Plan(graph, facts, decisions)
-        emit(plan, self.path)
+        write(plan)
         self._count(plan)
         for key, node in graph.outputs.items():
             fact = facts[node.idx]

@@ -44,7 +44,7 @@ from nbrewind.fingerprint import (
     path_digest,
     register,
 )
-from nbrewind.tasks.graph import Graph, Key, Node, key_tokens
+from nbrewind.tasks.graph import Graph, Key, Node, TaskName, key_tokens
 from nbrewind.tasks.worker import signature
 
 _SALT_PACKAGES = (
@@ -98,6 +98,8 @@ _DRAWS = frozenset(
     get_ident
     """.split()
 )
+# Names in user code that show something to the user.
+_SHOWS = frozenset("print pprint stdout stderr warn tqdm trange".split())
 _LIBRARY_WRITER = re.compile(
     r"(^|_)(write|store|save|dump)(_|$)|^ToParquet|^_?write"
     r"|^_?to_(parquet|csv|hdf|sql|json|orc|zarr|textfiles|avro|npy_stack|delta|pickle|feather)"
@@ -111,6 +113,7 @@ _INTERIOR = frozenset(
     merge_transfer rechunk_transfer partition _partition
     """.split()
 )
+_KNOWN_KINDS = frozenset("Task List Tuple Set Dict P2PBarrierTask CallSpec".split())
 _SHUFFLE_OUTPUTS = frozenset("collect shuffle_unpack merge_unpack rechunk_unpack".split())
 _SHUFFLE_MODULES = (
     "dask.dataframe.dask_expr._shuffle",
@@ -163,6 +166,8 @@ class Literal:
     reads_natively: str | None = None
     is_reader: bool = False
     obj: Any = None
+    # A name through which user code shows something.
+    shows: str | None = None
 
 
 class _TaskContext(Context):
@@ -300,6 +305,7 @@ class _TaskContext(Context):
             natively,
             self.is_reader,
             obj,
+            min(names & _SHOWS, default=None) if self.is_user else None,
         )
 
 
@@ -429,10 +435,12 @@ class Fingerprinter:
         is_value: Callable[[Key], bool] | None = None,
         occurrences: dict[str, dict[Any, int]] | None = None,
         observed: Callable[[str], bool] | None = None,
+        spec: Any = None,
     ) -> None:
-        from dask import _task_spec
-
-        self.spec = _task_spec
+        if spec is None:
+            from dask import _task_spec as spec
+        # The kinds of graph nodes: Dask's, or others that look like them.
+        self.spec = spec
         self.graph = graph
         self.salt = f"{environment_salt()}; {salt}"
         self.known = known or (lambda key: (None, frozenset()))
@@ -502,7 +510,7 @@ class Fingerprinter:
     def _task(self, node: Node) -> TaskFacts:
         spec = node.spec
         facts = TaskFacts(name=key_name(node.key, spec.func), n_refs=len(node.refs))
-        if type(spec).__name__ not in {"Task", "List", "Tuple", "Set", "Dict", "P2PBarrierTask"}:
+        if type(spec).__name__ not in _KNOWN_KINDS:
             facts.opaque.append(f"a task of the unknown kind {type(spec).__name__}")
         complex_literals: list[Any] = []
         code = self._encode_task(spec, node, complex_literals, facts)
@@ -680,6 +688,8 @@ def is_container(spec: Any) -> bool:
 
 def key_name(key: Key, func: Any) -> str:
     """The name of a task for people: its key without tokens, or the name of its function."""
+    if isinstance(key, TaskName):
+        return key.name
     from dask.utils import funcname, key_split
 
     text = key_split(key) if key is not None else "Other"

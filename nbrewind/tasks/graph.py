@@ -61,6 +61,15 @@ class Graph:
     tokens: frozenset[str]
 
 
+class TaskName:
+    """The key of a task that no graph names: equal to itself alone."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
 class UnknownGraphError(Exception):
     """The graph has a shape that this version cannot read: run it unchanged."""
 

@@ -131,6 +131,24 @@ def open_store(path: str) -> Any:
         return store
 
 
+def _after_fork() -> None:
+    """A child of a process that was in the middle of something begins with nothing."""
+    global _lock, _native_lock, _wake, _has_strays
+    _lock, _native_lock, _wake = threading.Lock(), threading.Lock(), threading.Event()
+    _has_strays = False
+    _recorders.clear()
+    _dirty.clear()
+    vars(_local).clear()
+    kernel = sys.modules.get("nbrewind.kernel.outside")
+    if kernel is not None:
+        # The cell's watch is the parent's.
+        kernel._active = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def _mark_dirty(path: str, store: Any) -> None:
     pid = os.getpid()
     with _lock:
@@ -490,21 +508,51 @@ def run(call: Call, *values: Any) -> Any:
         seconds = time.perf_counter() - started
     # Exceptions of the task pass through: errors are not stored.
     del arguments, values
+    keep(call, value, seconds, recorder)
+    return value
+
+
+def keep(
+    call: Call,
+    value: Any,
+    seconds: float,
+    recorder: Recorder,
+    *,
+    writes: str | None = None,
+    refused: str | None = None,
+    printed: list[list[str]] | None = None,
+) -> str | None:
+    """Store what a task gave. Returns why it was not captured, if it was not.
+
+    `writes`: what it changed besides what the recorder saw; `refused`: why it must not be stored;
+    `printed`: what it printed, when that is known.
+    """
     was_busy = getattr(_local, "busy", False)
     _local.busy = True
     try:
-        _keep(call, value, seconds, recorder)
+        if refused is None:
+            return _keep(call, value, seconds, recorder, writes, printed)
+        _note_failure(call, seconds, refused)
+        return refused
     except Exception as error:  # noqa: BLE001 - foreign __reduce__ may raise anything
         logger.warning(
             "the result of %s was not stored: %s: %s", call.name, type(error).__name__, error
         )
-        _note_failure(call, seconds, f"{type(error).__name__}: {error}"[:300])
+        reason = f"{type(error).__name__}: {error}"[:300]
+        _note_failure(call, seconds, reason)
+        return reason
     finally:
         _local.busy = was_busy
-    return value
 
 
-def _keep(call: Call, value: Any, seconds: float, recorder: Recorder) -> None:
+def _keep(
+    call: Call,
+    value: Any,
+    seconds: float,
+    recorder: Recorder,
+    writes: str | None,
+    printed: list[list[str]] | None,
+) -> str | None:
     record: dict[str, Any] = {
         "fingerprint": call.fp,
         "name": call.name,
@@ -512,10 +560,10 @@ def _keep(call: Call, value: Any, seconds: float, recorder: Recorder) -> None:
         "components": call.components,
     }
     store = open_store(call.store)
-    writes = None if call.is_trusted else recorder.why_writer()
+    writes = writes or (None if call.is_trusted else recorder.why_writer())
     if writes is not None:
         _append(call, store, {**record, "status": "writer", "reason": writes}, [])
-        return
+        return writes
     for path, before in call.files.items():
         if signature(path) != before:
             raise RuntimeError(f"{path} changed after the task was planned")
@@ -529,12 +577,14 @@ def _keep(call: Call, value: Any, seconds: float, recorder: Recorder) -> None:
     views = [buffer.raw() for buffer in buffers]
     n_bytes = len(head) + sum(view.nbytes for view in views)
     if call.keep == "cheap" and n_bytes / BYTES_PER_SECOND > seconds:
-        return
-    named = {
+        return None
+    named: dict[str, Any] = {
         "head": store.put(head),
         "buffers": [[store.put(view), view.readonly] for view in views],
     }
     needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
+    if printed is not None:
+        named["printed"] = printed
     record |= {
         "status": "ok",
         "value": named,
@@ -544,6 +594,7 @@ def _keep(call: Call, value: Any, seconds: float, recorder: Recorder) -> None:
         "draws": call.draws,
     }
     _append(call, store, record, needs)
+    return None
 
 
 def _discovered(call: Call, recorder: Recorder) -> list[list[Any]]:
