@@ -131,6 +131,8 @@ class TaskCache:
         self.log = log
         self.store = worker.open_store(self.path)
         self.inode = os.stat(self.path).st_ino
+        # The process that it belongs to: a forked child has a copy that must not be used.
+        self.pid = os.getpid()
         self._records = _Records(self.store)
         # Keys of futures -> (task fingerprint, draws it stands on).
         self._known: dict[Key, tuple[str | None, frozenset[str]]] = {}
@@ -161,6 +163,14 @@ class TaskCache:
             self._occurrences = {}
             self._is_refreshed = False
         engines.begin_run()
+
+    def catch_up(self, n_calls: int) -> None:
+        """Without cells: see at the next look-up what was stored meanwhile; forget old reports."""
+        with self._lock:
+            self._is_refreshed = False
+            if len(self._pending) > n_calls:
+                self._pending.clear()
+                self._report = TaskReport()
 
     def end_run(self) -> TaskReport:
         """The cell has ended: make records durable, and say what happened."""
@@ -326,6 +336,12 @@ class TaskCache:
         """Report something once per run."""
         if problem not in self._report.not_captured:
             self._report.not_captured.append(problem)
+
+    def unseen(self, problem: str) -> None:
+        """Something happened where nobody looks: the cell that is running cannot be replayed."""
+        self.note(problem)
+        if problem not in self._report.unseen:
+            self._report.unseen.append(problem)
 
     def _refresh(self) -> None:
         worker.flush()
