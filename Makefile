@@ -1,6 +1,6 @@
 # The one entry. `make test` is what CI runs; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui bench-checkpoint bench-store screenshots clean
+.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui bench-checkpoint bench-store bench-workloads screenshots clean
 
 comma := ,
 
@@ -66,9 +66,13 @@ bench-checkpoint: setup ## What audit mode costs, beside a plain kernel; KISHU=p
 		.build/venv/bin/python bench/checkpoint/run.py $$workload \
 			$(if $(KISHU),--with plain$(comma)nbrewind$(comma)kishu$(comma)dill --kishu-python $(KISHU)); \
 	done
+	@.build/venv/bin/python bench/checkpoint/again.py
 
 bench-store: setup ## Durable put beside dd and blake3; writes docs/bench/store.md
 	@.build/venv/bin/python bench/store/run.py --write
+
+bench-workloads: setup ## The five workloads of the paper, about half an hour; writes docs/bench/workloads.md
+	@.build/venv/bin/python -m bench.workloads --write $(WORKLOADS)
 
 bench-ui: ## Keystroke to badge on 300 cells, in a real browser; writes docs/bench/ui.md
 	@tools/setup.sh lab

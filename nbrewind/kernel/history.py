@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from typing import Any
 
-from nbrewind._native import CannotWriteError, Memory, MissingError, Store, StoreError
+from nbrewind._native import (
+    CannotWriteError,
+    Memory,
+    MissingError,
+    Sources,
+    Store,
+    StoreError,
+)
 from nbrewind.fingerprint.arrays import place_of
 from nbrewind.kernel.namespace import CoVariable
+
+
+@dataclass
+class _Piece:
+    """Bytes in the store, or in memory."""
+
+    store: Store
+    sources: Sources
+    chunks: list[str]
+    n_bytes: int
+
+    def fill(self, flat: Any) -> None:
+        """Read them into an array of bytes that is as long."""
+        self.sources.fill(self.store, self.chunks, flat)
+
+    def read(self) -> bytearray:
+        """Read them."""
+        found = bytearray(self.n_bytes)
+        self.fill(found)
+        return found
 
 
 class History:
@@ -109,9 +137,9 @@ class History:
         self._manifests[version.manifest_id] = version
 
     def put_value(
-        self, head: bytes, buffers: list[Any], columns: list[Any], memory: Memory
+        self, head: bytes, buffers: list[Any], pieces: list[Any], memory: Memory
     ) -> dict[str, Any]:
-        """Store a pickle, its buffers and its columns; returns where they are. What `memory` knows is not hashed."""
+        """Store a pickle, its buffers and its pieces; returns where they are. What `memory` knows is not hashed."""
         # The buffers may be where others were that are gone.
         memory.begin_look()
         found = []
@@ -122,11 +150,15 @@ class History:
             chunks = memory.put(self.store, raw)
             found.append({"chunks": chunks, "len": raw.nbytes, "readonly": raw.readonly})
         kept = []
-        for column in columns:
-            n_bytes += column.nbytes
-            place = place_of(column)
-            assert place is not None, "only large columns are kept apart"
-            kept.append({"chunks": memory.put_items(self.store, place), "len": column.nbytes})
+        for piece in pieces:
+            n_bytes += piece.nbytes
+            place = place_of(piece)
+            chunks = (
+                memory.put_items(self.store, place)
+                if place is not None
+                else memory.put(self.store, piece)
+            )
+            kept.append({"chunks": chunks, "len": piece.nbytes})
         return {
             "format": "pickle5",
             "head": self.store.put(head),
@@ -135,14 +167,19 @@ class History:
             "bytes": n_bytes,
         }
 
-    def get_value(self, data: dict[str, Any]) -> tuple[bytes, list[Any], list[Any]]:
-        """The pickle, its buffers and its columns again; read-only buffers stay so."""
+    def get_value(
+        self, data: dict[str, Any], sources: Sources
+    ) -> tuple[bytes, list[Any], list[_Piece]]:
+        """The pickle, its buffers and its pieces again; read-only buffers stay so."""
         buffers: list[Any] = []
         for buffer in data["buffers"]:
             content = self.store.get(buffer["chunks"])
             buffers.append(bytes(content) if buffer["readonly"] else content)
-        columns = [self.store.get(column["chunks"]) for column in data.get("columns", ())]
-        return bytes(self.store.get(data["head"])), buffers, columns
+        pieces = [
+            _Piece(self.store, sources, piece["chunks"], piece["len"])
+            for piece in data.get("columns", ())
+        ]
+        return bytes(self.store.get(data["head"])), buffers, pieces
 
     def note_replay(self, note: dict[str, Any]) -> None:
         """Remember which text a cell was last shown for; durable with the next commit."""

@@ -3,8 +3,9 @@
 What differs from plain pickling, and why:
 
 * functions of the notebook are rebuilt against the live namespace, so that they see names that are bound later;
-* arrays are rebuilt over a buffer of their own, and views as views of the same owner, so that sharing survives;
+* arrays own their memory again, and views are views of the same owner, so that sharing survives;
 * large blocks of frames are kept column by column, so that what changes in some columns leaves the others as they are;
+* the content of both is kept apart from the stream, in pieces that are read to where they belong;
 * lazy collections are kept as graphs (`nbrewind.tasks.lazy`).
 """
 
@@ -18,7 +19,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 
@@ -30,12 +31,22 @@ from nbrewind.tasks.lazy import reduce_lazy
 # Reducers of other rooms: each returns a reduction or NotImplemented.
 reducers: list[Callable[[Any], Any]] = [reduce_lazy, reduce_own]
 
-# Smaller arrays stay in the stream: there may be very many of them, and each buffer beside it has its own record.
+# Smaller arrays stay in the stream: there may be very many of them, and each piece beside it has its own record.
 _IN_BAND = 4096
 
 _namespace: dict[str, Any] | None = None
-# The columns of the stream that is being loaded.
-_columns: Sequence[Any] = ()
+# The pieces of the stream that is being loaded.
+_pieces: Sequence[Piece] = ()
+
+
+class Piece(Protocol):
+    """Bytes that are in the store."""
+
+    def fill(self, flat: Any) -> None:
+        """Read them into an array of bytes that is as long."""
+
+    def read(self) -> bytearray:
+        """Read them."""
 
 
 def _live_namespace() -> dict[str, Any]:
@@ -52,11 +63,63 @@ class _NamespaceRef:
         return (_live_namespace, ())
 
 
-def _rebuild_array(buffer: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+# How an owned array lies in memory: "C", "F", or its strides where that is another order of the axes.
+_Layout = str | tuple[int, ...]
+
+
+def _layout_of(array: Any) -> _Layout:
+    """The layout, for a copy that is as compact as possible."""
+    if array.flags.c_contiguous:
+        return "C"
+    if array.flags.f_contiguous:
+        return "F"
+    in_order = array.transpose(_axes_of(array.strides))
+    return array.strides if in_order.flags.c_contiguous else "C"
+
+
+def _axes_of(strides: tuple[int, ...]) -> list[int]:
+    """The axes from the slowest to the fastest."""
+    return sorted(range(len(strides)), key=lambda axis: -strides[axis])
+
+
+def _flat(array: Any, layout: _Layout) -> Any:
+    """The bytes of an array in the order of its memory; a copy when it has gaps."""
     import numpy as np
 
-    build: Any = np.ndarray
-    array = build(shape, dtype=dtype, buffer=buffer, order=order)
+    if layout == "F":
+        array = array.T
+    elif layout != "C":
+        array = array.transpose(_axes_of(array.strides))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _empty(dtype: Any, shape: tuple[int, ...], layout: _Layout) -> Any:
+    import numpy as np
+
+    if isinstance(layout, str):
+        return np.empty(shape, dtype=dtype, order=layout)  # type: ignore[call-overload]
+    # Nothing of the pattern but its strides is looked at.
+    pattern = np.lib.stride_tricks.as_strided(np.empty(1, dtype=dtype), shape, layout)
+    return np.empty_like(pattern, order="K", subok=False)
+
+
+def _rebuild_small(
+    content: bytes, dtype: Any, shape: tuple[int, ...], layout: _Layout, writeable: bool
+) -> Any:
+    import numpy as np
+
+    array = _empty(dtype, shape, layout)
+    _flat(array, layout)[:] = np.frombuffer(content, dtype=np.uint8)
+    array.flags.writeable = writeable
+    return array
+
+
+def _rebuild_large(
+    index: int, dtype: Any, shape: tuple[int, ...], layout: _Layout, writeable: bool
+) -> Any:
+    array = _empty(dtype, shape, layout)
+    _pieces[index].fill(_flat(array, layout))
+    array.flags.writeable = writeable
     return array
 
 
@@ -127,12 +190,13 @@ def _rebuild_block(
     from pandas._libs import internals
 
     values: Any = np.empty(shape, dtype=dtype, order=order)  # type: ignore[call-overload]
-    columns = list(_columns[first : first + shape[0]])
+    columns = _pieces[first : first + shape[0]]
     if order == "F" and shape[0] > 1:
-        _native.interleave(columns, values.itemsize, values.T.reshape(-1).view(np.uint8))
+        table = values.T.reshape(-1).view(np.uint8)
+        _native.interleave([column.read() for column in columns], values.itemsize, table)
     else:
-        for row, column in enumerate(columns):
-            values[row] = np.frombuffer(column, dtype=dtype)
+        for row, column in zip(values, columns, strict=True):
+            column.fill(row.view(np.uint8))
     values.flags.writeable = writeable
     return internals._unpickle_block(values, *rest)
 
@@ -148,10 +212,10 @@ class _Pickler(cloudpickle.Pickler):
         namespace: dict[str, Any],
         view_owners: set[int],
         buffers: list[pickle.PickleBuffer],
-        columns: list[Any],
+        pieces: list[Any],
     ) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffers.append)
-        self._columns = columns
+        self._pieces = pieces
         self._live = namespace
         self._view_owners = view_owners
         self._reference = _NamespaceRef()
@@ -199,8 +263,8 @@ class _Pickler(cloudpickle.Pickler):
         )
         if not is_plain:
             return NotImplemented
-        first = len(self._columns)
-        self._columns.extend(values)
+        first = len(self._pieces)
+        self._pieces.extend(values)
         order = "F" if values.flags.f_contiguous else "C"
         what = (values.dtype, values.shape, order, values.flags.writeable)
         return (_rebuild_block, (first, *what, tuple(rest)))
@@ -221,19 +285,13 @@ class _Pickler(cloudpickle.Pickler):
                 _rebuild_view,
                 (owner, array.dtype, array.shape, array.strides, offset, array.flags.writeable),
             )
-        order = "F" if np.isfortran(array) else "C"
-        flat: Any = (
-            (array.T if order == "F" else np.ascontiguousarray(array)).reshape(-1).view(np.uint8)
-        )
-        content: Any
+        layout = _layout_of(array)
+        flat = _flat(array, layout)
+        what = (array.dtype, array.shape, layout, array.flags.writeable)
         if flat.nbytes < _IN_BAND:
-            content = bytearray(flat) if array.flags.writeable else bytes(flat)
-        else:
-            if not array.flags.writeable:
-                flat = flat.view()
-                flat.flags.writeable = False
-            content = pickle.PickleBuffer(flat)
-        return (_rebuild_array, (content, array.dtype, array.shape, order))
+            return (_rebuild_small, (bytes(flat), *what))
+        self._pieces.append(flat)
+        return (_rebuild_large, (len(self._pieces) - 1, *what))
 
     def _reduce_objects(self, array: Any, owner: Any) -> Any:
         """An array of objects: a part of its owner, if it can be got from there by cutting and turning."""
@@ -253,26 +311,26 @@ class _Pickler(cloudpickle.Pickler):
 def dump(
     values: dict[str, Any], namespace: dict[str, Any], view_owners: set[int]
 ) -> tuple[bytes, list[pickle.PickleBuffer], list[Any]]:
-    """One stream for these names, its out-of-band buffers, and the columns of large frames.
+    """One stream for these names, its out-of-band buffers, and its pieces: arrays of bytes, and columns of frames.
 
     Raises whatever the objects' own pickling raises.
     """
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
-    columns: list[Any] = []
-    _Pickler(file, namespace, view_owners, buffers, columns).dump(values)
-    return file.getvalue(), buffers, columns
+    pieces: list[Any] = []
+    _Pickler(file, namespace, view_owners, buffers, pieces).dump(values)
+    return file.getvalue(), buffers, pieces
 
 
 def load(
-    head: Any, buffers: Sequence[Any], columns: Sequence[Any], namespace: dict[str, Any]
+    head: Any, buffers: Sequence[Any], pieces: Sequence[Piece], namespace: dict[str, Any]
 ) -> dict[str, Any]:
     """The names of one stream, with functions bound to `namespace`; `namespace` itself is not changed."""
-    global _namespace, _columns
-    before = _namespace, _columns
-    _namespace, _columns = namespace, columns
+    global _namespace, _pieces
+    before = _namespace, _pieces
+    _namespace, _pieces = namespace, pieces
     try:
         values: dict[str, Any] = pickle.loads(head, buffers=buffers)
     finally:
-        _namespace, _columns = before
+        _namespace, _pieces = before
     return values

@@ -360,11 +360,18 @@ def load_version(session: Session, version: CoVariable, built: dict[str, Any]) -
     assert session.history is not None
     if version.data is None:
         values = recipes.rebuild(session, version, built)
-    else:
-        values = pickling.load(*session.history.get_value(version.data), session.namespace)
-    if version.joint is not None and session.state.fingerprint(values) != version.joint:
-        raise NotWhatWasRecorded("the loaded value is not what was recorded")
-    return values
+        if version.joint is not None and session.state.fingerprint(values) != version.joint:
+            raise NotWhatWasRecorded("what its recipe makes is not what was recorded")
+        return values
+    # What is in memory now is nearer than the disk. It may have changed since it was looked at: then from the disk, and
+    # what cannot be compared comes from there anyway.
+    nearer = [session.state.memory.sources()] if version.joint is not None else []
+    for sources in (*nearer, _native.Sources()):
+        stream = session.history.get_value(version.data, sources)
+        values = pickling.load(*stream, session.namespace)
+        if version.joint is None or session.state.fingerprint(values) == version.joint:
+            return values
+    raise NotWhatWasRecorded("the loaded value is not what was recorded")
 
 
 # --- Shadow mode --------------------------------------------------------------------------------------------------

@@ -5,11 +5,13 @@
 //! them may have changed: by page tracking where the kernel offers it ([`Pages`]), else by xxh3 over the memory, which
 //! runs at the speed of reading it. xxh3 only ever compares memory with itself; it is never a name.
 
+mod live;
 mod memory;
 mod pages;
 mod region;
 mod slices;
 
+pub use live::Sources;
 pub use memory::{Counts, Memory};
 pub use pages::{PAGE, Pages, whole_pages};
 pub use slices::{Layout, SLICE, copy_slice, digests_of, interleave};

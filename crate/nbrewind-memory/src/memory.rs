@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::live::Sources;
 use crate::pages::{Pages, Private};
 use crate::region::Region;
 use crate::slices::{Layout, SLICE, digests_across, digests_at};
@@ -283,6 +284,20 @@ impl Memory {
             .get(layout)
             .filter(|known| known.look == self.look)
             .map(|known| known.digests.as_slice())
+    }
+
+    /// Where the content of contiguous buffers was when they were last looked at.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let mut found = Sources::default();
+        for (layout, known) in &self.known {
+            if layout.is_contiguous() {
+                for (slice, digest) in known.digests.iter().enumerate() {
+                    found.add(*digest, layout.span_of(slice));
+                }
+            }
+        }
+        found
     }
 
     /// Fingerprints of something that was computed from these pieces of memory and nothing else, when none of them changed.

@@ -92,7 +92,7 @@ impl Layout {
         self.start..self.start + (self.count - 1) * self.stride + self.item
     }
 
-    fn is_contiguous(&self) -> bool {
+    pub(crate) fn is_contiguous(&self) -> bool {
         self.stride == self.item
     }
 }

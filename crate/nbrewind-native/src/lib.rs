@@ -28,6 +28,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(watch::watch_start, m)?)?;
     m.add_function(wrap_pyfunction!(watch::watch_stop, m)?)?;
     m.add_class::<memory::Memory>()?;
+    m.add_class::<memory::Sources>()?;
     m.add_function(wrap_pyfunction!(memory::interleave, m)?)?;
     store::register(m)?;
     m.add_function(wrap_pyfunction!(files::file_digest, m)?)?;

@@ -5,14 +5,16 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use nbrewind_memory::digests_of;
-use nbrewind_memory::{Layout, Memory as CoreMemory, SLICE, copy_slice, interleave as fill};
+use nbrewind_memory::{
+    Layout, Memory as CoreMemory, SLICE, Sources as CoreSources, copy_slice, interleave as fill,
+};
 use nbrewind_store::Fingerprint;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict};
 
-use crate::store::{Store, into_error};
+use crate::store::{Store, fingerprints, into_error};
 
 /// Smaller buffers are fed to the hasher of the walk itself, and stored without looking for what is known of them.
 pub const LARGE: usize = 64 << 10;
@@ -130,6 +132,13 @@ impl Memory {
         unsafe { put_slices(py, store, self, &(start..start + len), &layout) }
     }
 
+    /// Where content is in memory now, to be loaded from there; `None` reads from the store alone.
+    fn sources(&self) -> Sources {
+        Sources {
+            inner: self.lock().sources(),
+        }
+    }
+
     /// Store items that lie apart, as one run of bytes.
     fn put_items(&self, py: Python<'_>, store: &Store, place: Place) -> PyResult<Vec<String>> {
         let layout = place.layout()?;
@@ -203,6 +212,49 @@ pub unsafe fn digests(memory: Option<&Memory>, place: &Place) -> PyResult<Vec<[u
 }
 
 const _: () = assert!(LARGE <= SLICE);
+
+/// Content that is in memory, and the store for all else.
+#[pyclass(module = "nbrewind._native", frozen)]
+pub struct Sources {
+    inner: CoreSources,
+}
+
+#[pymethods]
+impl Sources {
+    /// Nothing in memory.
+    #[new]
+    fn new() -> Self {
+        Self {
+            inner: CoreSources::default(),
+        }
+    }
+
+    /// Fill a buffer with the content of these chunks. What is copied from memory is not compared with its name: whoever
+    /// loads a value looks at the whole of it, and loads it again without sources when it is not what was recorded.
+    fn fill(
+        &self,
+        py: Python<'_>,
+        store: &Store,
+        chunks: Vec<String>,
+        into: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let buffer = PyBuffer::<u8>::get(into)?;
+        if buffer.readonly() || !buffer.is_c_contiguous() {
+            return Err(PyValueError::new_err("the buffer cannot be filled"));
+        }
+        let chunks = fingerprints(&chunks)?;
+        // SAFETY: the buffer is new and known to nobody else, and stays exported meanwhile.
+        let bytes = unsafe {
+            std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes())
+        };
+        py.detach(|| {
+            store.inner.get_into_from(&chunks, bytes, |name, part| {
+                self.inner.copy(name.as_bytes(), part)
+            })
+        })
+        .map_err(into_error)
+    }
+}
 
 /// Fill a table that is stored by rows from the bytes of its columns, items of `item` bytes.
 #[pyfunction]

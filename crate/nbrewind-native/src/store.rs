@@ -71,7 +71,7 @@ fn fingerprint(text: &str) -> PyResult<Fingerprint> {
         .map_err(|_| PyValueError::new_err(format!("{text} is not a fingerprint of 64 hex digits")))
 }
 
-fn fingerprints(texts: &[String]) -> PyResult<Vec<Fingerprint>> {
+pub(crate) fn fingerprints(texts: &[String]) -> PyResult<Vec<Fingerprint>> {
     texts.iter().map(|text| fingerprint(text)).collect()
 }
 

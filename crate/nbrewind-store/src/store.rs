@@ -207,6 +207,16 @@ impl Store {
 
     /// [`Store::get`] into memory that is there, which is [`Store::len_of`] the chunks long. On failure it holds anything.
     pub fn get_into(&self, chunks: &[Fingerprint], data: &mut [u8]) -> Result<(), StoreError> {
+        self.get_into_from(chunks, data, |_, _| false)
+    }
+
+    /// [`Store::get_into`], but for chunks that `nearer` can fill from somewhere else. What it gives is not looked at.
+    pub fn get_into_from(
+        &self,
+        chunks: &[Fingerprint],
+        data: &mut [u8],
+        nearer: impl Fn(&Fingerprint, &mut [u8]) -> bool + Sync,
+    ) -> Result<(), StoreError> {
         let state = self.state();
         disk::expect_writes(data);
         let mut rest = data;
@@ -222,9 +232,14 @@ impl Store {
         if !rest.is_empty() {
             return Err(self.wrong_length());
         }
-        parallel::map(parts, |(chunk, part)| self.read_chunk(state, chunk, part))
-            .into_iter()
-            .collect()
+        parallel::map(parts, |(chunk, part)| {
+            if nearer(chunk, part) {
+                return Ok(());
+            }
+            self.read_chunk(state, chunk, part)
+        })
+        .into_iter()
+        .collect()
     }
 
     fn wrong_length(&self) -> StoreError {

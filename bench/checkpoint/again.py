@@ -1,0 +1,142 @@
+"""What it takes to have a state again: an unchanged repeat, a restore into a fresh kernel, an undo.
+
+    python bench/checkpoint/again.py [tables objects large] [--rounds 3]
+
+Side by side in every round: the repeat of an empty notebook (kernel start and end) and the unchanged repeat, both
+through the command line; reading the restored bytes from the store's files into new memory, and the restore. Shown
+are medians and ranges.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+from kernel import Kernel
+from workloads import WORKLOADS
+
+
+def write_notebook(path: Path, cells: dict[str, str]) -> None:
+    """Code cells by id."""
+    node: Any = nbformat.v4.new_notebook()
+    node.cells = [nbformat.v4.new_code_cell(text.strip(), id=cell) for cell, text in cells.items()]
+    node.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(node, path)
+
+
+def command(*arguments: str, folder: Path) -> tuple[float, dict[str, Any]]:
+    """Seconds of one command, and what it answered."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "nbrewind.cli.main", *arguments, "--json"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return time.perf_counter() - started, json.loads(done.stdout)
+
+
+def read_all(folder: Path, n_bytes: int) -> float:
+    """Seconds to read as many bytes of the store's packs into new memory."""
+    started = time.perf_counter()
+    left = n_bytes
+    for pack in sorted(folder.rglob("pack-*")):
+        if left > 0:
+            found = np.fromfile(pack, dtype=np.uint8, count=min(left, pack.stat().st_size))
+            left -= found.nbytes
+    return time.perf_counter() - started
+
+
+def measure(name: str, rounds: int, scratch: Path) -> list[dict[str, float]]:
+    """All rounds of one workload, with one store."""
+    cells, _ = WORKLOADS[name]
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    try:
+        write_notebook(folder / "book.ipynb", cells)
+        write_notebook(folder / "empty.ipynb", {"only": "pass"})
+        command("audit", "book.ipynb", folder=folder)
+        command("audit", "empty.ipynb", "--store", "other", folder=folder)
+        found = []
+        for _ in range(rounds):
+            empty, _ = command("repeat", "empty.ipynb", "--store", "other", folder=folder)
+            unchanged, said = command("repeat", "book.ipynb", folder=folder)
+            replayed = sum(cell["status"] == "replayed" for cell in said["cells"])
+            with Kernel(folder, sys.executable) as kernel:
+                kernel.run("%load_ext nbrewind", is_silent=True)
+                kernel.open_comm()
+                kernel.ask("configure", mode="audit", notebook="book.ipynb")
+                started = time.perf_counter()
+                report = kernel.ask("restore", cell=list(cells)[-1])["report"]
+                restore = time.perf_counter() - started
+                n_bytes = sum(item["n_bytes"] for item in report["names"])
+                started = time.perf_counter()
+                kernel.ask("restore", cell=list(cells)[-2])
+                undo = time.perf_counter() - started
+            one = {
+                "empty": empty,
+                "unchanged": unchanged,
+                "executed": len(cells) - replayed,
+                "mb": n_bytes / 1e6,
+                "read": read_all(folder, n_bytes),
+                "restore": restore,
+                "undo": undo,
+                "stubs": sum(item["how"] == "stub" for item in report["names"]),
+            }
+            print(json.dumps(one), file=sys.stderr, flush=True)
+            found.append(one)
+        return found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def spread(values: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
+    arguments = parser.parse_args()
+    print(
+        "| workload | cells (executed again) | empty notebook s | unchanged repeat s | more than empty s | bar s "
+        "| restored MB | reading s | restore s | of reading | undo of the last cell s |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|"
+    )
+    for name in arguments.workloads:
+        found = measure(name, arguments.rounds, arguments.scratch)
+        n_cells = len(WORKLOADS[name][0])
+        more = [one["unchanged"] - one["empty"] for one in found]
+        ratio = [one["restore"] / one["read"] for one in found]
+        column = {key: [one[key] for one in found] for key in found[0]}
+        print(
+            f"| {name} | {n_cells} ({max(column['executed']):.0f}) | {spread(column['empty'])} | "
+            f"{spread(column['unchanged'])} | {spread(more)} | {0.3 + 0.005 * n_cells:.2f} | "
+            f"{statistics.median(column['mb']):.0f} | {spread(column['read'])} | {spread(column['restore'])} | "
+            f"{spread(ratio)} | {spread(column['undo'])} |",
+            flush=True,
+        )
+    print(
+        f"\n{arguments.rounds} rounds; load average at the end {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
+    )
+
+
+if __name__ == "__main__":
+    main()
