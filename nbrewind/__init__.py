@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["__version__", "load_ipython_extension", "unload_ipython_extension"]
+    from nbrewind.tasks.cached import cached
+
+__all__ = ["__version__", "cached", "load_ipython_extension", "unload_ipython_extension"]
 
 # The workspace's Cargo.toml holds the same number; a test keeps the two together.
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # `import nbrewind` in a worker must not pull in the task cache.
+    if name == "cached":
+        from nbrewind.tasks.cached import cached
+
+        return cached
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

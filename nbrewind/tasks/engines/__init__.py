@@ -14,6 +14,8 @@ from typing import Any
 _HOOKS = {
     "dask.base": ("nbrewind.tasks.engines.dask", "hook_base", "unhook_base"),
     "distributed.client": ("nbrewind.tasks.engines.dask", "hook_client", "unhook_client"),
+    "concurrent.futures._base": ("nbrewind.tasks.engines.futures", "hook_base", "unhook_base"),
+    "joblib.parallel": ("nbrewind.tasks.engines.joblib", "hook_parallel", "unhook_parallel"),
 }
 _hooked: set[str] = set()
 
@@ -94,6 +96,7 @@ def uninstall() -> None:
 
 def begin_run() -> None:
     """A cell starts: what engines remember about clusters may be out of date."""
-    engine = sys.modules.get("nbrewind.tasks.engines.dask")
-    if engine is not None:
-        engine.begin_run()
+    for name in ("dask", "futures"):
+        engine = sys.modules.get(f"nbrewind.tasks.engines.{name}")
+        if engine is not None:
+            engine.begin_run()
