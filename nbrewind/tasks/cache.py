@@ -24,6 +24,7 @@ from nbrewind.tasks.fingerprint import (
     components,
     digest,
     explain,
+    notes,
     value_fingerprint,
 )
 from nbrewind.tasks.graph import Graph, Key, Node, UnknownGraphError, build
@@ -33,6 +34,8 @@ logger = logging.getLogger("nbrewind.tasks")
 
 _NO_DRAWS: frozenset[str] = frozenset()
 _MAX_CANDIDATES = 40
+# Tasks of one plan whose records are compared with others to say why they run.
+_MAX_EXPLAINED = 200
 _FOREVER = 1 << 63
 
 
@@ -82,35 +85,58 @@ class _Records:
     def __init__(self, store: Any) -> None:
         self.store = store
         self.by_fp: dict[str, list[dict[str, Any]]] = {}
-        self.by_name: dict[str, list[dict[str, Any]]] | None = None
+        self.by_name: dict[str, list[tuple[int, str]]] | None = None
+        self.parsed_by_name: dict[str, list[dict[str, Any]]] = {}
+        self.flags: dict[str, tuple[bool, str | None] | None] = {}
 
     def refresh(self) -> None:
         self.store.refresh()
         self.by_fp.clear()
         self.by_name = None
+        self.parsed_by_name.clear()
+        self.flags.clear()
 
     def of(self, fp: str) -> list[dict[str, Any]]:
         """Records of one fingerprint, oldest first."""
         found = self.by_fp.get(fp)
         if found is None:
-            found = self.by_fp[fp] = [
-                _parsed(record) for record in self.store.records(worker.KIND, fp)
-            ]
+            texts = _native.record_texts(self.store, worker.KIND, fp)
+            found = self.by_fp[fp] = [_parsed(time_ns, text) for time_ns, text in texts]
         return found
 
     def named(self, name: str) -> list[dict[str, Any]]:
-        """Records of tasks with this name, oldest first."""
+        """The newest records of tasks with this name, oldest first."""
         if self.by_name is None:
-            self.by_name = {}
-            for record in self.store.records(worker.KIND):
-                payload = _parsed(record)
-                self.by_name.setdefault(payload.get("name", ""), []).append(payload)
-        return self.by_name.get(name, [])
+            self.by_name = _native.newest_tasks(self.store, _MAX_CANDIDATES)
+        found = self.parsed_by_name.get(name)
+        if found is None:
+            found = self.parsed_by_name[name] = [
+                _parsed(time_ns, text) for time_ns, text in self.by_name.get(name, ())
+            ]
+        return found
+
+    def look_at(self, fps: list[str]) -> None:
+        """Read the flags of many fingerprints at once."""
+        unknown = [fp for fp in fps if fp not in self.flags]
+        self.flags.update(dict.fromkeys(unknown))
+        self.flags.update(_native.task_flags(self.store, unknown))
+
+    def flags_of(self, fp: str) -> tuple[bool, str | None]:
+        """Does its result depend on more than the fingerprint covers; what does it change outside."""
+        if fp not in self.flags:
+            self.look_at([fp])
+        return self.flags[fp] or (False, None)
 
 
-def _parsed(record: dict[str, Any]) -> dict[str, Any]:
-    payload: dict[str, Any] = json.loads(record["payload"])
-    payload["time_ns"] = record["time_ns"]
+def _take_one(counts: dict[str, int], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
+
+
+def _parsed(time_ns: int, text: str) -> dict[str, Any]:
+    payload: dict[str, Any] = json.loads(text)
+    payload["time_ns"] = time_ns
     return payload
 
 
@@ -225,6 +251,12 @@ class TaskCache:
                 if one["time_ns"] >= started
             ]
             last = records[-1] if records else None
+            if last is not None and last.get("equals"):
+                # Its worker found that it was given what an earlier run was given.
+                report.n_run -= 1
+                report.n_hit += 1
+                _take_one(report.why, decision.why)
+                continue
             report.executed.append(
                 {
                     "task": fact.name,
@@ -244,6 +276,7 @@ class TaskCache:
 
     def _account_inputs(self, plan: Plan, outcome: bool | None, report: TaskReport) -> None:
         """What tasks read, also those that were left out; and which outputs stand on that."""
+        self._records.look_at([fact.fp for fact in plan.facts if fact.is_user and fact.fp])
         observed: list[frozenset[str]] = []
         for node in plan.graph.nodes:
             fact = plan.facts[node.idx]
@@ -369,12 +402,18 @@ class TaskCache:
             known=self._known_of,
             is_value=self._values.__contains__,
             occurrences=self._occurrences,
-            observed=self._is_observed,
+            observed=self._observed,
             **options,
         )
         facts = fingerprinter.run()
         decisions = decide(graph, facts, look_up, self._is_writer, replay=self.replay)
-        plan = Plan(graph, facts, decisions)
+        plan = Plan(
+            graph,
+            facts,
+            decisions,
+            stem_of=fingerprinter.stem_of,
+            is_known_stem=self._is_known_stem,
+        )
         write(plan)
         self._count(plan)
         for key, node in graph.outputs.items():
@@ -395,6 +434,8 @@ class TaskCache:
 
     def _count(self, plan: Plan) -> None:
         report = self._report
+        n_explained = 0
+        told: dict[str, str] = {}
         for node in plan.graph.nodes:
             if node.kind != "task":
                 continue
@@ -407,7 +448,10 @@ class TaskCache:
             elif decision.action == "execute":
                 report.n_run += 1
                 if decision.why == "no record":
-                    decision.why = self._why_no_record(plan, node)
+                    if n_explained < _MAX_EXPLAINED:
+                        told[fact.name] = self._why_no_record(plan, node)
+                        n_explained += told[fact.name] != "no record"
+                    decision.why = told.get(fact.name, "no record")
                 report.why[decision.why] = report.why.get(decision.why, 0) + 1
             else:
                 report.n_pruned += 1
@@ -419,22 +463,21 @@ class TaskCache:
 
     def _why_no_record(self, plan: Plan, node: Node) -> str:
         fact = plan.facts[node.idx]
-        candidates = [
-            one for one in self._records.named(fact.name) if one.get("components") is not None
-        ]
+        candidates = self._records.named(fact.name)
         if not candidates:
             return "no record"
-        now = {label: found[:16] for label, found in components(fact, node, plan.facts).items()}
+        now = components(fact, node, plan.facts)
 
         def n_different(record: dict[str, Any]) -> int:
             before = record["components"]
             return sum(1 for label in {*now, *before} if now.get(label) != before.get(label))
 
         # Of the other partitions' records, the one that is most like this task.
-        best = min(reversed(candidates[-_MAX_CANDIDATES:]), key=n_different)
+        best = min(reversed(candidates), key=n_different)
         if n_different(best) == 0:
             return "no record"
-        return f"differs from an earlier record of this task in: {explain(now, best['components'])}"
+        told = explain(now, best["components"], notes(fact), best.get("notes"))
+        return f"differs from an earlier record of this task in: {told}"
 
     # -- records
 
@@ -477,11 +520,7 @@ class TaskCache:
 
     def _is_writer(self, fp: str) -> str | None:
         """What a record says it changed outside."""
-        for record in reversed(self._records.of(fp)):
-            if record["status"] == "writer":
-                reason: str = record["reason"]
-                return reason
-        return None
+        return self._records.flags_of(fp)[1]
 
     def _choose(self, fp: str) -> dict[str, Any] | None:
         """The newest record whose inputs are as they were and whose bytes are here."""
@@ -496,12 +535,18 @@ class TaskCache:
     def _is_usable(self, record: dict[str, Any]) -> bool:
         return self._changed_input(record) is None and self._is_here(record)
 
+    def _is_known_stem(self, stem: str) -> bool:
+        """Did a task that does the same ever run, whatever it was given?"""
+        return self.replay and bool(_native.record_texts(self.store, worker.KIND, stem))
+
     def _is_observed(self, fp: str) -> bool:
         """Do records show inputs that the fingerprint does not cover, or a result that could not be kept?"""
-        return any(
-            record.get("files") or record["status"] == "not captured"
-            for record in self._records.of(fp)
-        )
+        return self._records.flags_of(fp)[0]
+
+    def _observed(self, fps: list[str]) -> set[str]:
+        """Those of these fingerprints of which `_is_observed` holds."""
+        self._records.look_at(fps)
+        return {fp for fp in fps if self._is_observed(fp)}
 
     def _is_here(self, record: dict[str, Any]) -> bool:
         value = record["value"]
@@ -632,6 +677,9 @@ class TaskCache:
                 "reason": reason,
                 "seconds": 0.0,
             }
-            self.store.append(worker.KIND, fact.fp, json.dumps(payload), [])
+            # What it was given decides nothing, either.
+            for key in (fact.fp, submission.fingerprinter.stem_of(fact)):
+                if key is not None:
+                    self.store.append(worker.KIND, key, json.dumps(payload), [])
             self.note(f"{fact.name}: {reason}, so it always runs")
         self.store.commit()

@@ -24,11 +24,11 @@ import dis
 import functools
 import importlib.metadata
 import importlib.util
-import os
+import json
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,8 +124,6 @@ _SHUFFLE_MODULES = (
     "partd",
 )
 
-_SCALARS = frozenset({type(None), bool, int, float, complex, bytes})
-
 
 @functools.cache
 def environment_salt() -> str:
@@ -141,13 +139,7 @@ def environment_salt() -> str:
 
 def digest(parts: tuple[Any, ...]) -> str:
     """Fingerprint of a tuple of scalars and tuples."""
-    found = _native.walk(parts, _no_facts, None)
-    text: str = found["fp"]
-    return text
-
-
-def _no_facts(obj: Any) -> Fact:
-    return Fact("opaque", opaque=f"{type(obj).__name__} in a tuple of scalars")
+    return _native.scalar_digest(parts)
 
 
 @dataclass(slots=True)
@@ -168,6 +160,8 @@ class Literal:
     obj: Any = None
     # A name through which user code shows something.
     shows: str | None = None
+    # Name of a function -> the constants that it names, as text: for telling which one changed.
+    notes: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 class _TaskContext(Context):
@@ -183,6 +177,7 @@ class _TaskContext(Context):
         self.is_reader = False
         self.writer: str | None = None
         self.reasons: list[str] = []
+        self.notes: dict[str, dict[str, str]] = {}
 
     def facts(self, obj: Any) -> Fact:
         if type(obj) is Fact:
@@ -232,6 +227,7 @@ class _TaskContext(Context):
     def user_function(self, func: types.FunctionType) -> Fact:
         self.is_user = True
         names = code_names(func.__code__)
+        self.notes.setdefault(func.__name__, _notes(func, names.global_names))
         self.names |= names.attributes
         self.names |= set(names.global_names)
         if names.stored:
@@ -306,7 +302,34 @@ class _TaskContext(Context):
             self.is_reader,
             obj,
             min(names & _SHOWS, default=None) if self.is_user else None,
+            self.notes,
         )
+
+
+_NOTED = (bool, int, float, complex)
+_MAX_NOTE = 40
+
+
+def _notes(func: types.FunctionType, global_names: tuple[str, ...]) -> dict[str, str]:
+    """Constants of the code, and numbers among its defaults and globals, as text."""
+    constants = [
+        repr(const)
+        for code in _nested(func.__code__)
+        for const in code.co_consts
+        if type(const) in _NOTED or (type(const) is str and const != func.__doc__)
+    ]
+    found = {"constant": json.dumps([text for text in constants if len(text) <= _MAX_NOTE])}
+    names = func.__code__.co_varnames[: func.__code__.co_argcount]
+    defaults = func.__defaults__ or ()
+    known = {
+        **{name: func.__globals__.get(name) for name in global_names},
+        **dict(zip(names[len(names) - len(defaults) :], defaults, strict=False)),
+        **(func.__kwdefaults__ or {}),
+    }
+    for name, value in known.items():
+        if type(value) in _NOTED and len(text := repr(value)) <= _MAX_NOTE:
+            found[name] = text
+    return found
 
 
 def _is_library(path: str) -> bool:
@@ -393,7 +416,9 @@ class TaskFacts:
     # Literals that take part, function first.
     literals: tuple[Literal, ...] = ()
     n_refs: int = 0
+    # Digests of the arguments: with the fingerprints of the inputs, and with their positions only.
     scalars: str = ""
+    stem: str | None = None
     is_user: bool = False
     is_suspect: bool = False
     is_interior: bool = False
@@ -419,6 +444,17 @@ class TaskFacts:
         return {path: found for literal in self.literals for path, found in literal.files.items()}
 
 
+@dataclass(slots=True)
+class _Function:
+    """What is known of a function, whatever it is given."""
+
+    func: Any
+    literal: Literal
+    is_library: bool
+    is_interior: bool
+    is_shuffle_output: bool
+
+
 class Fingerprinter:
     """Fingerprints of one graph; a fresh one for every graph, because objects change.
 
@@ -434,15 +470,11 @@ class Fingerprinter:
         live: Callable[[Key], bool] | None = None,
         is_value: Callable[[Key], bool] | None = None,
         occurrences: dict[str, dict[Any, int]] | None = None,
-        observed: Callable[[str], bool] | None = None,
+        observed: Callable[[list[str]], Collection[str]] | None = None,
         spec: Any = None,
     ) -> None:
-        if spec is None:
-            from dask import _task_spec as spec
-        # The kinds of graph nodes: Dask's, or others that look like them.
-        self.spec = spec
+        kinds = spec if spec is not None else importlib.import_module("dask._task_spec")
         self.graph = graph
-        self.salt = f"{environment_salt()}; {salt}"
         self.known = known or (lambda key: (None, frozenset()))
         # Keys that the cluster already holds: whatever their task says now, that result will be
         # taken.
@@ -451,21 +483,28 @@ class Fingerprinter:
         self.is_value = is_value or (lambda key: False)
         # Suspect tasks that look the same are told apart by the order in which they were asked for.
         self.occurrences = occurrences if occurrences is not None else {}
-        # Fingerprint -> do records say that its result depends on more than the fingerprint covers?
-        self.observed = observed or (lambda fp: False)
+        # Of these fingerprints, those whose results depend on more than the fingerprint covers, as
+        # records say.
+        self.observed = observed or (lambda fps: ())
         self.context = _TaskContext()
+        # `spec`: the kinds of graph nodes, Dask's or others that look like them.
+        self.encoder = _native.Encoder(
+            kinds, graph.tokens, f"{environment_salt()}; {salt}", _is_library_function
+        )
+        self.functions: dict[int, _Function] = {}
+        self.names: dict[Any, str] = {}
         self.by_id: dict[tuple[int, ...], Literal] = {}
-        self.by_text: dict[str, Literal | None] = {}
         # Keeps what `by_id` names alive, so that no address is used twice.
         self.kept: list[Any] = []
         self.facts: list[TaskFacts] = []
 
     def run(self) -> list[TaskFacts]:
         """Facts of every node, in the order of `graph.nodes`."""
+        append, live = self.facts.append, self.live
         for node in self.graph.nodes:
             facts = self._facts_of(node)
-            if node.owner is None and node.kind != "external" and self.live(node.key):
-                known, draws = self.known(node.key)
+            if node.owner is None and node.kind != "external" and live(node.key):
+                known, _ = self.known(node.key)
                 if known is None or known != facts.fp:
                     facts.fp = None
                     facts.opaque.insert(
@@ -473,17 +512,43 @@ class Fingerprinter:
                     )
                 else:
                     facts.is_live = True
-                    facts.draws = draws
-            self.facts.append(facts)
+            node.fp = facts.fp
+            append(facts)
+        self._find_draws()
         return self.facts
+
+    def _find_draws(self) -> None:
+        """What every result stands on besides what fingerprints cover."""
+        facts = self.facts
+        users = [one.fp for one in facts if one.is_user and one.fp is not None]
+        observed = self.observed(users) if users else ()
+        for node in self.graph.nodes:
+            fact = facts[node.idx]
+            if fact.is_live:
+                fact.draws = self.known(node.key)[1]
+            elif node.target is not None:
+                fact.draws = facts[node.target.idx].draws
+            elif node.kind == "task":
+                draws = fact.draws
+                for source in node.refs.values():
+                    upstream = facts[source.idx].draws
+                    if upstream:
+                        draws = draws | upstream
+                if fact.fp is not None and (
+                    fact.is_suspect or fact.reads_natively or (fact.is_user and fact.fp in observed)
+                ):
+                    draws = draws | {fact.fp}
+                fact.draws = draws
 
     # -- one node
 
     def _facts_of(self, node: Node) -> TaskFacts:
+        if node.kind == "task":
+            return self._task(node)
         if node.kind == "external":
             fp, draws = self.known(node.key)
             # A future holds one certain result: what is built on it stands on that one.
-            facts = TaskFacts(name=key_name(node.key, None), fp=fp, draws=draws)
+            facts = TaskFacts(name=self._name(node.key, None), fp=fp, draws=draws)
             if fp is not None and not self.is_value(node.key):
                 facts.draws = draws | {fp}
             if fp is None:
@@ -491,59 +556,77 @@ class Fingerprinter:
             return facts
         if node.target is not None:
             source = self.facts[node.target.idx]
-            name = key_name(node.key, None) if node.kind == "fused" else source.name
-            return TaskFacts(
-                name=name,
-                fp=source.fp,
-                opaque=source.opaque,
-                draws=source.draws,
-                writer=source.writer,
+            name = self._name(node.key, None) if node.kind == "fused" else source.name
+            return TaskFacts(name=name, fp=source.fp, opaque=source.opaque, writer=source.writer)
+        facts = TaskFacts(name="data")
+        encoded, stem, literals, fp = self.encoder.data(node.spec.value)
+        self._close(facts, (encoded, stem, fp), literals, None)
+        return facts
+
+    def _name(self, key: Key, func: Any) -> str:
+        """`key_name`, remembered: keys of one collection differ only in their indices."""
+        text = key[0] if type(key) is tuple and key else key
+        known = self.names.get(text)
+        if known is None:
+            known = self.names[text] = key_name(key, None)
+        if func is not None and (known in {"Other", "data"} or "blockwise" in known):
+            return key_name(key, func)
+        return known
+
+    def _function(self, func: Any) -> _Function:
+        known = self.functions.get(id(func))
+        if known is None:
+            module = getattr(func, "__module__", None) or type(func).__module__
+            is_interior = is_shuffle_output = False
+            if module.startswith(_SHUFFLE_MODULES):
+                name = getattr(func, "__name__", type(func).__name__)
+                where = getattr(func, "__qualname__", name)
+                is_interior = (
+                    name in _INTERIOR and not where.startswith("TaskShuffle")
+                ) or module.startswith("partd")
+                is_shuffle_output = name in _SHUFFLE_OUTPUTS
+            known = self.functions[id(func)] = _Function(
+                func,
+                self._literal((func,)),
+                is_library_module(module),
+                is_interior,
+                is_shuffle_output,
             )
-        if node.kind == "data":
-            facts = TaskFacts(name="data")
-            complex_literals: list[Any] = []
-            code = self._encode(node.spec.value, node, complex_literals, facts, False)
-            self._close(facts, ("data", code), complex_literals, None)
-            return facts
-        return self._task(node)
+        return known
 
     def _task(self, node: Node) -> TaskFacts:
         spec = node.spec
-        facts = TaskFacts(name=key_name(node.key, spec.func), n_refs=len(node.refs))
+        container = is_container(spec)
+        function = None if container else self._function(spec.func)
+        facts = TaskFacts(name=self._name(node.key, spec.func), n_refs=len(node.refs))
         if type(spec).__name__ not in _KNOWN_KINDS:
             facts.opaque.append(f"a task of the unknown kind {type(spec).__name__}")
-        complex_literals: list[Any] = []
-        code = self._encode_task(spec, node, complex_literals, facts)
+        func = function.literal if function is not None else None
+        encoded, stem, literals, fp = self.encoder.task(
+            spec,
+            node.refs,
+            function is not None and function.is_library,
+            func.fp if func is not None else None,
+        )
         if hasattr(spec, "spec"):
             rest = {name: value for name, value in vars(spec.spec).items() if name != "id"}
-            complex_literals.append((type(spec.spec), rest))
-        func = None if is_container(spec) else self._literal((spec.func,))
-        module = getattr(spec.func, "__module__", None) or type(spec.func).__module__
-        if module.startswith(_SHUFFLE_MODULES):
-            name = getattr(spec.func, "__name__", type(spec.func).__name__)
-            where = getattr(spec.func, "__qualname__", name)
-            facts.is_interior = (
-                name in _INTERIOR and not where.startswith("TaskShuffle")
-            ) or module.startswith("partd")
-            facts.is_shuffle_output = name in _SHUFFLE_OUTPUTS
+            literals.append((type(spec.spec), rest))
+        if function is not None:
+            facts.is_interior = function.is_interior
+            facts.is_shuffle_output = function.is_shuffle_output
         facts.is_interior = facts.is_interior or facts.name in {"partd", "zpartd"}
-        self._close(facts, ("task", code), complex_literals, func)
+        self._close(facts, (encoded, stem, fp), literals, func)
         for source in node.refs.values():
             upstream = self.facts[source.idx]
-            if upstream.draws:
-                facts.draws = facts.draws | upstream.draws
-            if upstream.fp is None and facts.fp is not None:
+            if upstream.fp is None:
                 facts.fp = None
-            if upstream.fp is None and not facts.opaque:
-                facts.opaque.append(
-                    f"follows {upstream.name}: {upstream.opaque[0] if upstream.opaque else 'opaque'}"
-                )
+                if not facts.opaque:
+                    facts.opaque.append(
+                        f"follows {upstream.name}: "
+                        f"{upstream.opaque[0] if upstream.opaque else 'opaque'}"
+                    )
         if facts.is_suspect and facts.fp is not None:
             facts.fp = self._occurrence(facts.fp, node)
-        if facts.fp is not None and (
-            facts.is_suspect or facts.reads_natively or (facts.is_user and self.observed(facts.fp))
-        ):
-            facts.draws = facts.draws | {facts.fp}
         return facts
 
     def _occurrence(self, fp: str, node: Node) -> str:
@@ -561,15 +644,23 @@ class Fingerprinter:
         return fp if ordinal == 0 else digest(("occurrence", fp, ordinal))
 
     def _close(
-        self, facts: TaskFacts, code: tuple[Any, ...], literals: list[Any], func: Literal | None
+        self,
+        facts: TaskFacts,
+        code: tuple[Any, ...],
+        literals: list[Any],
+        func: Literal | None,
     ) -> None:
-        """Turn what was encoded into a fingerprint, and take over what the literals say."""
-        found = [func] if func is not None else []
+        """Turn what was encoded into a fingerprint, and take over what the literals say.
+
+        `code`: digest, stem, and the fingerprint if the encoder knew it.
+        """
+        found: tuple[Literal, ...] = (func,) if func is not None else ()
         if literals:
-            found.append(self._literal(tuple(literals)))
-        facts.literals = tuple(found)
+            found = (*found, self._literal(tuple(literals)))
+        facts.literals = found
         for literal in found:
-            facts.opaque.extend(literal.opaque)
+            if literal.opaque:
+                facts.opaque.extend(literal.opaque)
             facts.is_user = facts.is_user or literal.is_user
             facts.is_suspect = facts.is_suspect or literal.is_suspect
             if literal.is_reader and facts.n_refs:
@@ -580,72 +671,21 @@ class Fingerprinter:
             facts.writer = facts.writer or literal.writer
         if facts.opaque:
             return
-        facts.scalars = digest(code)
-        facts.fp = digest((self.salt, facts.scalars, *(literal.fp for literal in found)))
+        encoded, facts.stem, fp = code
+        facts.scalars = encoded
+        if fp is None or literals:
+            fp = self.encoder.combine(encoded, [literal.fp or "" for literal in found])
+        facts.fp = fp
+
+    def stem_of(self, facts: TaskFacts) -> str | None:
+        """What the task does, whatever it is given; None when that cannot be told apart."""
+        if facts.stem is None or facts.fp is None:
+            return None
+        return self.encoder.combine(
+            f"stem {facts.stem}", [literal.fp or "" for literal in facts.literals]
+        )
 
     # -- arguments
-
-    def _encode_task(
-        self, spec: Any, node: Node, literals: list[Any], facts: TaskFacts
-    ) -> tuple[Any, ...]:
-        if is_container(spec):
-            children = [self._encode(item, node, literals, facts, False) for item in spec.args]
-            if type(spec).__name__ == "Set":
-                children.sort(key=lambda child: digest((child,)))
-            return ("container", type(spec).__name__, tuple(children))
-        is_library = is_library_module(
-            getattr(spec.func, "__module__", None) or type(spec.func).__module__
-        )
-        args = tuple(self._encode(item, node, literals, facts, is_library) for item in spec.args)
-        kwargs = tuple(
-            (name, self._encode(spec.kwargs[name], node, literals, facts, is_library))
-            for name in sorted(spec.kwargs)
-        )
-        return ("call", args, kwargs)
-
-    def _encode(
-        self, value: Any, node: Node, literals: list[Any], facts: TaskFacts, is_library: bool
-    ) -> Any:
-        """An argument as scalars and tuples, each with its kind, so that no two arguments look alike."""
-        kind = type(value)
-        if kind is str:
-            return self._encode_text(value, literals, is_library)
-        if kind in _SCALARS:
-            return ("s", value)
-        t = self.spec
-        if isinstance(value, t.TaskRef):
-            return ("r", self.facts[node.refs[value.key].idx].fp)
-        if isinstance(value, t.GraphNode):
-            if isinstance(value, t.Alias):
-                return ("r", self.facts[node.refs[value.target].idx].fp)
-            if isinstance(value, t.DataNode):
-                return self._encode(value.value, node, literals, facts, is_library)
-            if not is_container(value):
-                # A call nested in an argument: its function is a literal like any other.
-                literals.append(value.func)
-                return ("n", self._encode_task(value, node, literals, facts))
-            return self._encode_task(value, node, literals, facts)
-        if kind is tuple and len(value) <= 16:
-            return ("t", *(self._encode(item, node, literals, facts, is_library) for item in value))
-        literals.append(value)
-        return ("l", len(literals))
-
-    def _encode_text(self, text: str, literals: list[Any], is_library: bool) -> Any:
-        if is_library and len(text) >= 32:
-            for length in (36, 32):
-                if text[-length:] in self.graph.tokens:
-                    # An identity made up for this graph, such as a shuffle's: what it stands for
-                    # is in the inputs.
-                    return ("token", text[:-length])
-        known = self.by_text.get(text, self)
-        if known is self:
-            known = self.by_text[text] = (
-                self.context.literal(text) if 0 < len(text) < 1024 and _names_file(text) else None
-            )
-        if known is None:
-            return ("s", text)
-        literals.append(text)
-        return ("l", len(literals))
 
     def _literal(self, objects: tuple[Any, ...]) -> Literal:
         """Facts of objects walked together (they may share parts), remembered within this graph."""
@@ -671,19 +711,17 @@ class Fingerprinter:
         return found
 
 
-def _names_file(text: str) -> bool:
-    try:
-        return os.path.exists(text)
-    except ValueError:
-        return False
+_CONTAINERS = frozenset({"List", "Tuple", "Set", "Dict"})
+
+
+def _is_library_function(func: Any) -> bool:
+    return is_library_module(getattr(func, "__module__", None) or type(func).__module__)
 
 
 def is_container(spec: Any) -> bool:
     """True for List, Tuple, Set and Dict nodes, whose function is always the same."""
-    return (
-        type(spec).__name__ in {"List", "Tuple", "Set", "Dict"}
-        and type(spec).__module__ == "dask._task_spec"
-    )
+    kind = type(spec)
+    return kind.__name__ in _CONTAINERS and kind.__module__ == "dask._task_spec"
 
 
 def key_name(key: Key, func: Any) -> str:
@@ -698,37 +736,91 @@ def key_name(key: Key, func: Any) -> str:
     return text
 
 
-def components(facts: TaskFacts, node: Node, all_facts: list[TaskFacts]) -> dict[str, str]:
-    """What a fingerprint is made of, by label: where two of them differ is why a task runs again."""
+_SHORT = 16
+
+
+def shared_components(facts: TaskFacts) -> dict[str, str]:
+    """What the functions and literals of a fingerprint are made of, by label."""
     found: dict[str, str] = {}
     for literal in facts.literals:
         for label, value in literal.components:
-            while label in found and found[label] != value:
+            while label in found and found[label] != value[:_SHORT]:
                 label += "'"
-            found[label] = value
+            found[label] = value[:_SHORT]
     if facts.literals:
-        found["function"] = facts.literals[0].fp or ""
-    found["arguments"] = digest((facts.scalars, *(literal.fp for literal in facts.literals[1:])))
+        found["function"] = (facts.literals[0].fp or "")[:_SHORT]
+    return found
+
+
+def own_components(facts: TaskFacts, node: Node, all_facts: list[TaskFacts]) -> dict[str, str]:
+    """What else it is made of: the arguments, and the inputs by the names of their tasks."""
+    rest = [literal.fp or "" for literal in facts.literals[1:]]
+    found = {
+        "arguments": digest((facts.scalars, *rest))[:_SHORT] if rest else facts.scalars[:_SHORT]
+    }
     inputs: dict[str, list[str]] = {}
     for source in node.refs.values():
         upstream = all_facts[source.idx]
         inputs.setdefault(upstream.name, []).append(upstream.fp or "")
     for name, fps in inputs.items():
-        found[f"input {name}"] = digest(tuple(fps))
+        found[f"input {name}"] = (digest(tuple(fps)) if len(fps) > 1 else fps[0])[:_SHORT]
     return found
 
 
-def explain(now: dict[str, str], before: dict[str, str]) -> str:
+def components(facts: TaskFacts, node: Node, all_facts: list[TaskFacts]) -> dict[str, str]:
+    """What a fingerprint is made of, by label: where two of them differ is why a task runs again."""
+    return {**shared_components(facts), **own_components(facts, node, all_facts)}
+
+
+def notes(facts: TaskFacts) -> dict[str, dict[str, str]]:
+    """Name of a function -> the constants that it names."""
+    found: dict[str, dict[str, str]] = {}
+    for literal in facts.literals:
+        for name, known in literal.notes.items():
+            found.setdefault(name, known)
+    return found
+
+
+def explain(
+    now: dict[str, str],
+    before: dict[str, str],
+    notes_now: dict[str, dict[str, str]] | None = None,
+    notes_before: dict[str, dict[str, str]] | None = None,
+) -> str:
     """Which components differ; the innermost when one label is inside another."""
     labels = [label for label in now if now[label] != before.get(label)]
     labels += [label for label in before if label not in now]
     named = [label for label in labels if label not in {"function", "arguments"}]
     if named:
+        # The arguments are also told by the inputs among them.
         labels = named
     inner = [
         label for label in labels if not any(other.startswith(label + " -> ") for other in labels)
     ]
-    return ", ".join(inner) if inner else "nothing that is named"
+    told = []
+    for label in inner:
+        name = label.rstrip("'").rpartition(" -> ")[2]
+        if name.startswith("file:"):
+            told.append(f"{label.replace('file:', '')} changed")
+            continue
+        what = _explain_notes((notes_now or {}).get(name), (notes_before or {}).get(name))
+        told.append(f"{label} -> {what}" if what else label)
+    return ", ".join(told) if told else "nothing that is named"
+
+
+def _explain_notes(now: dict[str, str] | None, before: dict[str, str] | None) -> str | None:
+    """Which constants of a function became others; None when that is not all that one can see."""
+    if now is None or before is None or now == before:
+        return None
+    told = [
+        f"{name} {before[name]} became {now[name]}"
+        for name in now
+        if name != "constant" and name in before and before[name] != now[name]
+    ]
+    old, new = json.loads(before["constant"]), json.loads(now["constant"])
+    if len(old) == len(new):
+        told += [f"constant {a} became {b}" for a, b in zip(old, new, strict=True) if a != b]
+    return ", ".join(told) if told else None
 
 
 def value_fingerprint(value: Any) -> str | None:

@@ -14,6 +14,7 @@ Invariants:
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class Node:
     inner: dict[Key, Node] = field(default_factory=dict)
     outkey: Key = None
     dependents: list[Node] = field(default_factory=list)
+    # Its fingerprint, once it is known.
+    fp: str | None = None
 
     def resolved(self) -> Node:
         """The node whose value this one gives: aliases and fused tasks followed."""
@@ -85,74 +88,99 @@ def materialize(dsk: Any) -> dict[Key, Any]:
 
 def key_tokens(keys: Iterable[Key]) -> frozenset[str]:
     """The tokens at the end of keys: 32 hex digits, or a UUID with dashes."""
-    found = set()
+    found: set[str] = set()
+    seen: set[str] = set()
     for key in keys:
         text = key[0] if isinstance(key, tuple) and key else key
-        if isinstance(text, str) and len(text) >= 32:
+        if isinstance(text, str) and len(text) >= 32 and text not in seen:
+            seen.add(text)
             found.add(text[-32:])
             found.add(text[-36:])
     return frozenset(found)
 
 
+class _Kinds:
+    """Dask's kinds of graph nodes, looked up once."""
+
+    def __init__(self) -> None:
+        from dask import _task_spec as t
+
+        self.t = t
+        self.ref, self.alias, self.data = t.TaskRef, t.Alias, t.DataNode
+        self.node, self.task = t.GraphNode, t.Task
+
+    def references(self, value: Any) -> dict[Key, None]:
+        """The keys that a node or one of its arguments refers to, in the order of arguments, each once."""
+        found: dict[Key, None] = {}
+        self._collect(value, found)
+        return found
+
+    def _collect(self, value: Any, found: dict[Key, None]) -> None:
+        if isinstance(value, self.ref):
+            found.setdefault(value.key)
+        elif isinstance(value, self.node):
+            if isinstance(value, self.alias):
+                found.setdefault(value.target)
+            elif not value.dependencies:
+                return
+            elif isinstance(value, self.task):
+                for item in value.args:
+                    self._collect(item, found)
+                for name in sorted(value.kwargs):
+                    self._collect(value.kwargs[name], found)
+            else:
+                for key in value.dependencies:
+                    found.setdefault(key)
+
+
+@functools.cache
+def kinds() -> _Kinds:
+    """The kinds of Dask as it is imported."""
+    return _Kinds()
+
+
 def references(value: Any) -> list[Key]:
     """The keys that a graph node or one of its arguments refers to, in the order of arguments, each once."""
-    found: dict[Key, None] = {}
-    _collect(value, found)
-    return list(found)
-
-
-def _collect(value: Any, found: dict[Key, None]) -> None:
-    from dask._task_spec import Alias, GraphNode, Task, TaskRef
-
-    if isinstance(value, TaskRef):
-        found.setdefault(value.key)
-    elif isinstance(value, Alias):
-        found.setdefault(value.target)
-    elif isinstance(value, Task):
-        if not value.dependencies:
-            return
-        for item in value.args:
-            _collect(item, found)
-        for name in sorted(value.kwargs):
-            _collect(value.kwargs[name], found)
-    elif isinstance(value, GraphNode):
-        for key in value.dependencies:
-            found.setdefault(key)
+    return list(kinds().references(value))
 
 
 class _Builder:
     def __init__(self) -> None:
-        from dask import _task_spec
-
-        self.spec = _task_spec
+        self.kinds = kinds()
         self.nodes: list[Node] = []
         self.externals: dict[Key, Node] = {}
-
-    def new(self, key: Key, kind: str, spec: Any, owner: Node | None) -> Node:
-        return Node(-1, key, kind, spec, owner=owner)
+        self.kind_by_type: dict[type, str] = {}
 
     def finish(self, node: Node) -> None:
         node.idx = len(self.nodes)
         self.nodes.append(node)
-        for source in (*node.refs.values(), *((node.target,) if node.target is not None else ())):
+        for source in node.refs.values():
             source.dependents.append(node)
+        if node.target is not None:
+            node.target.dependents.append(node)
 
     def external(self, key: Key) -> Node:
         node = self.externals.get(key)
         if node is None:
-            node = self.externals[key] = self.new(key, "external", None, None)
+            node = self.externals[key] = Node(-1, key, "external", None)
             self.finish(node)
         return node
 
     def kind_of(self, spec: Any) -> str:
-        t = self.spec
-        if isinstance(spec, t.Alias):
-            return "alias"
-        if isinstance(spec, t.DataNode):
-            return "data"
-        if isinstance(spec, t.Task):
-            return "fused" if spec.func is t._execute_subgraph else "task"
-        raise UnknownGraphError(f"a graph node of type {type(spec).__name__}")
+        found = self.kind_by_type.get(type(spec))
+        if found is None:
+            if isinstance(spec, self.kinds.alias):
+                found = "alias"
+            elif isinstance(spec, self.kinds.data):
+                found = "data"
+            elif isinstance(spec, self.kinds.task):
+                found = "task"
+            else:
+                raise UnknownGraphError(f"a graph node of type {type(spec).__name__}")
+            self.kind_by_type[type(spec)] = found
+        if found == "task" and spec.func is self.kinds.t._execute_subgraph:
+            return "fused"
+        return found
 
     def visit_all(
         self,
@@ -163,33 +191,44 @@ class _Builder:
     ) -> dict[Key, Node]:
         """Nodes of `table` that `wanted` needs; `bound` are the names that come from outside."""
         done: dict[Key, Node] = dict(bound)
-        open_keys: set[Key] = set()
-        stack: list[tuple[Key, bool]] = [(key, False) for key in reversed(wanted)]
+        # Key -> what it refers to, while that is being visited.
+        pending: dict[Key, dict[Key, None]] = {}
+        references = self.kinds.references
+        stack: list[Key] = list(reversed(wanted))
         while stack:
-            key, is_ready = stack.pop()
+            key = stack[-1]
             if key in done:
+                stack.pop()
                 continue
-            if key not in table:
+            names = pending.pop(key, None)
+            if names is not None:
+                stack.pop()
+                done[key] = self.make(key, table[key], {name: done[name] for name in names}, owner)
+                continue
+            spec = table.get(key)
+            if spec is None and key not in table:
                 if owner is not None:
                     raise UnknownGraphError(f"{key!r} is not inside its fused task")
+                stack.pop()
                 done[key] = self.external(key)
                 continue
-            spec = table[key]
             names = references(spec)
-            if not is_ready:
-                if key in open_keys:
-                    raise UnknownGraphError(f"{key!r} depends on itself")
-                open_keys.add(key)
-                stack.append((key, True))
-                stack.extend((name, False) for name in reversed(names) if name not in done)
+            missing = [name for name in names if name not in done]
+            if not missing:
+                stack.pop()
+                done[key] = self.make(key, spec, {name: done[name] for name in names}, owner)
                 continue
-            done[key] = self.make(key, spec, {name: done[name] for name in names}, owner)
-        return {key: node for key, node in done.items() if key not in bound}
+            for name in missing:
+                if name in pending or name == key:
+                    raise UnknownGraphError(f"{name!r} depends on itself")
+            pending[key] = names
+            missing.reverse()
+            stack.extend(missing)
+        return {key: node for key, node in done.items() if key not in bound} if bound else done
 
     def make(self, key: Key, spec: Any, refs: dict[Key, Node], owner: Node | None) -> Node:
         kind = self.kind_of(spec)
-        node = self.new(key, kind, spec, owner)
-        node.refs = refs
+        node = Node(-1, key, kind, spec, refs, None, owner)
         if kind == "alias":
             node.target = refs[spec.target]
         elif kind == "fused":
@@ -198,7 +237,7 @@ class _Builder:
         return node
 
     def open_fused(self, node: Node, refs: dict[Key, Node]) -> None:
-        t = self.spec
+        t = self.kinds.t
         spec = node.spec
         if spec.kwargs or len(spec.args) < 3:
             raise UnknownGraphError("a fused task with other arguments than expected")

@@ -9,13 +9,22 @@ changed its name, so that the scheduler never sees two meanings of one key.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from nbrewind.tasks import worker
-from nbrewind.tasks.fingerprint import TaskFacts, components, digest, file_signatures
+from nbrewind.tasks.fingerprint import (
+    Literal,
+    TaskFacts,
+    digest,
+    file_signatures,
+    notes,
+    own_components,
+    shared_components,
+)
 from nbrewind.tasks.graph import Graph, Key, Node, references
 
 
@@ -40,6 +49,9 @@ class Plan:
     dsk: dict[Key, Any] = field(default_factory=dict)
     # Node keys -> keys in `dsk`, where they differ.
     renamed: dict[Key, Key] = field(default_factory=dict)
+    # What a task does, whatever it is given (None: no such thing), and whether that was seen before.
+    stem_of: Callable[[TaskFacts], str | None] = lambda fact: None
+    is_known_stem: Callable[[str], bool] = lambda stem: False
 
     def nodes(self, action: str) -> list[Node]:
         """The tasks (not aliases, literals or fused shells) to which this happens."""
@@ -94,71 +106,98 @@ def decide(
         else:
             decision.why = "audit executes everything"
         pending.extend(node.refs.values())
+    keeper = _Keeper(facts, outputs)
     for node in graph.nodes:
         decision = decisions[node.idx]
+        if decision.action != "execute":
+            continue
         fact = facts[node.idx]
-        is_asked_for = node.kind == "data" and node.owner is None and node.idx in outputs
         if (
-            decision.action == "execute"
-            and (node.kind == "task" or is_asked_for)
-            and fact.fp
-            and not fact.is_interior
-        ):
-            if follows_writer[node.idx] is None and not _is_coroutine(node.spec):
-                decision.keep = _keep(node, facts, outputs)
+            node.kind == "task"
+            or (node.kind == "data" and node.owner is None and node.idx in outputs)
+        ) and (fact.fp and not fact.is_interior and follows_writer[node.idx] is None):
+            decision.keep = keeper.keep(node)
     return decisions
 
 
 def _follow_writers(graph: Graph, facts: list[TaskFacts], is_writer: IsWriter) -> list[str | None]:
     """Per node: why it must run because it, or something before it, changes the outside."""
-    found: list[str | None] = []
+    found: list[str | None] = [None] * len(graph.nodes)
+    has_writers = False
     for node in graph.nodes:
-        fact = facts[node.idx]
-        why: str | None = None
         if node.kind == "task":
+            fact = facts[node.idx]
             written = fact.writer or (
                 is_writer(fact.fp) if fact.fp is not None and fact.is_user else None
             )
-            why = f"writer: {written}" if written else None
-        sources = [node.target] if node.target is not None else list(node.refs.values())
-        if why is None:
-            why = next(
-                (
-                    f"follows a {found[source.idx]}"
-                    for source in sources
-                    if (found[source.idx] or "").startswith("writer")
-                ),
-                None,
-            )
-        if why is None:
-            why = next((found[source.idx] for source in sources if found[source.idx]), None)
-        if node.target is not None and why is not None:
-            why = found[node.target.idx]
-        found.append(why)
+            if written:
+                found[node.idx] = f"writer: {written}"
+                has_writers = True
+                continue
+        if not has_writers:
+            continue
+        if node.target is not None:
+            found[node.idx] = found[node.target.idx]
+            continue
+        before = [why for source in node.refs.values() if (why := found[source.idx])]
+        if before:
+            writer = next((why for why in before if why.startswith("writer")), None)
+            found[node.idx] = f"follows a {writer}" if writer else before[0]
     return found
 
 
-def _is_coroutine(spec: Any) -> bool:
-    return bool(spec.is_coro)
-
-
-def _keep(node: Node, facts: list[TaskFacts], outputs: set[int]) -> str | None:
-    """Is this result stored?
+class _Keeper:
+    """Which results are stored.
 
     Always: what was asked for, what user code computes and what it is given, draws, and what comes
     out of a shuffle. When that is cheaper than computing: what a task gets that combines several.
     """
-    fact = facts[node.idx]
-    if node.idx in outputs or fact.is_user or fact.is_suspect or fact.is_shuffle_output:
-        return "always"
-    users = _users(node)
-    if any(facts[user.idx].is_user for user in users):
-        return "always"
-    return "cheap" if any(_combines(user) for user in users) else None
+
+    def __init__(self, facts: list[TaskFacts], outputs: set[int]) -> None:
+        self.facts = facts
+        self.outputs = outputs
+        self.coroutines: dict[int, bool] = {}
+        self.combining: dict[int, bool] = {}
+
+    def keep(self, node: Node) -> str | None:
+        """always, cheap, or None."""
+        if node.kind == "task" and self.is_coroutine(node.spec.func):
+            return None
+        fact = self.facts[node.idx]
+        if node.idx in self.outputs or fact.is_user or fact.is_suspect or fact.is_shuffle_output:
+            return "always"
+        users = _users(node)
+        if any(self.facts[user.idx].is_user for user in users):
+            return "always"
+        return "cheap" if any(self.combines(user) for user in users) else None
+
+    def is_coroutine(self, func: Any) -> bool:
+        """What it gives can only be awaited on its worker."""
+        found = self.coroutines.get(id(func))
+        if found is None:
+            found = self.coroutines[id(func)] = inspect.iscoroutinefunction(func) or bool(
+                getattr(func, "__tornado_coroutine__", False)
+            )
+        return found
+
+    def combines(self, node: Node) -> bool:
+        """Does it make one of several results?"""
+        found = self.combining.get(node.idx)
+        if found is None:
+            found = self.combining[node.idx] = len(node.refs) >= 3 or (
+                len(node.refs) >= 2
+                and any(
+                    not _is_plain(value) and len(references(value)) >= 2
+                    for value in (*node.spec.args, *node.spec.kwargs.values())
+                )
+            )
+        return found
 
 
 def _users(node: Node) -> list[Node]:
     """The tasks that get this node's value, through aliases and fused shells."""
+    if all(user.target is None for user in node.dependents):
+        return node.dependents
     found: list[Node] = []
     pending = list(node.dependents)
     while pending:
@@ -173,18 +212,22 @@ def _users(node: Node) -> list[Node]:
     return found
 
 
-def _combines(node: Node) -> bool:
-    if len(node.refs) >= 3:
-        return True
-    values = (*node.spec.args, *node.spec.kwargs.values())
-    return any(not _is_plain(value) and len(references(value)) >= 2 for value in values)
-
-
 def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float | type(None)) or not hasattr(value, "dependencies")
 
 
 # --- The graph that carries a plan out -----------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What tasks with the same function and literals say alike."""
+
+    literals: tuple[Literal, ...]
+    components: dict[str, str]
+    notes: dict[str, dict[str, str]]
+    marks: list[str]
+    files: dict[str, Any] | None
 
 
 class _Emitter:
@@ -198,6 +241,7 @@ class _Emitter:
         self.out: dict[Key, Any] = {}
         self.names: dict[int, Key] = {}
         self.known_files: dict[str, tuple[str, Any] | None] = {}
+        self.shared: dict[tuple[int, ...], _Shared] = {}
 
     def run(self) -> dict[Key, Any]:
         for node in self.plan.graph.nodes:
@@ -214,29 +258,52 @@ class _Emitter:
         plan = self.plan
         fact = plan.facts[node.idx]
         decision = plan.decisions[node.idx]
-        files = self.signatures(fact.files)
-        if files is None:
+        shared = self.shared_of(fact)
+        if shared.files is None:
             decision.keep = None
             return None
+        assert fact.fp is not None
+        stem = None
+        if refs and not (
+            fact.is_suspect or fact.is_shuffle_output or fact.reads_natively or shared.marks
+        ):
+            stem = plan.stem_of(fact)
+        draws = fact.draws
         call = worker.Call(
             self.store,
-            fact.fp or "",
+            fact.fp,
             fact.name,
             node.spec,
             list(refs),
             keep=decision.keep or "always",
-            files=files,
-            components={
-                label: found[:16] for label, found in components(fact, node, plan.facts).items()
-            },
-            marks=fact.marks,
-            draws=sorted(fact.draws - {fact.fp or ""}),
+            files=shared.files,
+            components=own_components(fact, node, plan.facts),
+            marks=shared.marks,
+            draws=sorted(draws - {fact.fp}) if draws else [],
             cwd=self.cwd,
             reads_natively=fact.reads_natively,
             is_trusted=fact.is_shuffle_output,
+            shared=shared.components,
+            notes=shared.notes,
+            stem=stem,
+            may_equal=stem is not None and plan.is_known_stem(stem),
         )
         values = (self.t.TaskRef(name) for name in refs.values())
         return self.t.Task(key, worker.run, call, *values, _data_producer=node.spec.data_producer)
+
+    def shared_of(self, fact: TaskFacts) -> _Shared:
+        """Worked out once for all tasks with these literals."""
+        key = tuple(map(id, fact.literals))
+        found = self.shared.get(key)
+        if found is None:
+            found = self.shared[key] = _Shared(
+                fact.literals,
+                shared_components(fact),
+                notes(fact),
+                fact.marks,
+                self.signatures(fact.files),
+            )
+        return found
 
     def signatures(self, files: dict[str, str]) -> dict[str, Any] | None:
         for path, found in files.items():
@@ -252,7 +319,8 @@ class _Emitter:
         fact = self.plan.facts[node.idx]
         value = self.plan.decisions[node.idx].value
         assert value is not None and fact.fp is not None
-        return self.t.Task(key, worker.load, worker.Stored(self.store, fact.fp, fact.name, value))
+        stored = worker.Stored(self.store, fact.fp, fact.name, value)
+        return self.t.Task(key, worker.load, stored)
 
     def emit(self, node: Node) -> None:
         plan = self.plan
@@ -301,7 +369,7 @@ class _Emitter:
 
     def rename(self, node: Node, refs: set[Key], is_fixed: bool) -> Key:
         """The key of a node: its own, unless the plan changed what it depends on."""
-        if is_fixed or refs == set(node.spec.dependencies):
+        if is_fixed or refs == node.spec.dependencies:
             return node.key
         tail = digest(tuple(sorted(map(repr, (node.key, *refs)))))[:32]
         fact = self.plan.facts[node.idx]
@@ -358,6 +426,5 @@ def emit(plan: Plan, store: str) -> None:
     """Fill in `plan.dsk` and `plan.renamed`."""
     emitter = _Emitter(plan, store)
     plan.dsk = emitter.run()
-    plan.renamed = {
-        node.key: emitter.names[node.idx] for node in plan.graph.nodes if node.idx in emitter.names
-    }
+    nodes = plan.graph.nodes
+    plan.renamed = {nodes[idx].key: name for idx, name in emitter.names.items()}

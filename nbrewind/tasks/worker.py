@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import logging
@@ -23,6 +24,7 @@ import sysconfig
 import threading
 import time
 import types
+import weakref
 from typing import Any
 
 import cloudpickle
@@ -54,10 +56,14 @@ class Call:
         "is_trusted",
         "keep",
         "marks",
+        "may_equal",
         "name",
         "names",
+        "notes",
         "reads_natively",
+        "shared",
         "spec",
+        "stem",
         "store",
     )
 
@@ -77,6 +83,10 @@ class Call:
         cwd: str,
         reads_natively: str | None,
         is_trusted: bool,
+        shared: dict[str, str] | None = None,
+        notes: dict[str, dict[str, str]] | None = None,
+        stem: str | None = None,
+        may_equal: bool = False,
     ) -> None:
         self.store = store
         self.fp = fp
@@ -98,6 +108,13 @@ class Call:
         self.reads_natively = reads_natively
         # The engine's own bookkeeping: what it writes concerns nobody.
         self.is_trusted = is_trusted
+        # Components and constants that many tasks have in common.
+        self.shared = shared
+        self.notes = notes
+        # What the task does, whatever it is given: an earlier run that was given the same will do
+        # (`may_equal`: there was an earlier run).
+        self.stem = stem
+        self.may_equal = may_equal
 
 
 class Stored:
@@ -139,7 +156,7 @@ def _after_fork() -> None:
     _recorders.clear()
     _dirty.clear()
     vars(_local).clear()
-    kernel = sys.modules.get("nbrewind.kernel.outside")
+    kernel: Any = sys.modules.get("nbrewind.kernel.outside")
     if kernel is not None:
         # The cell's watch is the parent's.
         kernel._active = None
@@ -501,6 +518,11 @@ def content(path: str) -> str | None:
 
 def run(call: Call, *values: Any) -> Any:
     """Execute the task and store its result."""
+    inputs = _inputs(values) if call.stem is not None else None
+    if inputs is not None and call.may_equal:
+        found = _equal_run(call, inputs)
+        if found is not None:
+            return found.value
     arguments = dict(zip(call.names, values, strict=True))
     with Recorder(call.store) as recorder:
         started = time.perf_counter()
@@ -508,7 +530,7 @@ def run(call: Call, *values: Any) -> Any:
         seconds = time.perf_counter() - started
     # Exceptions of the task pass through: errors are not stored.
     del arguments, values
-    keep(call, value, seconds, recorder)
+    keep(call, value, seconds, recorder, inputs=inputs)
     return value
 
 
@@ -521,17 +543,18 @@ def keep(
     writes: str | None = None,
     refused: str | None = None,
     printed: list[list[str]] | None = None,
+    inputs: str | None = None,
 ) -> str | None:
     """Store what a task gave. Returns why it was not captured, if it was not.
 
     `writes`: what it changed besides what the recorder saw; `refused`: why it must not be stored;
-    `printed`: what it printed, when that is known.
+    `printed`: what it printed, when that is known; `inputs`: digest of what it was given.
     """
     was_busy = getattr(_local, "busy", False)
     _local.busy = True
     try:
         if refused is None:
-            return _keep(call, value, seconds, recorder, writes, printed)
+            return _keep(call, value, seconds, recorder, writes, printed, inputs)
         _note_failure(call, seconds, refused)
         return refused
     except Exception as error:  # noqa: BLE001 - foreign __reduce__ may raise anything
@@ -552,13 +575,9 @@ def _keep(
     recorder: Recorder,
     writes: str | None,
     printed: list[list[str]] | None,
+    inputs: str | None,
 ) -> str | None:
-    record: dict[str, Any] = {
-        "fingerprint": call.fp,
-        "name": call.name,
-        "seconds": seconds,
-        "components": call.components,
-    }
+    record = _head(call, seconds)
     store = open_store(call.store)
     writes = writes or (None if call.is_trusted else recorder.why_writer())
     if writes is not None:
@@ -585,7 +604,11 @@ def _keep(
     needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
     if printed is not None:
         named["printed"] = printed
-    record |= {
+    if call.stem is not None or call.keep == "always":
+        digest = _content(value, n_bytes, seconds)
+        if digest is not None:
+            named["digest"] = digest
+    done = {
         "status": "ok",
         "value": named,
         "bytes": n_bytes,
@@ -593,8 +616,153 @@ def _keep(
         "marks": call.marks,
         "draws": call.draws,
     }
-    _append(call, store, record, needs)
+    _append(call, store, record | done, needs)
+    if call.stem is not None and inputs is not None and not files:
+        again = {
+            "fingerprint": call.stem,
+            "name": call.name,
+            "seconds": seconds,
+            "status": "by inputs",
+            "inputs": inputs,
+            "value": named,
+            "bytes": n_bytes,
+        }
+        store.append(KIND, call.stem, json.dumps(again), needs)
     return None
+
+
+def _head(call: Call, seconds: float) -> dict[str, Any]:
+    """What every record of a task says."""
+    record = {
+        "fingerprint": call.fp,
+        "name": call.name,
+        "seconds": seconds,
+        "components": {**call.shared, **call.components} if call.shared else call.components,
+    }
+    if call.notes:
+        record["notes"] = call.notes
+    return record
+
+
+# --- Early cut-off: the same task, given the same ---------------------------------------------------
+#
+# A second index names results by what the task does and by the content of what it was given. A task
+# whose inputs had to be computed again, and came out as before, need not run.
+
+# Larger results have a digest only if that costs little beside computing them.
+_DIGEST_BYTES = 64 << 20
+_DIGEST_RATE = 1e9
+# Values of which nothing is known are read if they are no larger than this.
+_SMALL_BYTES = 4 << 20
+_SMALL_ITEMS = 10_000
+
+# Id of a value -> the value (weakly) and its digest.
+_digests: dict[int, tuple[weakref.ref[Any], str]] = {}
+
+
+@dataclasses.dataclass(slots=True)
+class _Found:
+    value: Any
+
+
+def _content(value: Any, n_bytes: int, seconds: float) -> str | None:
+    """Digest of a result, remembered for the tasks that get it; None when it has none or costs too much."""
+    if n_bytes > _DIGEST_BYTES and n_bytes / _DIGEST_RATE > 0.1 * seconds:
+        return None
+    digest = _digest(value)
+    if digest is not None:
+        _remember(value, digest)
+    return digest
+
+
+def _digest(value: Any) -> str | None:
+    from nbrewind.tasks.fingerprint import value_fingerprint
+
+    return value_fingerprint(value)
+
+
+def _remember(value: Any, digest: str) -> None:
+    key = id(value)
+    with contextlib.suppress(TypeError):
+        _digests[key] = (weakref.ref(value, lambda _: _digests.pop(key, None)), digest)
+
+
+def _inputs(values: tuple[Any, ...]) -> str | None:
+    """Digest of what a task is given, or None when that is not known cheaply."""
+    was_busy = getattr(_local, "busy", False)
+    _local.busy = True
+    try:
+        found = []
+        for value in values:
+            known = _digests.get(id(value))
+            if known is not None and known[0]() is value:
+                found.append(known[1])
+                continue
+            digest = _digest(value) if _is_small(value) else None
+            if digest is None:
+                return None
+            found.append(digest)
+        return _native.scalar_digest(tuple(found))
+    except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
+        return None
+    finally:
+        _local.busy = was_busy
+
+
+def _is_small(value: Any, depth: int = 2) -> bool:
+    if value is None or isinstance(value, bool | int | float | complex):
+        return True
+    if isinstance(value, str | bytes | bytearray):
+        return len(value) <= _SMALL_BYTES
+    if isinstance(value, list | tuple | set | frozenset | dict):
+        if depth == 0 or len(value) > _SMALL_ITEMS:
+            return False
+        items = value.values() if isinstance(value, dict) else value
+        return all(_is_small(item, depth - 1) for item in items)
+    n_bytes = getattr(value, "nbytes", None)
+    if isinstance(n_bytes, int):
+        return n_bytes <= _SMALL_BYTES
+    size = getattr(value, "size", None)
+    return isinstance(size, int) and size * 16 <= _SMALL_BYTES
+
+
+def _equal_run(call: Call, inputs: str) -> _Found | None:
+    """The result of an earlier run of this task that was given the same; recorded as this one's, too."""
+    assert call.stem is not None
+    was_busy = getattr(_local, "busy", False)
+    _local.busy = True
+    try:
+        if any(signature(path) != before for path, before in call.files.items()):
+            return None
+        store = open_store(call.store)
+        records = [json.loads(text) for _, text in _native.record_texts(store, KIND, call.stem)]
+        if any(record["status"] != "by inputs" for record in records):
+            return None
+        equal = [record for record in records if record["inputs"] == inputs]
+        if not equal:
+            return None
+        before = equal[-1]
+        if call.keep == "cheap" and before["bytes"] / BYTES_PER_SECOND > before["seconds"]:
+            return None
+        named = before["value"]
+        value = load(Stored(call.store, call.fp, call.name, named))
+        record = _head(call, before["seconds"]) | {
+            "status": "ok",
+            "value": named,
+            "bytes": before["bytes"],
+            "files": [],
+            "marks": call.marks,
+            "draws": call.draws,
+            "equals": True,
+        }
+        needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
+        _append(call, store, record, needs)
+        return _Found(value)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the task can run
+        logger.info("an earlier result of %s was not taken: %s", call.name, error)
+        return None
+    finally:
+        _local.busy = was_busy
 
 
 def _discovered(call: Call, recorder: Recorder) -> list[list[Any]]:
@@ -665,7 +833,11 @@ def load(stored: Stored) -> Any:
         for chunks, is_readonly in stored.value["buffers"]:
             data = _get(store, chunks)
             buffers.append(memoryview(data).toreadonly() if is_readonly else data)
-        return pickle.loads(head, buffers=buffers)
+        value = pickle.loads(head, buffers=buffers)
+        digest = stored.value.get("digest")
+        if digest is not None:
+            _remember(value, digest)
+        return value
     except Exception as error:
         raise LoadError(
             f"the stored result of {stored.name} ({stored.fp[:12]}) cannot be read: {error}"

@@ -8,6 +8,7 @@ mod memory;
 mod numpy;
 mod plan;
 mod store;
+mod tasks;
 mod walk;
 mod watch;
 
@@ -32,5 +33,10 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(memory::interleave, m)?)?;
     store::register(m)?;
     m.add_function(wrap_pyfunction!(files::file_digest, m)?)?;
+    m.add_class::<tasks::Encoder>()?;
+    m.add_function(wrap_pyfunction!(tasks::scalar_digest, m)?)?;
+    m.add_function(wrap_pyfunction!(tasks::record_texts, m)?)?;
+    m.add_function(wrap_pyfunction!(tasks::task_flags, m)?)?;
+    m.add_function(wrap_pyfunction!(tasks::newest_tasks, m)?)?;
     Ok(())
 }

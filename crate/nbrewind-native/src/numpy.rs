@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -32,7 +33,7 @@ const SCALARS: &[&str] = &[
 pub struct Numpy<'py> {
     pub ndarray: Bound<'py, PyType>,
     /// The names of scalar types, by the address of the type.
-    pub scalars: HashMap<usize, Vec<u8>>,
+    pub scalars: &'static HashMap<usize, Vec<u8>>,
 }
 
 impl<'py> Numpy<'py> {
@@ -46,20 +47,35 @@ impl<'py> Numpy<'py> {
         let Ok(ndarray) = numpy.getattr("ndarray") else {
             return Ok(None);
         };
-        let mut scalars = HashMap::new();
-        for name in SCALARS {
-            if let Ok(kind) = numpy.getattr(*name)
-                && let Ok(dtype) = numpy.getattr("dtype").and_then(|make| make.call1((&kind,)))
-            {
-                let key: String = dtype.getattr("str")?.extract()?;
-                scalars.insert(kind.as_ptr() as usize, key.into_bytes());
-            }
-        }
+        // Types of numpy's own live as long as the process.
+        static KNOWN: OnceLock<HashMap<usize, Vec<u8>>> = OnceLock::new();
+        let scalars = match KNOWN.get() {
+            Some(scalars) => scalars,
+            None => match scalars_of(&numpy)? {
+                Some(found) => KNOWN.get_or_init(|| found),
+                None => return Ok(None),
+            },
+        };
         Ok(Some(Rc::new(Self {
             ndarray: ndarray.cast_into()?,
             scalars,
         })))
     }
+}
+
+/// None while some are not there yet.
+fn scalars_of(numpy: &Bound<'_, PyAny>) -> PyResult<Option<HashMap<usize, Vec<u8>>>> {
+    let mut scalars = HashMap::new();
+    for name in SCALARS {
+        let (Ok(kind), Ok(make)) = (numpy.getattr(*name), numpy.getattr("dtype")) else {
+            return Ok(None);
+        };
+        if let Ok(dtype) = make.call1((&kind,)) {
+            let key: String = dtype.getattr("str")?.extract()?;
+            scalars.insert(kind.as_ptr() as usize, key.into_bytes());
+        }
+    }
+    Ok(Some(scalars))
 }
 
 /// A buffer of items of any kind, exported as long as this lives.

@@ -457,6 +457,26 @@ impl Index {
             .collect()
     }
 
+    /// Time and payload of the listed records of one kind and key, oldest first.
+    pub(crate) fn record_texts(&self, kind: &str, key: &str) -> Vec<(u64, String)> {
+        let keys = self.records.get(kind);
+        let stored = keys.and_then(|keys| keys.get(key)).into_iter().flatten();
+        stored
+            .filter(|stored| self.is_listed(stored))
+            .map(|stored| (stored.time_ns, stored.payload.to_string()))
+            .collect()
+    }
+
+    /// Time and payload of every listed record of one kind, in no particular order.
+    pub(crate) fn each_record_text(&self, kind: &str, mut see: impl FnMut(u64, &str)) {
+        let keys = self.records.get(kind);
+        for stored in keys.into_iter().flatten().flat_map(|(_, records)| records) {
+            if self.is_listed(stored) {
+                see(stored.time_ns, &stored.payload);
+            }
+        }
+    }
+
     /// Kinds with their number of listed records.
     pub(crate) fn kinds(&self) -> BTreeMap<String, u64> {
         let listed = |keys: &BTreeMap<String, Vec<Stored>>| {

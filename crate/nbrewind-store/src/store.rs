@@ -335,6 +335,17 @@ impl Store {
         self.state().index().records(kind, key)
     }
 
+    /// Time and JSON text of what [`Store::records`] gives for one key: for callers that read them in their own way.
+    #[must_use]
+    pub fn record_texts(&self, kind: &str, key: &str) -> Vec<(u64, String)> {
+        self.state().index().record_texts(kind, key)
+    }
+
+    /// Show time and JSON text of every record of one kind to `see`, in no particular order.
+    pub fn each_record_text(&self, kind: &str, see: impl FnMut(u64, &str)) {
+        self.state().index().each_record_text(kind, see);
+    }
+
     /// Records of one kind that `gc` has retired and whose content is still there: they are listed no longer.
     #[must_use]
     pub fn retired_records(&self, kind: &str) -> Vec<Record> {
