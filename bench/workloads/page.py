@@ -31,6 +31,10 @@ def ratio(above: str, below: str) -> Callable[[dict[str, Any]], float]:
     return lambda trial: trial["seconds"][above] / trial["seconds"][below]
 
 
+def cpu_ratio(trial: dict[str, Any]) -> float:
+    return trial["cpu"]["audit"] / trial["cpu"]["plain unchanged"]
+
+
 def reused(trial: dict[str, Any]) -> float:
     return trial["repeats"]["changed"]["reused"]
 
@@ -51,7 +55,7 @@ def counts(trials: Trials, label: str) -> str:
 
 TITLES = (
     *("", "tasks", "plain s", "audit s", "unchanged s", "comments s", "changed s"),
-    *("audit / plain", "ran / must", "reused", "changed / ideal"),
+    *("audit / plain", "in CPU", "ran / must", "reused", "changed / ideal"),
     *("plain / changed", "audit / changed", "audit / unchanged", "store MB", "data MB", "wrong"),
 )
 
@@ -65,6 +69,7 @@ def row(name: str, trials: Trials) -> list[str]:
             for label in ("plain unchanged", "audit", "unchanged", "comments", "changed")
         ),
         f"{middle(trials, ratio('audit', 'plain unchanged')):.2f}",
+        f"{middle(trials, cpu_ratio):.2f}",
         counts(trials, "changed"),
         f"{100 * middle(trials, reused):.1f} %",
         f"{middle(trials, lambda trial: trial['to_ideal']):.2f}",
@@ -86,6 +91,7 @@ def means(by_name: dict[str, Trials]) -> list[str]:
         "mean (paper)",
         *empty[1:],
         f"{mean(ratio('audit', 'plain unchanged')):.2f}",
+        f"{mean(cpu_ratio):.2f}",
         "",
         f"{100 * mean(reused):.1f} % ({100 * PAPER_REUSED:.0f} %)",
         f"{mean(lambda trial: trial['to_ideal']):.2f}",

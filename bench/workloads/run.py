@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import time
 from collections import Counter
@@ -50,6 +51,12 @@ def cell_seconds(path: Path) -> dict[str, float]:
     return found
 
 
+def children_cpu() -> float:
+    """CPU seconds of all processes that were started from here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def task_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
 
@@ -82,6 +89,7 @@ class Trial:
             "small": small,
             "load": os.getloadavg()[0],
             "seconds": {},
+            "cpu": {},
             "repeats": {},
         }
 
@@ -89,21 +97,27 @@ class Trial:
         if not holds:
             self.broken.append(claim + (f" (found {found})" if found is not None else ""))
 
+    def note(self, label: str, step: Step, cpu_before: float) -> None:
+        """How long a step took, and the CPU seconds of its processes, which other work disturbs less."""
+        self.found["seconds"][label] = step.seconds
+        self.found["cpu"][label] = children_cpu() - cpu_before
+
     # -- steps
 
     def scratch(self, label: str, *, is_changed: bool) -> Path:
         """The truth: the notebook and a probe in the plain kernel. Gives the executed notebook."""
         path = self.work / f"plain-{label}" / BOOK
         write_variant(self.workload, path, is_changed=is_changed, has_probe=True, **self.variant)
-        step = plain(path)
-        self.found["seconds"][f"plain {label}"] = step.seconds
+        before = children_cpu()
+        self.note(f"plain {label}", plain(path), before)
         return path
 
     def floor(self) -> None:
         """What no repeat can save: a new process, a kernel, the imports, the cluster."""
         path = self.work / "setup" / BOOK
         write_variant(self.workload, path, only=SETUP, **self.variant)
-        self.found["seconds"]["set-up"] = plain(path).seconds
+        before = children_cpu()
+        self.note("set-up", plain(path), before)
 
     def audit(self, truth: Path | None = None) -> None:
         """The notebook as it is, recorded."""
@@ -187,10 +201,11 @@ class Trial:
         out = self.home / "out.ipynb"
         out.unlink(missing_ok=True)
         shutil.rmtree(self.home / "results", ignore_errors=True)
+        before = children_cpu()
         step = nbrewind([command, BOOK, "-o", out.name, "--json", *options], self.home)
         if step.code or not out.exists():
             raise Stop(f"nbrewind {command} ended with {step.code}: {step.errors.strip()[-2000:]}")
-        self.found["seconds"][label] = step.seconds
+        self.note(label, step, before)
         if truth is None:
             return step
         ours, scratch = outputs_of(out), outputs_of(truth)
