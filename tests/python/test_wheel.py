@@ -78,7 +78,9 @@ def test_the_pinned_versions_satisfy_the_package():
     lines = (ROOT / "tools" / "requirements.txt").read_text().splitlines()
     pinned = dict(line.split("==") for line in lines if "==" in line)
     wanted = project["dependencies"] + [
-        line for name in ("dask", "demo", "workloads", "test") for line in project["optional-dependencies"][name]
+        line
+        for name in ("dask", "demo", "workloads", "test")
+        for line in project["optional-dependencies"][name]
     ]
     for line in wanted:
         requirement = Requirement(line)
