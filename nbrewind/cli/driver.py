@@ -173,7 +173,13 @@ async def run_notebook(
                     break
             if await driver.manager.is_alive():
                 # What begins again finds the files as they were.
-                await driver.ask("take-back" if restart else "flush")
+                answer = await driver.ask("take-back" if restart else "flush")
+                for path in answer.get("lost", ()):
+                    print(
+                        f"nbrewind: {path} was changed and could not be kept as it was; "
+                        "the notebook begins again with it as it is now",
+                        file=sys.stderr,
+                    )
         if not restart:
             return reports
         if set(restart) <= set(distrusted):

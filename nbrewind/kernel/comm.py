@@ -108,7 +108,8 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
         case "end-replay":
             return replay.end(session)
         case "take-back":
-            return {"files": journal.take_back()}
+            files, lost = journal.take_back()
+            return {"files": files, "lost": lost}
         case "flush" | "settle":
             session.settle()
             if session.history is not None:

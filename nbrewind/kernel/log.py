@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class LogRun:
-    """One entry. `is_recorded`: its own record names the entries before it. `result`: what it left behind."""
+    """One entry. `is_recorded`: its own record names the entries before it. `result`: what it left behind.
+
+    `is_private`: the cell is never recorded, so no record may name its text either.
+    """
 
     cell: str
     source: str
@@ -27,11 +30,12 @@ class LogRun:
     seconds: float | None = None
     result: str | None = None
     is_recorded: bool = False
+    is_private: bool = False
 
     def payload(self) -> dict[str, Any]:
         """As the protocol and records have it."""
         found = asdict(self)
-        del found["is_recorded"]
+        del found["is_recorded"], found["is_private"]
         return found
 
     @classmethod
@@ -74,7 +78,7 @@ class Log:
         """What the state stands on: the last recorded run, and the entries after it."""
         between: list[dict[str, Any]] = []
         for run in reversed(self.runs):
-            if run.undone or run.status == "running":
+            if run.undone or run.is_private or run.status == "running":
                 continue
             if run.is_recorded:
                 return {"previous": run.run_id, "between": between[::-1]}

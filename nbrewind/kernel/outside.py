@@ -81,6 +81,8 @@ _STDLIB = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
 _MAKERS = frozenset(
     {"makedirs", "mkdir", "removedirs", "rmtree", "copytree", "_ensure_file_exists"}
 )
+# What makes a folder under a name that nobody had before.
+_NEW_NAMES = frozenset({"mkdtemp"})
 _IMPORTERS = frozenset(
     {"importlib._bootstrap", "importlib._bootstrap_external", "linecache", "inspect", "tokenize"}
 )
@@ -140,6 +142,8 @@ class Findings:
 
     reads: dict[str, str | None] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
+    # Those of `written` that it made as folders.
+    folders: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     env: dict[str, tuple[str | None, set[int]]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -169,6 +173,7 @@ class Watch:
         self._reads: dict[str, tuple[int, ...] | str | None] = {}
         self._listings: dict[str, tuple[str | None, list[str]]] = {}
         self._written: set[str] = set()
+        self._folders: set[str] = set()
         self._deleted: set[str] = set()
         self._env: dict[str, tuple[str | None, set[int]]] = {}
         self._problems: list[str] = []
@@ -247,7 +252,7 @@ class Watch:
         path = os.path.abspath(path)
         if who == "service" or self._is_ignored(path):
             return
-        journal.note(path)
+        journal.note(path, goes=True)
         with self._lock:
             if path in self._written:
                 self._written.discard(path)
@@ -256,6 +261,23 @@ class Watch:
                 if path in self._reads and not isinstance(self._reads[path], str):
                     self._reads[path] = self._digest(path, self._reads[path])
             self._deleted.add(path)
+
+    def make_folder(self, path: str, who: str, may_be_there: bool) -> None:
+        """A folder is about to be made; that it is not there yet counts, unless the code says that it may be."""
+        path = os.path.abspath(path)
+        if (
+            who == "service"
+            or self._is_ignored(path + os.sep)
+            or path.startswith((*_CACHES, "/proc/", "/dev/", "/sys/"))
+        ):
+            return
+        journal.note(path)
+        with self._lock:
+            if not may_be_there:
+                self.read(path, "user")
+            self._written.add(path)
+            self._folders.add(path)
+            self._deleted.discard(path)
 
     def listing(self, path: str, who: str) -> None:
         """A folder is about to be listed."""
@@ -360,6 +382,7 @@ class Watch:
         for path, (digest, own) in sorted(self._listings.items()):
             found.reads[json.dumps(["listing", path, own])] = digest
         found.written = {path for path in self._written if os.path.lexists(path)}
+        found.folders = {path for path in self._folders if os.path.isdir(path)}
         found.deleted = {path for path in self._deleted if not os.path.lexists(path)}
         return found
 
@@ -390,7 +413,8 @@ _NETWORK_EVENTS = frozenset(
 
 _EVENTS = (
     frozenset(
-        "open os.listdir os.scandir os.remove os.rmdir os.rename os.link os.symlink os.truncate sqlite3.connect".split()
+        "open os.listdir os.scandir os.remove os.rmdir os.mkdir os.rename os.link os.symlink os.truncate "
+        "sqlite3.connect".split()
     )
     | _PROCESS_EVENTS
     | _NETWORK_EVENTS
@@ -404,6 +428,30 @@ def _path_of(value: Any) -> str | None:
         return os.fsdecode(os.fspath(value))
     except (TypeError, ValueError):
         return None
+
+
+def _place_of(args: tuple[Any, ...], at: int, folder_at: int) -> str | None:
+    """A path of an audit event, which may be relative to an open folder (`shutil.rmtree` goes that way)."""
+    path = _path_of(args[at])
+    folder = args[folder_at] if len(args) > folder_at else -1
+    if path is None or os.path.isabs(path) or not isinstance(folder, int) or folder < 0:
+        return path
+    try:
+        return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), path)
+    except OSError:
+        return path
+
+
+def _may_be_there() -> bool:
+    """True when the code that makes a folder says that it may be there already, or chose a name that nobody has."""
+    for frame in _frames(sys._getframe(2)):
+        if not _is_stdlib_file(frame.f_code.co_filename):
+            if frame.f_globals.get("__name__") != __name__:
+                return False
+            continue
+        if frame.f_code.co_name in _NEW_NAMES or frame.f_locals.get("exist_ok") is True:
+            return True
+    return False
 
 
 def _on_event(event: str, args: tuple[Any, ...]) -> None:
@@ -434,11 +482,15 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
         if path is not None:
             watch.listing(path, watch._asker()[0])
     elif event in {"os.remove", "os.rmdir"}:
-        path = _path_of(args[0])
+        path = _place_of(args, 0, 1)
         if path is not None:
             watch.delete(path, watch._asker()[0])
+    elif event == "os.mkdir":
+        path = _place_of(args, 0, 2)
+        if path is not None:
+            watch.make_folder(path, watch._asker()[0], _may_be_there())
     elif event == "os.rename":
-        source, target = _path_of(args[0]), _path_of(args[1])
+        source, target = _place_of(args, 0, 2), _place_of(args, 1, 3)
         who = watch._asker()[0]
         if source is not None:
             watch.delete(source, who)
