@@ -26,6 +26,8 @@ import numpy as np
 from kernel import Kernel
 from workloads import WORKLOADS
 
+from nbrewind._native import Store
+
 
 def write_notebook(path: Path, cells: dict[str, str]) -> None:
     """Code cells by id."""
@@ -48,11 +50,35 @@ def command(*arguments: str, folder: Path) -> tuple[float, dict[str, Any]]:
     return time.perf_counter() - started, json.loads(done.stdout)
 
 
+def forget_pages(folder: Path) -> list[Path]:
+    """The packs of the store, none of them in the page cache."""
+    packs = sorted(folder.rglob("pack-*"))
+    for pack in packs:
+        with pack.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return packs
+
+
+def bytes_of_state(folder: Path) -> int:
+    """Bytes of all chunks that the newest run's state consists of, each once."""
+    store = Store(str(folder / ".nbrewind"), "r")
+    newest = json.loads(store.records("run")[-1]["payload"])
+    chunks: set[str] = set()
+    for manifest in set(newest["state"].values()):
+        data = json.loads(store.records("manifest", manifest)[-1]["payload"])["data"]
+        if data is not None:
+            chunks.update(data["head"])
+            for part in (*data["buffers"], *data["columns"]):
+                chunks.update(part["chunks"])
+    return sum(len(store.get([chunk])) for chunk in chunks)
+
+
 def read_all(folder: Path, n_bytes: int) -> float:
     """Seconds to read as many bytes of the store's packs into new memory."""
+    packs = forget_pages(folder)
     started = time.perf_counter()
     left = n_bytes
-    for pack in sorted(folder.rglob("pack-*")):
+    for pack in packs:
         if left > 0:
             found = np.fromfile(pack, dtype=np.uint8, count=min(left, pack.stat().st_size))
             left -= found.nbytes
@@ -68,6 +94,7 @@ def measure(name: str, rounds: int, scratch: Path) -> list[dict[str, float]]:
         write_notebook(folder / "empty.ipynb", {"only": "pass"})
         command("audit", "book.ipynb", folder=folder)
         command("audit", "empty.ipynb", "--store", "other", folder=folder)
+        n_bytes = bytes_of_state(folder)
         found = []
         for _ in range(rounds):
             empty, _ = command("repeat", "empty.ipynb", "--store", "other", folder=folder)
@@ -77,10 +104,12 @@ def measure(name: str, rounds: int, scratch: Path) -> list[dict[str, float]]:
                 kernel.run("%load_ext nbrewind", is_silent=True)
                 kernel.open_comm()
                 kernel.ask("configure", mode="audit", notebook="book.ipynb")
+                # What is imported is not what is measured.
+                kernel.run(cells["c01"], is_silent=True)
+                forget_pages(folder)
                 started = time.perf_counter()
                 report = kernel.ask("restore", cell=list(cells)[-1])["report"]
                 restore = time.perf_counter() - started
-                n_bytes = sum(item["n_bytes"] for item in report["names"])
                 started = time.perf_counter()
                 kernel.ask("restore", cell=list(cells)[-2])
                 undo = time.perf_counter() - started
