@@ -28,6 +28,10 @@ from nbrewind.tasks.fingerprint import (
 from nbrewind.tasks.graph import Graph, Key, Node, references
 
 
+# Why a task runs whose stored result cannot be read.
+DAMAGED = "its stored result is damaged"
+
+
 @dataclass(slots=True)
 class Decision:
     """What happens to one node: load, execute, leave (it is there already), or none."""
@@ -287,6 +291,7 @@ class _Emitter:
             notes=shared.notes,
             stem=stem,
             may_equal=stem is not None and plan.is_known_stem(stem),
+            is_repair=decision.why == DAMAGED,
         )
         values = (self.t.TaskRef(name) for name in refs.values())
         return self.t.Task(key, worker.run, call, *values, _data_producer=node.spec.data_producer)

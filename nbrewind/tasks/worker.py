@@ -53,6 +53,7 @@ class Call:
         "draws",
         "files",
         "fp",
+        "is_repair",
         "is_trusted",
         "keep",
         "marks",
@@ -87,6 +88,7 @@ class Call:
         notes: dict[str, dict[str, str]] | None = None,
         stem: str | None = None,
         may_equal: bool = False,
+        is_repair: bool = False,
     ) -> None:
         self.store = store
         self.fp = fp
@@ -115,6 +117,8 @@ class Call:
         # (`may_equal`: there was an earlier run).
         self.stem = stem
         self.may_equal = may_equal
+        # What was stored of it is damaged: this process has to see that before it stores it again.
+        self.is_repair = is_repair
 
 
 class Stored:
@@ -598,8 +602,8 @@ def _keep(
     if call.keep == "cheap" and n_bytes / BYTES_PER_SECOND > seconds:
         return None
     named: dict[str, Any] = {
-        "head": store.put(head),
-        "buffers": [[store.put(view), view.readonly] for view in views],
+        "head": _put(call, store, head),
+        "buffers": [[_put(call, store, view), view.readonly] for view in views],
     }
     needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
     if printed is not None:
@@ -629,6 +633,16 @@ def _keep(
         }
         store.append(KIND, call.stem, json.dumps(again), needs)
     return None
+
+
+def _put(call: Call, store: Any, data: Any) -> list[str]:
+    chunks: list[str] = store.put(data)
+    if call.is_repair:
+        try:
+            store.get(chunks)
+        except _native.StoreError:
+            chunks = store.put(data)
+    return chunks
 
 
 def _head(call: Call, seconds: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ Actors are left alone silently: they are state.
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 import threading
 import uuid
@@ -25,6 +26,8 @@ from typing import Any
 from nbrewind.tasks import current_cache, worker
 from nbrewind.tasks.cache import Submission, TaskCache
 from nbrewind.tasks.graph import Key
+
+logger = logging.getLogger("nbrewind.tasks")
 
 _local = threading.local()
 
@@ -78,12 +81,7 @@ def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 result = schedule(submission.dsk, keys, **kwargs)
             except worker.LoadError as error:
-                # What cannot be loaded is executed: plan again without it.
-                for node in submission.plan.nodes("load"):
-                    fact = submission.plan.facts[node.idx]
-                    if fact.fp is not None and fact.fp[:12] in str(error):
-                        cache.mark_damaged(fact.fp)
-                cache.note(str(error))
+                _mark_damaged(cache, submission, str(error))
                 continue
             outcome.append(True)
             if schedule.__module__ != "dask.multiprocessing":
@@ -153,10 +151,12 @@ def hook_client(module: ModuleType) -> None:
         submission = _submit(cache, expr, keys, lambda key: key in held)
         if submission is None:
             return original(client, expr, keys, *args, **kwargs)
-        planned, kwargs = _expression(expr, submission, kwargs)
-        futures = original(client, planned, keys, *args, **kwargs)
+        planned, planned_kwargs = _expression(expr, submission, kwargs)
+        futures = original(client, planned, keys, *args, **planned_kwargs)
         submission.outcome = functools.partial(_outcome, weakref.WeakValueDictionary(futures))
         submission.flush = _flusher(client)
+        if submission.plan.nodes("load"):
+            _Retry(cache, client, expr, args, kwargs, submission).follow(futures)
         return futures
 
     original_scatter = _originals["scatter"] = module.Client.scatter
@@ -190,6 +190,139 @@ def unhook_client(module: ModuleType) -> None:
     if _original_graph_to_futures is not None:
         module.Client.scatter = _originals["scatter"]
         module.Client._graph_to_futures = _original_graph_to_futures
+
+
+_retries: weakref.WeakValueDictionary[tuple[int, Key], _Retry] = weakref.WeakValueDictionary()
+_MAX_TRIES = 4
+# Failures that come this soon after one another are mended together.
+_GATHER_SECONDS = 0.05
+
+
+class _Retry:
+    """A graph whose stored results may turn out to be unreadable on a worker.
+
+    Futures that fail for that reason stay pending: their tasks are planned again without those
+    results and sent under the same keys. Lives as long as one of the futures that it was made for.
+    """
+
+    def __init__(
+        self,
+        cache: TaskCache,
+        client: Any,
+        expr: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        submission: Submission,
+    ) -> None:
+        import dask
+
+        self.cache = cache
+        self.client = weakref.ref(client)
+        self.expr = expr
+        self.args = args
+        self.kwargs = kwargs
+        self.submission = submission
+        self.annotations = dict(dask.get_annotations())
+        self.n_tries = 0
+        self.lock = threading.Lock()
+        # Key -> the message that it failed, for those that are not on their way again.
+        self.failed: dict[Key, dict[str, Any]] = {}
+
+    def follow(self, futures: dict[Key, Any]) -> None:
+        """Hear of failures of these futures."""
+        client = self.client()
+        if client is None:
+            return
+        for handlers, name in (
+            (client._stream_handlers, "task-erred"),
+            (client._state_handlers, "erred"),
+        ):
+            if not isinstance(handlers[name], _ErredHandler):
+                handlers[name] = _ErredHandler(client, handlers[name])
+        for key, future in futures.items():
+            _retries[id(client), key] = self
+            future._nbrewind_retry = self
+
+    def take(self, message: dict[str, Any]) -> bool:
+        """True when the failure is ours to mend. Called on the client's event loop."""
+        error = _error_of(message)
+        if not isinstance(error, worker.LoadError):
+            return False
+        with self.lock:
+            if self.n_tries >= _MAX_TRIES:
+                return False
+            is_first = not self.failed
+            self.failed[message["key"]] = message
+        if is_first:
+            threading.Thread(target=self.again, name="nbrewind-retry", daemon=True).start()
+        return True
+
+    def again(self) -> None:
+        """Plan and send what failed once more."""
+        threading.Event().wait(_GATHER_SECONDS)
+        with self.lock:
+            failed, self.failed = self.failed, {}
+            self.n_tries += 1
+        client = self.client()
+        if client is None:
+            return
+        try:
+            self._send(client, failed)
+        except Exception:
+            logger.debug("a graph could not be sent again", exc_info=True)
+            for message in failed.values():
+                client.loop.add_callback(functools.partial(client._handle_task_erred, **message))
+
+    def _send(self, client: Any, failed: dict[Key, dict[str, Any]]) -> None:
+        import dask
+
+        for text in {str(_error_of(message)) for message in failed.values()}:
+            _mark_damaged(self.cache, self.submission, text)
+        client._send_to_scheduler(
+            {"op": "client-releases-keys", "keys": list(failed), "client": client.id}
+        )
+        with client._refcount_lock:
+            held = {key for key in client.futures if key not in failed}
+        keys = list(failed)
+        submission = _submit(self.cache, self.expr, keys, held.__contains__)
+        expr, kwargs = self.expr, self.kwargs
+        if submission is not None:
+            expr, kwargs = _expression(self.expr, submission, self.kwargs)
+            submission.flush = _flusher(client)
+            self.submission = submission
+        with dask.annotate(**self.annotations):
+            futures = _original_graph_to_futures(client, expr, keys, *self.args, **kwargs)
+        if submission is not None:
+            submission.outcome = functools.partial(_outcome, weakref.WeakValueDictionary(futures))
+
+
+class _ErredHandler:
+    """Takes the client's message that a task failed, unless that can be mended."""
+
+    def __init__(self, client: Any, original: Callable[..., Any]) -> None:
+        self.client_id = id(client)
+        self.original = original
+
+    def __call__(self, **message: Any) -> Any:
+        retry = _retries.get((self.client_id, message.get("key")))
+        if retry is not None and current_cache() is retry.cache and retry.take(message):
+            return None
+        return self.original(**message)
+
+
+def _error_of(message: dict[str, Any]) -> Any:
+    from distributed.core import clean_exception
+
+    return clean_exception(message.get("exception"), message.get("traceback"))[1]
+
+
+def _mark_damaged(cache: TaskCache, submission: Submission, text: str) -> None:
+    """What cannot be loaded is executed from now on."""
+    for node in submission.plan.nodes("load"):
+        fact = submission.plan.facts[node.idx]
+        if fact.fp is not None and fact.fp[:12] in text:
+            cache.mark_damaged(fact.fp)
+    cache.note(text)
 
 
 def _outcome(futures: Any) -> bool | None:

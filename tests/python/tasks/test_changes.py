@@ -378,3 +378,86 @@ result = dask.delayed(follow)(dask.delayed(read)(0)).compute()
     assert any("could not be watched" in text for text in first.not_captured), first.not_captured
     _, changed = run_session(store, make.format(v=2.0), source, engine="threads")
     assert changed.value == "-2.0"
+
+
+EQUAL = """
+import dask
+def clean(x):
+    return {clean}
+def follow(x):
+    return x + 1
+def last(xs):
+    return sum(xs)
+result = dask.delayed(last)([dask.delayed(follow)(dask.delayed(clean)(i)) for i in range(3)]).compute()
+"""
+
+
+@pytest.mark.parametrize("engine", ["sync", "processes"])
+def test_what_follows_an_equal_result_does_not_run(store, engine):
+    run_session(store, EQUAL.format(clean="x * 10"), engine=engine, replay=False)
+    [same] = run_session(store, EQUAL.format(clean="10 * x"), engine=engine)
+    assert (same.value, same.ran) == ("33", ["clean"] * 3), same
+    assert same.n_hit == 4 and all("clean" in why for why in same.why), same
+    [again] = run_session(store, EQUAL.format(clean="10 * x"), engine=engine)
+    assert (again.n_run, again.n_hit) == (0, 1)
+    [changed] = run_session(store, EQUAL.format(clean="x * 10 if x else 5"), engine=engine)
+    assert changed.value == "38"
+    assert changed.ran == ["clean"] * 3 + ["follow", "last"], changed.ran
+
+
+def test_a_file_that_a_filter_makes_equal_again_runs_no_more_than_the_filter(store):
+    source = """
+import dask.dataframe as dd
+frame = dd.read_parquet("data")
+kept = frame[frame.v < 1000]
+result = float(kept.map_partitions(lambda part: part.assign(w=part.v * 2)).w.sum().compute())
+"""
+    change = "import pandas as pd\np = 'data/part.3.parquet'\nf = pd.read_parquet(p)\npd.concat([f, pd.DataFrame({'k': [1], 'v': [5000.0]})]).reset_index(drop=True).to_parquet(p)"
+    [_, first] = run_session(store, DATA.format(n=4), source, replay=False)
+    _, cell = run_session(store, change, source)
+    assert cell.value == first.value
+    assert "lambda" not in cell.ran and any("read" in name for name in cell.ran), cell.ran
+
+
+def test_equal_inputs_never_leave_out_an_effect(store):
+    source = """
+import dask
+seen = []
+def make(i):
+    return {make}
+def note(x):
+    seen.append(x)
+    return x
+value = dask.delayed(note)(dask.delayed(make)(5)).compute()
+result = (value, seen)
+"""
+    run_session(store, source.format(make="i + 1"), engine="threads", replay=False)
+    [cell] = run_session(store, source.format(make="1 + i"), engine="threads")
+    assert cell.value == "(6, [6])"
+
+
+def test_the_code_of_a_class_is_part_of_an_equal_input(store, tmp_path):
+    # Pickles of an instance name its class only.
+    source = """
+import dask, sys
+sys.path.insert(0, '.')
+import mine
+result = dask.delayed(lambda box: box.area())(dask.delayed(mine.make)(3)).compute()
+"""
+    module = "class Box:\n    def area(self):\n        return self.n * {factor}\ndef make(n):\n    box = Box()\n    box.n = n\n    return box\n"
+    (tmp_path / "mine.py").write_text(module.format(factor=2))
+    run_session(store, source, replay=False)
+    (tmp_path / "mine.py").write_text(module.format(factor=300))
+    [changed] = run_session(store, source)
+    assert changed.value == "900"
+
+
+def test_a_constant_that_changed_is_named(store):
+    source = "import dask\nSCALE = {scale}\ndef helper(x):\n    return x * {factor}\ndef score(x):\n    return helper(x) + SCALE\nresult = dask.delayed(score)(1).compute()"
+    run_session(store, source.format(scale=2, factor=5.0), replay=False)
+    [one] = run_session(store, source.format(scale=2, factor=10.0))
+    assert [why.partition(" in: ")[2] for why in one.why] == [
+        "score -> helper -> constant 5.0 became 10.0"
+    ]
+    [two] = run_session(store, source.format(scale=3, factor=10.0))
+    assert [why.partition(" in: ")[2] for why in two.why] == ["score -> SCALE 2 became 3"]

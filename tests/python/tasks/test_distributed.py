@@ -164,3 +164,27 @@ def test_scattered_values_count_by_content(store):
     assert (same.value, same.n_run) == ("6", 0)
     [changed] = run_session(store, source.format(values=[1, 2, 4]), engine="distributed")
     assert changed.value == "7"
+
+
+def test_damaged_results_are_computed_again_and_stored_again(store):
+    source = """
+import dask
+def big(x):
+    return list(range(x, x + 50000))
+parts = [dask.delayed(big)(i) for i in range(2)]
+futures = client.compute(parts)
+tails = dask.compute(*[dask.delayed(lambda x: x[-1])(part) for part in parts])
+result = ([future.result()[-1] for future in futures], tails, client.submit(len, futures[0]).result())
+"""
+    [first] = run_session(store, source, engine="distributed", replay=False)
+    for pack in store.rglob("*"):
+        if pack.is_file() and pack.stat().st_size > 20_000:
+            data = bytearray(pack.read_bytes())
+            for at in range(1000, len(data), 1000):
+                data[at] ^= 0xFF
+            pack.write_bytes(bytes(data))
+    [cell] = run_session(store, source, engine="distributed")
+    assert (cell.value, cell.error) == (first.value, None)
+    assert "big" in cell.ran and any("cannot be read" in text for text in cell.not_captured)
+    [again] = run_session(store, source, engine="distributed")
+    assert (again.value, again.n_run, again.not_captured) == (first.value, 0, [])
