@@ -123,6 +123,10 @@ class Trial:
         """The notebook as it is, recorded."""
         write_variant(self.workload, self.home / BOOK, **self.variant)
         step = self._run("audit", "audit", [], truth, has_probe=False)
+        self.found["cells"] = {
+            "plain": cell_seconds(truth) if truth is not None else {},
+            "audit": {cell["id"]: cell["seconds"] for cell in step.result.get("cells", [])},
+        }
         others = [cell for cell in step.result.get("cells", []) if cell["status"] != "executed"]
         self.expect(not others, "audit executes every cell", others)
         self.found["store_bytes"] = n_bytes(self.home / ".nbrewind")
