@@ -4,9 +4,10 @@
 use crate::effects::{
     CellEffects, Directives, FunctionEffects, ParseError, StatementEffects, StatementKind,
 };
-use crate::facts::{Facts, StatementFacts};
 use crate::fingerprint::{Hash, hash_parts, to_hex};
 use crate::knowledge;
+use crate::name::Name;
+use crate::program::{Program, Statement};
 use crate::syntax::{Ranged, Stmt, parse};
 use crate::visit::{Found, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cell {
     pub effects: CellEffects,
-    pub facts: Facts,
+    pub program: Program,
+    /// Names that are imported modules, or things of modules, when the cell has run.
+    pub imports: BTreeMap<String, String>,
     pub fingerprint: Hash,
     pub exact_fingerprint: Hash,
 }
@@ -80,7 +83,7 @@ impl Prepared {
 
 /// Facts about one cell; never an error.
 /// `imports`: what other cells import under names that this one uses.
-pub(crate) fn analyze(source: &str, tags: &[String], imports: &BTreeMap<String, String>) -> Cell {
+pub(crate) fn analyze(source: &str, tags: &[String], imports: &[(Name, Name)]) -> Cell {
     let folded = source.replace("\r\n", "\n");
     let exact_fingerprint = hash_parts("exact", &[folded.as_bytes()]);
     let mut line_starts = vec![0];
@@ -191,13 +194,13 @@ pub(crate) fn analyze(source: &str, tags: &[String], imports: &BTreeMap<String, 
         hash_parts("cell", &parts)
     };
     let facts = summarize(found, &mut effects);
-    let mut statements: Vec<StatementFacts> = Vec::with_capacity(facts.statements.len());
+    let mut statements: Vec<Statement> = Vec::with_capacity(facts.statements.len());
     for ((facts, mut statement), (start, end)) in facts.statements.into_iter().zip(spans) {
         statement.start = start;
         statement.end = end;
         statement.line = line_at(start);
         statement.end_line = line_at(end.saturating_sub(1).max(start));
-        statements.push(facts);
+        statements.push(Statement::new(&facts));
         effects.statements.push(statement);
     }
     if has_outputs {
@@ -207,20 +210,27 @@ pub(crate) fn analyze(source: &str, tags: &[String], imports: &BTreeMap<String, 
     }
     effects.fingerprint = to_hex(&fingerprint);
     effects.exact_fingerprint = to_hex(&exact_fingerprint);
+    let names = |names: &[String]| names.iter().map(|name| Name::new(name)).collect();
+    let program = Program {
+        statements: statements.into(),
+        functions: Program::functions(&facts.functions),
+        exact_fingerprint,
+        reads_source: !effects.marks.reads_source.is_empty(),
+        declared_reads: names(&effects.directives.reads),
+        declared_writes: names(&effects.directives.writes),
+        is_declared: effects.directives.declared,
+    };
     Cell {
         effects,
-        facts: Facts {
-            statements,
-            functions: facts.functions,
-            imports: facts.imports,
-        },
+        program,
+        imports: facts.imports,
         fingerprint,
         exact_fingerprint,
     }
 }
 
 struct Summarized {
-    statements: Vec<(StatementFacts, StatementEffects)>,
+    statements: Vec<(crate::facts::StatementFacts, StatementEffects)>,
     functions: Vec<crate::facts::FunctionFacts>,
     imports: BTreeMap<String, String>,
 }

@@ -1,5 +1,5 @@
-//! What the visitor finds in a cell, in the form the dataflow pass replays: statements as sequences of operations on
-//! names. Private to the crate; [`crate::CellEffects`] is the summary that others see.
+//! What the visitor finds in a cell: statements as sequences of operations on names. `program` makes it ready for the
+//! dataflow pass. Private to the crate; [`crate::CellEffects`] is the summary that others see.
 
 use crate::effects::Note;
 use crate::fingerprint::Hash;
@@ -279,6 +279,24 @@ pub(crate) struct FunctionFacts {
     pub class: Option<ClassFacts>,
 }
 
+impl FunctionFacts {
+    /// Whether the argument at this position, or with this keyword, may change.
+    pub(crate) fn changes_argument(&self, position: usize, keyword: Option<&str>) -> bool {
+        let index = match keyword {
+            Some(keyword) => match self.params.iter().position(|param| param == keyword) {
+                Some(index) => index,
+                // Taken by `**kwargs`, the last parameter.
+                None => self.params.len().saturating_sub(1),
+            },
+            None => match self.vararg {
+                Some(vararg) if position >= vararg => vararg,
+                _ => position,
+            },
+        };
+        self.mutated_params.contains(&index)
+    }
+}
+
 /// What is particular to a class.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClassFacts {
@@ -296,13 +314,4 @@ pub(crate) struct StatementFacts {
     pub is_expression: bool,
     /// What it binds depends on everything the other statements of the cell do (`%%capture out`).
     pub covers_cell: bool,
-}
-
-/// Everything the dataflow pass needs of a cell.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Facts {
-    pub statements: Vec<StatementFacts>,
-    pub functions: Vec<FunctionFacts>,
-    /// Names that are imported modules, or things of modules, when the cell has run.
-    pub imports: BTreeMap<String, String>,
 }

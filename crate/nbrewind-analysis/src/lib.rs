@@ -10,9 +10,12 @@ mod effects;
 mod facts;
 mod fingerprint;
 mod graph;
+mod judge;
 mod knowledge;
 mod memo;
+mod name;
 mod notebook;
+mod program;
 mod reason;
 mod session;
 mod syntax;
@@ -36,9 +39,7 @@ pub use verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
 #[cfg(feature = "types")]
 pub use types::typescript;
 
-use std::collections::BTreeMap;
-
 /// Facts about one cell. Never an error: broken code gives partial facts and `parse_errors`.
 pub fn analyze_cell(source: &str) -> CellEffects {
-    cell::analyze(source, &[], &BTreeMap::new()).effects
+    cell::analyze(source, &[], &[]).effects
 }

@@ -2,13 +2,17 @@
 //! calls are: `seed(1)` is a seed when a cell has `from random import seed`.
 
 use crate::cell::{self, Cell};
+use crate::knowledge;
+use crate::name::Name;
 use rustc_hash::FxHashMap as HashMap;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Names and the modules, or things of modules, that they stand for.
-pub(crate) type Modules = BTreeMap<String, String>;
+pub(crate) type Modules = HashMap<Name, Name>;
+
+/// The part of them that one text can see, in the order of its names.
+type Context = Vec<(Name, Name)>;
 
 /// How many contexts of one text are kept.
 const MAX_CONTEXTS: usize = 4;
@@ -20,17 +24,47 @@ pub(crate) struct Text {
     tags: Vec<String>,
     /// As if there were no other cells.
     pub alone: Rc<Cell>,
-    in_context: RefCell<Vec<(Modules, Rc<Cell>)>>,
+    /// Names that it loads and does not import itself, with what they are taken to be where nobody imports them.
+    loads: Box<[(Name, Option<Name>)]>,
+    /// Names that it binds, with what they import.
+    binds: Box<[(Name, Option<Name>)]>,
+    in_context: RefCell<Vec<(Context, Rc<Cell>)>>,
 }
 
 impl Text {
+    fn new(source: &str, tags: &[String]) -> Self {
+        let alone = Rc::new(cell::analyze(source, tags, &[]));
+        let loads = alone.effects.loads.iter();
+        let binds = alone.effects.writes.iter();
+        Text {
+            source: source.to_owned(),
+            tags: tags.to_vec(),
+            loads: loads
+                .filter(|name| !alone.imports.contains_key(*name))
+                .map(|name| {
+                    let is_bound = alone.effects.writes.binary_search(name).is_ok();
+                    let usual = knowledge::value("aliases", name).filter(|_| !is_bound);
+                    (Name::new(name), usual.map(Name::new))
+                })
+                .collect(),
+            binds: binds
+                .map(|name| {
+                    let module = alone.imports.get(name).map(|module| Name::new(module));
+                    (Name::new(name), module)
+                })
+                .collect(),
+            in_context: RefCell::default(),
+            alone,
+        }
+    }
+
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
 
     /// What decides "same text or not": comments count only where the code reads its own source.
     pub(crate) fn is_same(&self, other: &Text) -> bool {
-        let reads_source = !self.alone.effects.marks.reads_source.is_empty();
+        let reads_source = self.alone.program.reads_source;
         self.alone.fingerprint == other.alone.fingerprint
             && (!reads_source || self.alone.exact_fingerprint == other.alone.exact_fingerprint)
     }
@@ -43,103 +77,143 @@ impl Text {
         !self.alone.effects.parse_errors.is_empty()
     }
 
-    fn with(&self, modules: Modules) -> Rc<Cell> {
-        if modules.is_empty() {
+    /// Whether it imports the same as another text.
+    pub(crate) fn imports_like(&self, other: &Text) -> bool {
+        self.alone.imports == other.alone.imports
+    }
+
+    fn within(&self, context: Context) -> Rc<Cell> {
+        if context.is_empty() {
             return self.alone.clone();
         }
         let mut known = self.in_context.borrow_mut();
-        if let Some((_, cell)) = known.iter().find(|(context, _)| *context == modules) {
+        if let Some((_, cell)) = known.iter().find(|(other, _)| *other == context) {
             return cell.clone();
         }
-        let cell = Rc::new(cell::analyze(&self.source, &self.tags, &modules));
+        let cell = Rc::new(cell::analyze(&self.source, &self.tags, &context));
         if known.len() == MAX_CONTEXTS {
             known.remove(0);
         }
-        known.push((modules, cell.clone()));
+        known.push((context, cell.clone()));
         cell
     }
 }
 
 /// Every text that someone still holds.
 #[derive(Debug, Default)]
-pub(crate) struct Memo(HashMap<String, Vec<Rc<Text>>>);
+pub(crate) struct Memo {
+    texts: HashMap<String, Vec<Rc<Text>>>,
+    /// Texts added since the last sweep.
+    n_new: usize,
+}
 
 impl Memo {
     pub(crate) fn text(&mut self, source: &str, tags: &[String]) -> Rc<Text> {
-        if let Some(known) = self.0.get(source)
+        if let Some(known) = self.texts.get(source)
             && let Some(text) = known.iter().find(|text| text.tags == tags)
         {
             return text.clone();
         }
-        let text = Rc::new(Text {
-            source: source.to_owned(),
-            tags: tags.to_vec(),
-            alone: Rc::new(cell::analyze(source, tags, &Modules::new())),
-            in_context: RefCell::default(),
-        });
-        let known = self.0.entry(source.to_owned()).or_default();
+        let text = Rc::new(Text::new(source, tags));
+        let known = self.texts.entry(source.to_owned()).or_default();
         known.push(text.clone());
+        self.n_new += 1;
         text
     }
 
-    /// Drops what nobody holds any more.
+    /// Drops what nobody holds any more; there is nothing to drop before something was added.
     pub(crate) fn sweep(&mut self) {
-        self.0.retain(|_, known| {
+        self.n_new = 0;
+        self.texts.retain(|_, known| {
             known.retain(|text| Rc::strong_count(text) > 1);
             !known.is_empty()
         });
     }
 
+    /// Drops one text if nobody else holds it.
+    pub(crate) fn let_go(&mut self, text: Rc<Text>) {
+        // The one given and the one kept.
+        if Rc::strong_count(&text) > 2 {
+            return;
+        }
+        if let Some(known) = self.texts.get_mut(&text.source) {
+            known.retain(|other| !Rc::ptr_eq(other, &text));
+            if known.is_empty() {
+                self.texts.remove(&text.source);
+            }
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.texts.len()
     }
 }
 
-/// What the cells so far import.
+/// What the cells above every step import.
 #[derive(Debug, Default)]
-pub(crate) struct Imports(HashMap<String, Option<String>>);
+pub(crate) struct Imports(HashMap<Name, Vec<(usize, Option<Name>)>>);
 
 impl Imports {
+    /// What this step binds; steps may come in any order.
+    pub(crate) fn add(&mut self, step: usize, text: &Text) {
+        for (name, module) in &text.binds {
+            let bound = self.0.entry(*name).or_default();
+            let at = bound.partition_point(|(other, _)| *other < step);
+            bound.insert(at, (step, *module));
+        }
+    }
+
+    pub(crate) fn remove(&mut self, step: usize, text: &Text) {
+        for (name, _) in &text.binds {
+            if let Some(bound) = self.0.get_mut(name) {
+                bound.retain(|(other, _)| *other != step);
+            }
+        }
+    }
+
     /// The text as it stands in its place. Functions look names up when they run, so an import elsewhere counts when
     /// there is none above.
-    pub(crate) fn place(&mut self, text: &Text, elsewhere: &Modules) -> Rc<Cell> {
-        let alone = &text.alone;
-        let mut modules = Modules::new();
-        for name in &alone.effects.loads {
-            let module = match self.0.get(name) {
-                Some(known) => known.as_ref(),
-                None => elsewhere.get(name),
+    pub(crate) fn place(&self, step: usize, text: &Text, elsewhere: &Modules) -> Rc<Cell> {
+        let mut context = Context::new();
+        for &(name, usual) in &text.loads {
+            // A name that nobody imports is no module anywhere.
+            let Some(&anywhere) = elsewhere.get(&name) else {
+                continue;
             };
-            if let Some(module) = module
-                && !alone.facts.imports.contains_key(name)
+            let above = self.0.get(&name).and_then(|bound| {
+                let at = bound.partition_point(|(other, _)| *other < step);
+                at.checked_sub(1).map(|at| bound[at].1)
+            });
+            // `np` is taken for numpy anyway.
+            if let Some(module) = above.unwrap_or(Some(anywhere))
+                && usual != Some(module)
             {
-                modules.insert(name.clone(), module.clone());
+                context.push((name, module));
             }
         }
-        for name in &alone.effects.writes {
-            let module = alone.facts.imports.get(name).cloned();
-            match self.0.get_mut(name) {
-                Some(known) => *known = module,
-                None => {
-                    self.0.insert(name.clone(), module);
-                }
-            }
-        }
-        text.with(modules)
+        text.within(context)
     }
+}
+
+/// Whether the steps below see the same imports with the one text as with the other.
+pub(crate) fn bind_alike(one: &Text, other: &Text, elsewhere: &Modules) -> bool {
+    let modules = |text: &Text| -> Vec<(Name, Option<Name>)> {
+        let binds = text.binds.iter().copied();
+        binds
+            .filter(|(name, _)| elsewhere.contains_key(name))
+            .collect()
+    };
+    modules(one) == modules(other)
 }
 
 /// What any of these texts imports; of several the first counts.
-pub(crate) fn anywhere<'t>(texts: impl DoubleEndedIterator<Item = &'t Text>) -> Modules {
-    let mut modules = Modules::new();
-    for text in texts.rev() {
-        for (name, module) in &text.alone.facts.imports {
-            match modules.get_mut(name) {
-                Some(known) => module.clone_into(known),
-                None => {
-                    modules.insert(name.clone(), module.clone());
-                }
+pub(crate) fn anywhere<'t>(texts: impl Iterator<Item = &'t Text>) -> Modules {
+    let mut modules = Modules::default();
+    for text in texts {
+        for (name, module) in &text.binds {
+            if let Some(module) = module {
+                modules.entry(*name).or_insert(*module);
             }
         }
     }

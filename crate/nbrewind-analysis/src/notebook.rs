@@ -1,7 +1,7 @@
 //! Whole notebooks: the dataflow graph, and which cells are stale after an edit and why.
 
 use crate::cell::Cell;
-use crate::dataflow::{CellOutcome, Extra, Manner, ReadRecord, Turn, World};
+use crate::dataflow::{CellOutcome, Digest, Extra, Manner, ReadRecord, Turn, World, label};
 use crate::effects::CellEffects;
 use crate::memo::{self, Imports, Memo, Text};
 use serde::{Deserialize, Serialize};
@@ -135,11 +135,8 @@ pub fn analyze_notebook(cells: &[CellInput]) -> NotebookEffects {
             if let Some(from) = read.origin
                 && from != to
             {
-                let (from, to, name) = (
-                    cells[from].id.clone(),
-                    cells[to].id.clone(),
-                    read.name.clone(),
-                );
+                let (from, to) = (cells[from].id.clone(), cells[to].id.clone());
+                let name = read.name.text().to_owned();
                 edges.insert(DefUseEdge { from, to, name });
             }
         }
@@ -172,23 +169,23 @@ pub fn stale(
     let recorded = |id: &str| {
         facts
             .and_then(|facts| facts.cells.get(id))
-            .map(extra)
-            .unwrap_or_default()
+            .map(|recorded| Rc::new(extra(recorded)))
     };
-    let extras_before: Vec<Extra> = audited.iter().map(|cell| recorded(&cell.id)).collect();
+    let extras_before: Vec<Option<Rc<Extra>>> =
+        audited.iter().map(|cell| recorded(&cell.id)).collect();
     let is_same = |at: usize| matches[at].is_some_and(|old| old_texts[old].is_same(&new_texts[at]));
-    let extras_after: Vec<Extra> = (0..edited.len())
+    let extras_after: Vec<Option<Rc<Extra>>> = (0..edited.len())
         .map(|at| match matches[at] {
             Some(old) if is_same(at) => extras_before[old].clone(),
-            _ => Extra::default(),
+            _ => None,
         })
         .collect();
     // Broken text keeps the facts of the text that ran, in doubt.
-    let mut doubts: Vec<Option<[u8; 32]>> = vec![None; edited.len()];
+    let mut doubts: Vec<Option<Digest>> = vec![None; edited.len()];
     let run_as: Vec<Rc<Cell>> = (0..edited.len())
         .map(|at| match matches[at] {
             Some(old) if new_texts[at].is_broken() && !old_texts[old].is_broken() => {
-                doubts[at] = Some(after[at].fingerprint);
+                doubts[at] = Some(label(&after[at].fingerprint));
                 before[old].clone()
             }
             _ => after[at].clone(),
@@ -275,29 +272,33 @@ fn extra(recorded: &RecordedCell) -> Extra {
     }
 }
 
-fn run(cells: &[Rc<Cell>], extras: &[Extra], doubts: &[Option<[u8; 32]>]) -> Vec<CellOutcome> {
+fn run(
+    cells: &[Rc<Cell>],
+    extras: &[Option<Rc<Extra>>],
+    doubts: &[Option<Digest>],
+) -> Vec<CellOutcome> {
     let mut world = World::new();
-    let turn = |at: usize| Turn {
-        extra: extras.get(at),
-        doubt: doubts
-            .get(at)
-            .and_then(|doubt| doubt.as_ref().map(|doubt| &doubt[..])),
-        salt: None,
-        place: Some(at),
-        starts_over: false,
-    };
-    let cells = cells.iter().enumerate();
-    cells
-        .map(|(at, cell)| world.run_cell(cell, turn(at)))
-        .collect()
+    for (at, cell) in cells.iter().enumerate() {
+        let turn = Turn {
+            doubt: doubts.get(at).copied().flatten(),
+            place: Some(at),
+            ..Turn::default()
+        };
+        world.push(cell.clone(), turn, extras.get(at).cloned().flatten());
+    }
+    world.outcomes
 }
 
 /// Every cell, knowing what the others import.
 fn in_context(texts: &[Rc<Text>]) -> Vec<Rc<Cell>> {
     let elsewhere = memo::anywhere(texts.iter().map(|text| &**text));
     let mut imports = Imports::default();
-    let texts = texts.iter();
-    texts.map(|text| imports.place(text, &elsewhere)).collect()
+    let mut placed = Vec::with_capacity(texts.len());
+    for (at, text) in texts.iter().enumerate() {
+        placed.push(imports.place(at, text, &elsewhere));
+        imports.add(at, text);
+    }
+    placed
 }
 
 fn texts(memo: &mut Memo, cells: &[CellInput]) -> Vec<Rc<Text>> {
@@ -417,7 +418,7 @@ impl Context<'_> {
             .max_by_key(|read| {
                 read.origin.map(|origin| {
                     (
-                        cell.effects.reads.contains(&read.name),
+                        cell.effects.reads.iter().any(|own| **own == *read.name),
                         self.states[origin],
                         std::cmp::Reverse(read.through.is_some()),
                     )
@@ -433,7 +434,7 @@ impl Context<'_> {
         if let Some(read) = gone
             && let Some(origin) = read.origin
         {
-            let name = &read.name;
+            let name = read.name.text();
             return match self
                 .matches
                 .iter()
@@ -472,7 +473,7 @@ impl Context<'_> {
         };
         let place = format!("cell {}", origin + 1);
         let happened = self.what_happened(origin);
-        let name = &read.name;
+        let name = read.name.text();
         let what = match read.manner {
             Manner::Bound => format!("`{name}` comes from {place}"),
             Manner::Changed => format!("`{name}` is changed in {place}"),
@@ -488,7 +489,8 @@ impl Context<'_> {
         };
         let what = what.replace("is written", &format!("{may} written"));
         match &read.through {
-            Some(function) if !function.is_empty() && function != name => {
+            Some(function) if !function.is_empty() && *function != read.name => {
+                let function = function.text();
                 format!("`{function}` uses `{name}`: {what}, which {happened}.")
             }
             _ => format!("{what}, which {happened}."),

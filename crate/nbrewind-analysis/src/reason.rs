@@ -6,6 +6,7 @@
 use crate::CellInput;
 use crate::dataflow::{CellOutcome, Manner, ReadRecord, Varies};
 use crate::memo::Text;
+use crate::name::Name;
 use crate::notebook::first_line;
 use crate::session::{Matched, add, is_cut_short};
 use crate::verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
@@ -23,7 +24,8 @@ pub(crate) struct Evidence<'a> {
     pub states: &'a [VerdictState],
     pub run_of_step: &'a [usize],
     pub ideal: &'a [CellOutcome],
-    pub verdicts: Vec<Verdict>,
+    /// Those below are of an earlier call, or not there yet.
+    pub verdicts: &'a mut Vec<Verdict>,
 }
 
 /// A cell's last run and what it would read instead.
@@ -100,7 +102,7 @@ impl Evidence<'_> {
         let (before, after) = (&difference.before.reads, &difference.after.reads);
         let own = &self.page[difference.at].alone.effects;
         let is_own =
-            |read: &ReadRecord| own.reads.contains(&read.name) || own.mutates.contains(&read.name);
+            |read: &ReadRecord| has(&own.reads, &read.name) || has(&own.mutates, &read.name);
         let would_come = not_among(after, before, version);
         let came = not_among(before, after, version);
         let mut best: Option<((bool, u32, bool), Finding)> = None;
@@ -127,7 +129,7 @@ impl Evidence<'_> {
                         continue;
                     }
                     let kind = self.kind(read, &difference, is_past);
-                    if !seen.insert((is_past, read.name.as_str(), read.through.is_none(), kind)) {
+                    if !seen.insert((is_past, read.name, read.through.is_none(), kind)) {
                         continue;
                     }
                     consider(
@@ -251,7 +253,7 @@ impl Evidence<'_> {
                 (80, text)
             }
             VerdictState::UpstreamEdited => {
-                let root = self.follow(from, &mut because);
+                let root = self.follow(from, difference.at, &mut because);
                 (
                     70,
                     match root {
@@ -261,11 +263,11 @@ impl Evidence<'_> {
                 )
             }
             VerdictState::Stale => {
-                self.follow(from, &mut because);
+                self.follow(from, difference.at, &mut because);
                 (60, format!("{what}, which is stale."))
             }
             VerdictState::Unknown => {
-                self.follow(from, &mut because);
+                self.follow(from, difference.at, &mut because);
                 (50, format!("{what}, which may be stale."))
             }
             _ if read.manner == Manner::Unknown => (20, format!("{what}.")),
@@ -321,7 +323,7 @@ impl Evidence<'_> {
         let is_gone = instead.is_none();
         let failed = is_cut_short(self.runs[run].status);
         let jump = Because {
-            name: Some(read.name.clone()),
+            name: Some(read.name.text().to_owned()),
             cell: Some(self.runs[run].cell.clone()).filter(|id| !id.is_empty()),
             number,
         };
@@ -447,7 +449,7 @@ impl Evidence<'_> {
                     add(
                         &mut because,
                         Because {
-                            name: Some(read.name.clone()),
+                            name: Some(read.name.text().to_owned()),
                             ..self.jump(read, instead)
                         },
                     );
@@ -489,7 +491,7 @@ impl Evidence<'_> {
             }
             Manner::Environment => format!("{through}{name} in the environment is set in {place}"),
             Manner::Random | Manner::Configuration => {
-                format!("The {} is set in {place}", read.name)
+                format!("The {} is set in {place}", read.name.text())
             }
             Manner::Unknown => format!("{through}{name} may be changed in {place}"),
         }
@@ -521,15 +523,15 @@ impl Evidence<'_> {
 
     fn jump(&self, read: &ReadRecord, at: usize) -> Because {
         Because {
-            name: Some(read.name.clone()),
+            name: Some(read.name.text().to_owned()),
             cell: Some(self.cells[at].id.clone()),
             number: self.matched.last[at].and_then(|run| self.runs[run].number),
         }
     }
 
     /// Adds where the trouble of a cell began, and says what that is.
-    fn follow(&self, from: usize, because: &mut Vec<Because>) -> Option<String> {
-        let root = self.verdicts.get(from)?.because.last()?;
+    fn follow(&self, from: usize, at: usize, because: &mut Vec<Because>) -> Option<String> {
+        let root = self.verdicts[..at].get(from)?.because.last()?;
         add(because, root.clone());
         let root = root.cell.as_ref()?;
         let root = self.cells.iter().position(|cell| cell.id == *root)?;
@@ -559,6 +561,13 @@ impl Evidence<'_> {
     }
 }
 
+/// Names of a cell's summary are sorted.
+fn has(names: &[String], name: &str) -> bool {
+    names
+        .binary_search_by(|known| known.as_str().cmp(name))
+        .is_ok()
+}
+
 /// The reads that have no equal among the others.
 fn not_among<'a>(
     reads: &'a [ReadRecord],
@@ -566,13 +575,13 @@ fn not_among<'a>(
     version: impl Fn(&ReadRecord) -> u128,
 ) -> Vec<&'a ReadRecord> {
     // The version first: it is the quicker to hash and compare, and rarely shared by two names.
-    let known: HashSet<(u128, &str)> = others
+    let known: HashSet<(u128, Name)> = others
         .iter()
-        .map(|read| (version(read), read.name.as_str()))
+        .map(|read| (version(read), read.name))
         .collect();
     reads
         .iter()
-        .filter(|read| !known.contains(&(version(read), read.name.as_str())))
+        .filter(|read| !known.contains(&(version(read), read.name)))
         .collect()
 }
 
@@ -589,7 +598,7 @@ fn after_its_run(number: Option<u32>) -> String {
 fn through(read: &ReadRecord) -> String {
     match &read.through {
         Some(function) if !function.is_empty() && *function != read.name => {
-            format!("`{function}` uses {}: ", quoted(&read.name))
+            format!("`{}` uses {}: ", function.text(), quoted(&read.name))
         }
         _ => String::new(),
     }

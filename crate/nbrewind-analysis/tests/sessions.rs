@@ -267,12 +267,39 @@ const TEXTS: &[&str] = &[
     "x = (",
     "from helpers import *",
     "",
+    "d = {'a': x, 'b': l}",
+    "d['a'] = y",
+    "print(d['a'])",
+    "m = d['b']\nm.append(y)",
+    "class C:\n    k = x\n    def go(self, v):\n        self.v = v\n        l.append(v)\n        return x",
+    "o = C()\no.go(l)",
+    "o.v = y\nprint(o.v)",
+    "it = iter(l)",
+    "next(it)",
+    "def g(a, b=x):\n    a.append(b)\n    return f() + y",
+    "z = g(l, 2)",
+    "import os\nos.environ['A'] = str(x)",
+    "print(os.environ['A'])",
+    "open('a.csv', 'w').write(str(x))",
+    "path = 'b.csv'\ndf.to_csv(path)",
+    "e = pd.read_csv(path)",
+    "import math\nmath.kk = x",
+    "print(math.kk)",
+    "pd.set_option('display.width', x)",
+    "for y in l: z = y",
+    "with open('a.csv') as h: x = h.read()",
+    "try:\n    y = x\nexcept E as e:\n    y = 0",
+    "print(_)",
+    "exec(f'x = {y}')",
+    "df.query('a > @x')",
+    "h = lambda v: v + x\nz = h(y)",
 ];
 
 /// Whatever happens, what is kept between calls changes no answer, and undoing an edit brings the old answer back.
 #[test]
 fn a_kept_bench_answers_like_a_new_one() {
-    for round in 0..25 {
+    let n_rounds = std::env::var("NBREWIND_ROUNDS").map_or(40, |n| n.parse().expect("a number"));
+    for round in 0..n_rounds {
         let mut dice = Dice(round);
         let mut session = Session::default();
         let text = |dice: &mut Dice| TEXTS[dice.below(TEXTS.len())].to_owned();
@@ -295,8 +322,17 @@ fn a_kept_bench_answers_like_a_new_one() {
                 }
                 5 if n_cells > 0 => session.run(&id).status = RunStatus::Failed,
                 6 | 7 if n_cells > 0 => {
-                    let old = std::mem::replace(&mut session.cells[at].source, text(&mut dice));
-                    session.bench.verdicts(&session.cells, &session.runs);
+                    let old = session.cells[at].source.clone();
+                    let new = text(&mut dice);
+                    let changed = session.bench.edit(at, &new);
+                    let mut told = before.clone();
+                    for (at, verdict) in changed {
+                        assert_ne!(told[at], verdict, "round {round}: told without a change");
+                        told[at] = verdict;
+                    }
+                    session.cells[at].source = new;
+                    let now = session.bench.verdicts(&session.cells, &session.runs);
+                    assert_eq!(told, now, "round {round}: what an edit changed");
                     if dice.below(2) == 0 {
                         session.cells[at].source = old;
                         let after = session.bench.verdicts(&session.cells, &session.runs);

@@ -76,6 +76,11 @@ impl Workbench {
         }
         encode(&self.bench.verdicts(&cells, &self.runs))
     }
+
+    /// One cell of the page of the last call has another text: `[[position, verdict]]` for all that stand otherwise now.
+    pub fn edit(&mut self, at: usize, source: &str) -> Result<JsValue, JsError> {
+        encode(&self.bench.edit(at, source))
+    }
 }
 
 fn decode_cells(cells: JsValue) -> Result<Vec<analysis::CellInput>, JsError> {

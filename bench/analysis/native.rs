@@ -1,0 +1,69 @@
+//! Times the analysis of one notebook: `bench-analysis FILE.json [ROUNDS]`, the file as `bench/analysis/run.py` writes it. One line of JSON.
+
+use nbrewind_analysis::{CellInput, RunInput, RunStatus, VerdictState, Workbench};
+use serde::Deserialize;
+use std::time::Instant;
+
+#[derive(Deserialize)]
+struct Notebook {
+    cells: Vec<CellInput>,
+    edits: Vec<(usize, String)>,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::env::args().nth(1).ok_or("a file, please")?;
+    let notebook: Notebook = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let cells = notebook.cells;
+    let runs: Vec<RunInput> = (1u32..)
+        .zip(&cells)
+        .map(|(number, cell)| RunInput {
+            cell: cell.id.clone(),
+            source: cell.source.clone(),
+            number: Some(number),
+            status: RunStatus::Ok,
+            ..RunInput::default()
+        })
+        .collect();
+    let mut full = Vec::new();
+    let mut bench = Workbench::new();
+    let rounds = std::env::args()
+        .nth(2)
+        .map_or(Ok(15), |rounds| rounds.parse())?;
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        let mut fresh = Workbench::new();
+        let verdicts = fresh.verdicts(&cells, &runs);
+        full.push(milliseconds(begun));
+        if verdicts.iter().any(|one| one.state != VerdictState::Fresh) {
+            return Err("a notebook that just ran is not fresh".into());
+        }
+        bench = fresh;
+    }
+    let mut edit = Vec::new();
+    let mut undo = Vec::new();
+    let mut reached = Vec::new();
+    for (at, source) in &notebook.edits {
+        let begun = Instant::now();
+        let changed = bench.edit(*at, source);
+        edit.push(milliseconds(begun));
+        reached.push(changed.len() as f64);
+        let begun = Instant::now();
+        bench.edit(*at, &cells[*at].source);
+        undo.push(milliseconds(begun));
+    }
+    let first = full[0];
+    let report = serde_json::json!({
+        "first_ms": first, "full_ms": full, "edit_ms": edit, "undo_ms": undo, "reached": reached,
+    });
+    print(&report.to_string());
+    Ok(())
+}
+
+fn milliseconds(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+#[allow(clippy::print_stdout, reason = "a program for the terminal")]
+fn print(text: &str) {
+    println!("{text}");
+}

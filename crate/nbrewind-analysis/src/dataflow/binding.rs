@@ -1,0 +1,301 @@
+//! What a statement binds: which objects a name stands for afterwards.
+
+use super::state::{Beneath, Binding, ObjectId, ObjectKind};
+use super::version::{Version, digest};
+use super::{Manner, Touched, World};
+use crate::facts::Kind;
+use crate::knowledge;
+use crate::name::Name;
+use crate::program::{Key, Relation, Source, Value};
+use std::rc::Rc;
+
+/// How many objects of earlier bindings a name keeps that a statement may or may not bind.
+const MAX_OLDER_OBJECTS: usize = 8;
+
+impl World {
+    /// Binds a name that may be bound already, to something that nothing is known of.
+    pub(super) fn bind_weakly(&mut self, name: Name) {
+        let standing = self.standing(name);
+        let old = standing.as_ref().map(|binding| binding.version);
+        let beneath = self.beneath(standing.as_ref());
+        let mut binding = standing.map(Rc::unwrap_or_clone).unwrap_or_default();
+        binding.beneath = beneath;
+        binding.objects.push(self.make(ObjectKind::Plain));
+        binding.since = self.statement.moment + 1;
+        binding.path = None;
+        binding.module = None;
+        self.state.set_name(name, Some(Rc::new(binding)));
+        self.statement.touched.push(Touched::Name { name, old });
+    }
+
+    pub(super) fn bind(&mut self, name: Name, value: &Value, is_definite: bool) {
+        if let [(Source::Module(module), Relation::Same)] = value.sources[..]
+            && is_definite
+        {
+            self.import(name, module);
+            return;
+        }
+        let objects = self.resolve(value, true);
+        let same = match value.sources[..] {
+            [(Source::Name(other), Relation::Same)] => self.state.name(other),
+            _ => None,
+        };
+        let mut binding = Binding {
+            origin: Some(self.step),
+            since: self.statement.moment + 1,
+            path: value
+                .path
+                .or_else(|| same.as_ref().and_then(|other| other.path)),
+            module: match value.sources[..] {
+                [(Source::Module(module), _)] => Some(module),
+                _ => same.as_ref().and_then(|other| other.module),
+            },
+            ..Binding::default()
+        };
+        if !is_definite {
+            self.bind_perhaps(name, binding, objects);
+            return;
+        }
+        binding.objects = objects;
+        if let Some(literal) = &value.literal {
+            // Equal constants are equal whichever cell binds them.
+            let version = Version::certain(digest("literal", &[literal]));
+            binding.version = self.doubtful(version);
+            self.constant_objects(&binding.objects, binding.version);
+            self.state.set_name(name, Some(Rc::new(binding)));
+            return;
+        }
+        self.state.set_name(name, Some(Rc::new(binding)));
+        self.statement
+            .touched
+            .push(Touched::Name { name, old: None });
+    }
+
+    fn import(&mut self, name: Name, module: Name) {
+        let dotted = knowledge::value("same-values", &module).map_or(module, Name::new);
+        let id = ObjectId::module(dotted);
+        if let Some((parent, attribute)) = dotted.rsplit_once('.') {
+            let parent = ObjectId::module(Name::new(parent));
+            let key = Key::Attr(Name::new(attribute));
+            if let Some((version, origin)) = self.state.object(parent).key(key) {
+                self.absorb(module, version, Some(origin), Manner::Changed);
+            }
+        }
+        // A module of the notebook's own folder may have been written by a cell.
+        let top = dotted.split('.').next().unwrap_or_default();
+        let file_name = Name::new(&format!("{top}.py"));
+        let files = self.state.object(ObjectId::FILES);
+        let file = files.key(Key::Attr(file_name));
+        let version = match file {
+            Some((version, origin)) => {
+                self.absorb(file_name, version, Some(origin), Manner::File);
+                version.derive(dotted.as_bytes(), None)
+            }
+            None => Version::constant("module", &dotted),
+        };
+        let binding = Binding {
+            version: self.doubtful(version),
+            objects: vec![id],
+            origin: Some(self.step),
+            since: self.statement.moment + 1,
+            path: None,
+            module: Some(dotted),
+            beneath: Beneath::default(),
+        };
+        self.state.set_name(name, Some(Rc::new(binding)));
+    }
+
+    /// A binding that may not happen: the name may go on standing for what it stands for.
+    fn bind_perhaps(&mut self, name: Name, mut binding: Binding, mut objects: Vec<ObjectId>) {
+        let old = self.standing(name);
+        let mut old_version = old.as_ref().map(|old| old.version);
+        binding.beneath = self.beneath(old.as_ref());
+        if let Some(old) = old {
+            for (at, &id) in old.objects.iter().enumerate() {
+                if objects.contains(&id) {
+                    continue;
+                }
+                // What only this name refers to, or what it meant long ago, lives on in the name's version: loops of
+                // many cells that use one variable would otherwise pile up objects.
+                let is_long_ago = at >= MAX_OLDER_OBJECTS && self.state.object(id).code.is_none();
+                if is_long_ago || self.is_private(id) {
+                    let whole = self.state.object(id).whole;
+                    old_version = old_version.map(|old| old.derive(b"", Some(whole)));
+                } else {
+                    objects.push(id);
+                }
+            }
+            // An unknown construct before a binding that may not happen still counts.
+            binding.since = old.since;
+        }
+        binding.objects = objects;
+        binding.path = None;
+        self.state.set_name(name, Some(Rc::new(binding)));
+        let old = Some(old_version.unwrap_or_else(|| Version::constant("absent", &name)));
+        self.statement.touched.push(Touched::Name { name, old });
+    }
+
+    pub(super) fn unbind(&mut self, name: Name, is_definite: bool) {
+        let Some(binding) = self.state.name(name) else {
+            return;
+        };
+        if is_definite {
+            self.state.set_name(name, None);
+        } else {
+            let old = Some(binding.version);
+            self.statement.touched.push(Touched::Name { name, old });
+        }
+    }
+
+    pub(super) fn augment(&mut self, name: Name, is_definite: bool) {
+        let objects = self.objects_of(name);
+        self.change_all(&objects, None);
+        let old = self.state.name(name);
+        let version = old.as_ref().map(|binding| binding.version);
+        let mut binding = old.map(Rc::unwrap_or_clone).unwrap_or_default();
+        binding.path = None;
+        binding.module = None;
+        if is_definite {
+            binding.since = self.statement.moment + 1;
+        }
+        self.state.set_name(name, Some(Rc::new(binding)));
+        self.statement
+            .touched
+            .push(Touched::Name { name, old: version });
+    }
+
+    /// What lies below a binding that may not happen. Bindings of one run stand and fall together.
+    fn beneath(&self, old: Option<&Rc<Binding>>) -> Beneath {
+        match old {
+            Some(old) if old.origin == Some(self.step) => old.beneath.clone(),
+            _ => Beneath(old.cloned()),
+        }
+    }
+
+    /// What a name stands for if the statement does not bind it after all.
+    fn standing(&mut self, name: Name) -> Option<Rc<Binding>> {
+        let mut binding = self.state.name(name)?;
+        while self.is_from_below(binding.origin) {
+            let beneath = binding.beneath.0.clone()?;
+            binding = beneath;
+        }
+        Some(binding)
+    }
+
+    fn is_private(&self, id: ObjectId) -> bool {
+        let object = self.state.object(id);
+        !object.is_shared
+            && object.code.is_none()
+            && object.holds.is_empty()
+            && object.part_of.is_empty()
+            && object.kind != ObjectKind::Module
+            // Its version is only known at the end of the statement that touches it.
+            && object.origin.is_some()
+            && !self.statement.touched.iter().any(|touched| match touched {
+                Touched::Made(other) | Touched::Changed(other) => *other == id,
+                Touched::ChangedKey { object, .. } => *object == id,
+                _ => false,
+            })
+    }
+
+    /// Objects of a constant display start from the constant, not from the statement.
+    fn constant_objects(&mut self, objects: &[ObjectId], version: Version) {
+        self.statement
+            .touched
+            .retain(|touched| !matches!(touched, Touched::Made(id) if objects.contains(id)));
+        let step = self.step;
+        for &id in objects {
+            self.state.object_mut(id).set_all(version, step);
+        }
+    }
+
+    pub(super) fn make(&mut self, kind: ObjectKind) -> ObjectId {
+        let id = self.state.make(kind);
+        self.statement.touched.push(Touched::Made(id));
+        id
+    }
+
+    /// The objects a value may be. `fresh`: a value that is nobody else's gets an object of its own.
+    pub(super) fn resolve(&mut self, value: &Value, fresh: bool) -> Vec<ObjectId> {
+        let mut objects: Vec<ObjectId> = Vec::new();
+        let mut holds: Vec<ObjectId> = Vec::new();
+        let mut part_of: Vec<(ObjectId, Option<Key>)> = Vec::new();
+        let mut code = None;
+        for (source, relation) in &value.sources {
+            let of_source: Vec<ObjectId> = match source {
+                Source::Name(name) => self.objects_of(*name),
+                Source::Result(id) => self.result(*id),
+                Source::Module(module) => vec![ObjectId::module(*module)],
+                Source::Function(id) => {
+                    match relation {
+                        Relation::Same if code.is_none() => code = Some((self.step, *id)),
+                        _ => {
+                            let function = self.make(ObjectKind::Plain);
+                            self.state.object_mut(function).code = Some((self.step, *id));
+                            holds.push(function);
+                        }
+                    }
+                    continue;
+                }
+                Source::Param(..) => continue,
+            };
+            if !matches!(source, Source::Result(_)) || *relation != Relation::Same {
+                for &id in &of_source {
+                    self.share(id);
+                }
+            }
+            match relation {
+                Relation::Same => objects.extend(of_source),
+                Relation::Part(key) => part_of.extend(of_source.into_iter().map(|id| (id, *key))),
+                Relation::Holds => holds.extend(of_source),
+            }
+        }
+        objects.sort_unstable();
+        objects.dedup();
+        let needs_own = !holds.is_empty() || !part_of.is_empty() || code.is_some();
+        if needs_own || (fresh && objects.is_empty() && value.kind != Kind::Scalar) {
+            let kind = match value.kind {
+                Kind::List => ObjectKind::List,
+                Kind::Dict => ObjectKind::Dict,
+                Kind::Iterator => ObjectKind::Iterator,
+                _ => ObjectKind::Plain,
+            };
+            let id = self.make(kind);
+            let object = self.state.object_mut(id);
+            object.holds = Rc::new(holds);
+            object.part_of = Rc::new(part_of);
+            object.code = code;
+            objects.push(id);
+        }
+        objects
+    }
+
+    fn share(&mut self, id: ObjectId) {
+        // Nobody asks it of modules.
+        let object = self.state.object(id);
+        if !object.is_shared && object.kind != ObjectKind::Module {
+            self.state.object_mut(id).is_shared = true;
+        }
+    }
+
+    pub(super) fn result(&self, call: usize) -> Vec<ObjectId> {
+        let results = &self.statement.results;
+        results.get(&call).cloned().unwrap_or_default()
+    }
+
+    /// The objects that a value certainly is.
+    pub(super) fn resolve_existing(&mut self, value: &Value) -> Vec<ObjectId> {
+        let mut objects = Vec::new();
+        for (source, relation) in &value.sources {
+            if *relation != Relation::Same {
+                continue;
+            }
+            match source {
+                Source::Name(name) => objects.extend(self.objects_of(*name)),
+                Source::Result(id) => objects.extend(self.result(*id)),
+                _ => {}
+            }
+        }
+        objects
+    }
+}

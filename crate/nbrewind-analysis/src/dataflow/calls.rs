@@ -1,0 +1,633 @@
+//! Calls: of code of this notebook, whose bodies are known, and of all other code, of which the tables know something.
+
+use super::state::{ObjectId, ObjectKind};
+use super::{Code, World};
+use crate::judge::{Called, Judgement, judge};
+use crate::knowledge;
+use crate::name::Name;
+use crate::program::{Call, Callee, Function, Key, Relation, Source};
+use rustc_hash::FxHashSet as HashSet;
+use std::rc::Rc;
+
+/// All that a judgement depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Callable {
+    full: Option<Name>,
+    called: CalledName,
+    is_inplace: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum CalledName {
+    Name(Name),
+    InModule,
+    Method(Name),
+    Other,
+}
+
+/// What is known of a function by its dotted name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Library {
+    /// It only looks at its arguments, and does not go through their items.
+    looks_only: bool,
+    makes_iterator: bool,
+    is_fresh_builtin: bool,
+    is_builtin: bool,
+    is_view: bool,
+    is_class: bool,
+    /// A container made from another one holds its items.
+    copies_items: bool,
+    /// The result may be an argument, or an item of one.
+    may_give_argument: bool,
+    kind: ObjectKind,
+}
+
+impl Library {
+    fn new(full: &str) -> Self {
+        let last = full.rsplit('.').next().unwrap_or(full);
+        Library {
+            looks_only: matches!(
+                full,
+                "print"
+                    | "type"
+                    | "isinstance"
+                    | "id"
+                    | "repr"
+                    | "str"
+                    | "display"
+                    | "hasattr"
+                    | "iter"
+                    | "callable"
+                    | "help"
+            ),
+            makes_iterator: knowledge::has("iterator-makers", full),
+            is_fresh_builtin: knowledge::has("fresh-builtins", full),
+            is_builtin: knowledge::has("pure-builtins", full),
+            is_view: knowledge::has("view-functions", full),
+            is_class: last.starts_with(|first: char| first.is_uppercase()),
+            copies_items: matches!(
+                full,
+                "list" | "dict" | "set" | "tuple" | "sorted" | "reversed" | "frozenset"
+            ),
+            may_give_argument: matches!(full, "max" | "min" | "getattr" | "memoryview"),
+            kind: kind_of_result(full),
+        }
+    }
+
+    /// One that nothing is known of.
+    const UNKNOWN: Library = Library {
+        looks_only: false,
+        makes_iterator: false,
+        is_fresh_builtin: false,
+        is_builtin: false,
+        is_view: false,
+        is_class: false,
+        copies_items: false,
+        may_give_argument: false,
+        kind: ObjectKind::Foreign,
+    };
+}
+
+impl World {
+    pub(super) fn call(&mut self, call: &Call) {
+        let outer = std::mem::replace(&mut self.statement.is_calling, true);
+        self.call_inner(call);
+        self.statement.is_calling = outer;
+    }
+
+    fn call_inner(&mut self, call: &Call) {
+        let arguments: Vec<Vec<ObjectId>> = call
+            .arguments
+            .iter()
+            .map(|(_, value)| self.resolve(value, false))
+            .collect();
+        // A function that is handed over may run.
+        let mut handed = Vec::new();
+        for &id in arguments.iter().flatten() {
+            let object = self.state.object(id);
+            if let Some(code) = object.code
+                && !object.is_instance
+            {
+                self.read_code(code, Name::new(""), &mut handed);
+            }
+        }
+        self.statement.through = None;
+        self.run_code(&handed);
+        let result = match &call.callee {
+            Callee::Name(name) => self.call_name(call, *name, &arguments),
+            Callee::Method {
+                receiver, method, ..
+            } => {
+                let objects = self.resolve(receiver, false);
+                // `A().m()` names no object that a read has looked at.
+                let is_result =
+                    |(source, _): &(Source, Relation)| matches!(source, Source::Result(_));
+                if receiver.sources.iter().any(is_result) {
+                    let mut code = Vec::new();
+                    let mut seen = HashSet::default();
+                    for &id in &objects {
+                        if self.state.object(id).is_instance {
+                            self.read_whole(id, *method, &mut seen, &mut code);
+                        }
+                    }
+                    self.run_code(&code);
+                }
+                match objects.iter().find_map(|&id| self.own_method(id, *method)) {
+                    Some(code) => self.own_call(call, code, Some(&objects), &arguments),
+                    None => self.library_call(call, &arguments, Some(&objects)),
+                }
+            }
+            Callee::Other(value) => {
+                let objects = self.resolve(value, false);
+                let mut result = Vec::new();
+                for id in objects {
+                    if let Some(code) = self.state.object(id).code {
+                        let mut found = Vec::new();
+                        self.read_code(code, Name::new(""), &mut found);
+                        self.statement.through = None;
+                        self.run_code(&found);
+                        result.extend(self.own_call(call, code, None, &arguments));
+                    }
+                }
+                if result.is_empty() {
+                    self.library_call(call, &arguments, None)
+                } else {
+                    result
+                }
+            }
+        };
+        self.statement.results.insert(call.id, result);
+    }
+
+    fn call_name(&mut self, call: &Call, name: Name, arguments: &[Vec<ObjectId>]) -> Vec<ObjectId> {
+        let known = self.objects_of(name);
+        let code: Vec<Code> = known
+            .iter()
+            .map(|id| self.state.object(*id))
+            .filter(|object| !object.is_instance)
+            .filter_map(|object| object.code)
+            .collect();
+        if code.is_empty() {
+            return self.library_call(call, arguments, None);
+        }
+        let mut result = Vec::new();
+        for code in code {
+            result.extend(self.own_call(call, code, None, arguments));
+        }
+        // An instance keeps its class, and through it the base classes.
+        let classes = self.objects_of(name);
+        for &id in &result {
+            if self.state.object(id).is_instance {
+                self.keep(id, &classes);
+            }
+        }
+        result
+    }
+
+    /// The method of the notebook's own class that an object has under this name.
+    fn own_method(&self, id: ObjectId, method: Name) -> Option<Code> {
+        let object = self.state.object(id);
+        let code = object.code.filter(|_| object.is_instance)?;
+        let cell = self.cell_of(code);
+        let class = cell.program.functions[code.1].class.as_ref()?;
+        Some((code.0, class.method(&method)?))
+    }
+
+    /// What running these functions does to globals.
+    pub(super) fn run_code(&mut self, code: &[Code]) {
+        let outer = std::mem::replace(&mut self.statement.is_calling, true);
+        let mut done = HashSet::default();
+        for &code in code {
+            if !done.insert(code) {
+                continue;
+            }
+            let owner = self.cell_of(code);
+            let facts = &owner.program.functions[code.1];
+            for &name in &facts.mutates {
+                let objects = self.objects_of(name);
+                self.change_all(&objects, None);
+            }
+            for &name in &facts.writes {
+                self.bind_weakly(name);
+            }
+            for &effect in &facts.outside {
+                if effect.is_change() {
+                    self.outside(effect);
+                }
+            }
+            for &callee in &facts.calls {
+                self.change_state(callee);
+            }
+            for (callee, passed) in &facts.passed_on {
+                for (position, sources) in passed.iter().enumerate() {
+                    if !self.callee_changes(*callee, position, None, 0) {
+                        continue;
+                    }
+                    for source in sources {
+                        if let Source::Name(name) = source {
+                            let objects = self.objects_of(*name);
+                            self.change_all(&objects, None);
+                        }
+                    }
+                }
+            }
+        }
+        self.statement.is_calling = outer;
+    }
+
+    /// Whether calling this name may change the argument at a position.
+    fn callee_changes(
+        &mut self,
+        callee: Name,
+        position: usize,
+        keyword: Option<Name>,
+        depth: usize,
+    ) -> bool {
+        if depth > 16 {
+            return true;
+        }
+        let Some(binding) = self.state.name(callee) else {
+            return match knowledge::mutated_arguments(&callee) {
+                Some(positions) => positions.contains(&position),
+                None => true,
+            };
+        };
+        if let Some(module) = binding.module {
+            return match knowledge::mutated_arguments(&module) {
+                Some(positions) => keyword.is_none() && positions.contains(&position),
+                None => true,
+            };
+        }
+        let mut is_known = false;
+        for &id in &binding.objects {
+            let Some(code) = self.state.object(id).code else {
+                continue;
+            };
+            is_known = true;
+            if self.code_changes(code, position, keyword, depth + 1) {
+                return true;
+            }
+        }
+        !is_known
+    }
+
+    fn code_changes(
+        &mut self,
+        code: Code,
+        position: usize,
+        keyword: Option<Name>,
+        depth: usize,
+    ) -> bool {
+        let owner = self.cell_of(code);
+        let functions = &owner.program.functions;
+        let (function, position) = match &functions[code.1].class {
+            Some(class) => match class.method("__init__") {
+                Some(constructor) => (constructor, position + 1),
+                None => return false,
+            },
+            None => (code.1, position),
+        };
+        let facts = &functions[function];
+        if facts.changes_argument(position, keyword) {
+            return true;
+        }
+        let parameter = facts.parameter_of(position, keyword);
+        facts.passed_on.iter().any(|(callee, passed)| {
+            passed.iter().enumerate().any(|(at, sources)| {
+                sources.contains(&Source::Param(function, parameter))
+                    && self.callee_changes(*callee, at, None, depth + 1)
+            })
+        })
+    }
+
+    /// A call of code of this notebook.
+    fn own_call(
+        &mut self,
+        call: &Call,
+        code: Code,
+        receiver: Option<&[ObjectId]>,
+        arguments: &[Vec<ObjectId>],
+    ) -> Vec<ObjectId> {
+        let (step, function) = code;
+        let shift = usize::from(receiver.is_some());
+        for (position, objects) in arguments.iter().enumerate() {
+            let keyword = call.arguments[position].0;
+            if self.code_changes(code, position + shift, keyword, 0) {
+                self.change_deeply(objects, None, &mut HashSet::default());
+            }
+        }
+        if let Some(receiver) = receiver
+            && self.code_changes(code, 0, None, 0)
+        {
+            self.change_all(receiver, None);
+        }
+        let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
+        let owner = self.cell_of(code);
+        let facts = &owner.program.functions[function];
+        if let Some(class) = &facts.class {
+            let id = self.make(if class.has_plain_attributes {
+                ObjectKind::Namespace
+            } else {
+                ObjectKind::Plain
+            });
+            let object = self.state.object_mut(id);
+            object.code = Some(code);
+            object.is_instance = true;
+            object.holds = Rc::new(given);
+            return vec![id];
+        }
+        // What the function returns may be what it was given, or a global.
+        let mut result = Vec::new();
+        let id = self.make(if facts.is_generator {
+            ObjectKind::Iterator
+        } else {
+            ObjectKind::Foreign
+        });
+        let mut holds: Vec<ObjectId> = Vec::new();
+        let mut part_of: Vec<(ObjectId, Option<Key>)> = Vec::new();
+        for (source, relation) in &facts.returns.sources {
+            let objects: Vec<ObjectId> = match source {
+                Source::Param(owner, index) if *owner == function => match (receiver, index) {
+                    (Some(receiver), 0) => receiver.to_vec(),
+                    _ => argument_at(facts, *index, shift, call, arguments),
+                },
+                Source::Name(name) => self.objects_of(*name),
+                Source::Function(inner) => {
+                    let made = self.make(ObjectKind::Plain);
+                    let object = self.state.object_mut(made);
+                    object.code = Some((step, *inner));
+                    // The inner function sees what the outer one was given.
+                    object.holds = Rc::new(given.clone());
+                    vec![made]
+                }
+                _ => continue,
+            };
+            match relation {
+                Relation::Same => result.extend(objects),
+                Relation::Part(key) => {
+                    part_of.extend(objects.into_iter().map(|object| (object, *key)));
+                }
+                Relation::Holds => holds.extend(objects),
+            }
+        }
+        let object = self.state.object_mut(id);
+        object.holds = Rc::new(holds);
+        object.part_of = Rc::new(part_of);
+        result.push(id);
+        result
+    }
+
+    /// A call of code that is not in the notebook.
+    fn library_call(
+        &mut self,
+        call: &Call,
+        arguments: &[Vec<ObjectId>],
+        receiver: Option<&[ObjectId]>,
+    ) -> Vec<ObjectId> {
+        let full = self.full_name(&call.callee);
+        let judgement = self.judgement(full, call);
+        let library = match full {
+            Some(full) => {
+                let functions = &mut self.answers.functions;
+                *functions.entry(full).or_insert_with(|| Library::new(&full))
+            }
+            None => Library::UNKNOWN,
+        };
+        let is_module_call = matches!(&call.callee, Callee::Name(_))
+            || receiver.is_some_and(|receiver| {
+                let mut kinds = receiver.iter().map(|id| self.state.object(*id).kind);
+                kinds.any(|kind| kind == ObjectKind::Module)
+            });
+        if judgement.changes_receiver && !is_module_call {
+            self.change_receiver(call, arguments, receiver.unwrap_or_default());
+        }
+        for (position, objects) in arguments.iter().enumerate() {
+            let keyword = call.arguments[position].0;
+            let is_changed = match &judgement.changed_arguments {
+                None => true,
+                Some(positions) => {
+                    (keyword.is_none() && positions.contains(&position))
+                        || keyword.is_some_and(|keyword| keyword.text() == "out")
+                }
+            };
+            if is_changed {
+                self.change_deeply(objects, None, &mut HashSet::default());
+            } else if !library.looks_only && !library.makes_iterator {
+                self.consume(objects);
+            }
+        }
+        if judgement.is_fresh {
+            return self.fresh_result(call, receiver, library);
+        }
+        let id = self.make(library.kind);
+        let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
+        if library.makes_iterator || library.is_class {
+            self.state.object_mut(id).holds = Rc::new(given);
+        } else if library.copies_items {
+            let items = given
+                .iter()
+                .flat_map(|id| self.state.object(*id).holds.iter().copied());
+            let items: Vec<ObjectId> = items.collect();
+            self.state.object_mut(id).holds = Rc::new(items);
+        } else if library.is_view || !library.is_builtin || library.may_give_argument {
+            let receiver = receiver.unwrap_or_default().iter().copied();
+            let receiver = receiver.filter(|id| self.state.object(*id).kind != ObjectKind::Module);
+            let owners = given.iter().copied().chain(receiver);
+            let owners: Vec<(ObjectId, Option<Key>)> = owners.map(|owner| (owner, None)).collect();
+            self.state.object_mut(id).part_of = Rc::new(owners);
+        }
+        vec![id]
+    }
+
+    fn change_receiver(&mut self, call: &Call, arguments: &[Vec<ObjectId>], receiver: &[ObjectId]) {
+        let Callee::Method {
+            receiver: value,
+            method,
+            ..
+        } = &call.callee
+        else {
+            return;
+        };
+        let key = match value.sources[..] {
+            [(_, Relation::Part(key))] => key,
+            _ => None,
+        };
+        // A method that is known to change the object only leaves what it holds alone.
+        let is_shallow = knowledge::has("receiver-only-methods", method) && key.is_none();
+        let mut seen = HashSet::default();
+        if is_shallow {
+            for &id in receiver {
+                self.change(id, None, false, &mut seen);
+            }
+        } else {
+            self.change_deeply(receiver, None, &mut seen);
+        }
+        if knowledge::has("keeps-argument-methods", method) {
+            for &id in receiver {
+                for held in arguments {
+                    self.keep(id, held);
+                }
+            }
+        }
+    }
+
+    /// A result that shares nothing with what was given.
+    fn fresh_result(
+        &mut self,
+        call: &Call,
+        receiver: Option<&[ObjectId]>,
+        library: Library,
+    ) -> Vec<ObjectId> {
+        if library.is_fresh_builtin {
+            return Vec::new();
+        }
+        let (Callee::Method { method, .. }, Some(receiver)) = (&call.callee, receiver) else {
+            return vec![self.make(library.kind)];
+        };
+        let is_frame = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Frame;
+        let is_copy = method.text() == "copy";
+        let kind = if receiver.iter().any(is_frame) && !is_reduction(method) {
+            ObjectKind::Frame
+        } else {
+            match receiver {
+                [only] if is_copy => self.state.object(*only).kind,
+                _ => library.kind,
+            }
+        };
+        let id = self.make(kind);
+        if is_copy {
+            // A shallow copy holds the same items.
+            let items = receiver
+                .iter()
+                .flat_map(|id| self.state.object(*id).holds.iter().copied());
+            let items: Vec<ObjectId> = items.collect();
+            self.state.object_mut(id).holds = Rc::new(items);
+        }
+        vec![id]
+    }
+
+    fn judgement(&mut self, full: Option<Name>, call: &Call) -> Rc<Judgement> {
+        let called = match &call.callee {
+            Callee::Name(name) => CalledName::Name(*name),
+            Callee::Method { path, method, .. } => match path {
+                Some(path) if full.is_some() && self.is_module(path.root) => CalledName::InModule,
+                _ => CalledName::Method(*method),
+            },
+            Callee::Other(_) => CalledName::Other,
+        };
+        let is_inplace = call.is_inplace;
+        let callable = Callable {
+            full,
+            called,
+            is_inplace,
+        };
+        let known = self.answers.calls.entry(callable);
+        let judgement = known.or_insert_with(|| {
+            let called = match &called {
+                CalledName::Name(name) => Called::Name(name),
+                CalledName::InModule => Called::InModule,
+                CalledName::Method(method) => Called::Method(method),
+                CalledName::Other => Called::Other,
+            };
+            Rc::new(judge(full.as_deref(), called, is_inplace))
+        });
+        judgement.clone()
+    }
+
+    fn is_module(&mut self, root: Name) -> bool {
+        match self.state.name(root) {
+            Some(binding) => binding.module.is_some_and(|module| !module.ends_with('.')),
+            None => knowledge::value("aliases", &root).is_some(),
+        }
+    }
+
+    /// The dotted name of a callee that comes from a module.
+    fn full_name(&mut self, callee: &Callee) -> Option<Name> {
+        let (root, keys): (Name, &[Key]) = match callee {
+            Callee::Name(name) => (*name, &[]),
+            Callee::Method {
+                path: Some(path), ..
+            } => (path.root, &path.keys),
+            _ => return None,
+        };
+        let module = match self.state.name(root) {
+            Some(binding) => binding.module?,
+            None => knowledge::value("aliases", &root).map_or(root, Name::new),
+        };
+        if keys.is_empty() {
+            return Some(module);
+        }
+        let mut full = module.text().to_owned();
+        for key in keys {
+            let Key::Attr(attribute) = key else {
+                return None;
+            };
+            full.push('.');
+            full.push_str(attribute);
+        }
+        Some(Name::new(&full))
+    }
+}
+
+fn kind_of_result(full: &str) -> ObjectKind {
+    if knowledge::has("frame-makers", full) {
+        ObjectKind::Frame
+    } else if knowledge::has("dict-makers", full) {
+        ObjectKind::Dict
+    } else if knowledge::has("namespace-makers", full) {
+        ObjectKind::Namespace
+    } else if knowledge::has("iterator-makers", full) {
+        ObjectKind::Iterator
+    } else if matches!(full, "list" | "sorted") {
+        ObjectKind::List
+    } else {
+        ObjectKind::Foreign
+    }
+}
+
+fn argument_at(
+    facts: &Function,
+    index: usize,
+    shift: usize,
+    call: &Call,
+    arguments: &[Vec<ObjectId>],
+) -> Vec<ObjectId> {
+    let mut objects = Vec::new();
+    for (position, (keyword, _)) in call.arguments.iter().enumerate() {
+        if facts.parameter_of(position + shift, *keyword) == index {
+            objects.extend(arguments[position].iter().copied());
+        }
+    }
+    objects
+}
+
+/// Methods of a frame whose result is no frame.
+fn is_reduction(method: &str) -> bool {
+    matches!(
+        method,
+        "sum"
+            | "mean"
+            | "min"
+            | "max"
+            | "count"
+            | "std"
+            | "var"
+            | "median"
+            | "to_dict"
+            | "to_numpy"
+            | "tolist"
+            | "to_list"
+            | "nunique"
+            | "any"
+            | "all"
+            | "info"
+            | "to_string"
+            | "to_json"
+            | "to_csv"
+            | "to_parquet"
+            | "groupby"
+            | "plot"
+            | "hist"
+            | "memory_usage"
+    )
+}

@@ -1,0 +1,625 @@
+//! The dataflow pass: runs a notebook's statements symbolically, top to bottom, and gives every cell a *key*.
+//!
+//! A key covers the statement and the versions of everything it reads; a version covers the key of the statement that
+//! made it. So two runs of the pass give a cell the same key exactly when nothing that can reach the cell differs, and
+//! undoing an edit makes everything fresh again.
+//!
+//! Terms: a *binding* is what a name stands for; an *object* is something that names may share (aliases), hold
+//! (containers) or be part of (items, attributes, views). Every version comes twice: `certain` leaves out what only may
+//! have happened (unknown constructs, files by unknown paths), `full` has it in. A cell whose `certain` key differs is
+//! stale; if only the `full` key differs, it is unknown.
+//!
+//! Invariant: whatever a statement may change gets a version made from the statement's key, so a change is never lost;
+//! being too careful costs a false alarm only.
+//!
+//! The same pass follows what a kernel really ran, in whatever order that was. Running the whole page again must then
+//! give every cell the key it had, although the namespace is full of what the cells below left there. So what is set
+//! again is set, not added to (settings, environment, items of dicts and frames), and what may or may not have been
+//! bound is judged by what stands above on the page.
+//!
+//! A cell run is a *step*. The state is kept as it was after every step (`state`), so that after an edit only those steps
+//! run again that look at something that changed ([`World::settle`]); the result is that of a pass from scratch.
+
+mod binding;
+mod calls;
+mod changing;
+mod history;
+mod outside;
+mod reading;
+mod state;
+mod version;
+
+pub(crate) use crate::facts::Varies;
+pub(crate) use history::Step;
+pub(crate) use version::{Digest, Version};
+
+use crate::cell::Cell;
+use crate::facts::FunctionId;
+use crate::judge::Judgement;
+use crate::knowledge;
+use crate::name::Name;
+use crate::program::{self, FilePath, Key, Op, Outside, Statement, Value};
+use calls::{Callable, Library};
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
+use state::{Ambience, Common, ObjectId, ObjectKind, State, Taint};
+use std::rc::Rc;
+use version::{Mixture, digest};
+
+/// A statement among all that ran; later ones are greater. Between two there is room for "right after".
+type Moment = u64;
+
+/// Cell and function.
+type Code = (Step, FunctionId);
+
+fn moment(step: Step, statement: usize) -> Moment {
+    ((step as u64 + 1) << 24) + 2 * statement as u64
+}
+
+/// How the thing that was read came to be as it is; for reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Manner {
+    Bound,
+    Changed,
+    File,
+    Environment,
+    Random,
+    Configuration,
+    /// By something that cannot be known.
+    Unknown,
+}
+
+/// One thing a cell read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ReadRecord {
+    pub name: Name,
+    /// The function of the notebook that reads it, if it is not the cell itself.
+    pub through: Option<Name>,
+    pub version: Version,
+    /// The cell that made this version.
+    pub origin: Option<Step>,
+    pub manner: Manner,
+}
+
+/// What the pass says of one cell.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct CellOutcome {
+    pub key: Version,
+    pub reads: Vec<ReadRecord>,
+    /// Running it again may give something else.
+    pub varies: Option<Varies>,
+}
+
+/// One run of a cell, beside its text.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Turn {
+    /// The effects are not those of the text: it could not be parsed, so these are an earlier text's statements, or the
+    /// run did not get to the end.
+    pub doubt: Option<Digest>,
+    /// What tells this run from others of the same code where a run may give something else each time.
+    pub salt: Option<Digest>,
+    /// Where the cell stands on the page; runs from elsewhere stand nowhere.
+    pub place: Option<usize>,
+    /// The first cell of the page: what follows is a new run of the page.
+    pub starts_over: bool,
+}
+
+/// What tells doubts, and salts, from each other.
+pub(crate) fn label(text: &[u8]) -> Digest {
+    digest("label", &[text])
+}
+
+enum Touched {
+    Name {
+        name: Name,
+        old: Option<Version>,
+    },
+    Made(ObjectId),
+    Changed(ObjectId),
+    ChangedKey {
+        object: ObjectId,
+        key: Key,
+        replaces: bool,
+    },
+    Ambient {
+        which: Ambience,
+        manner: AmbientChange,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AmbientChange {
+    Replace,
+    Advance,
+    /// Doing it twice is the same as doing it once.
+    Set,
+}
+
+/// Facts that a recorded run adds to what the text shows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Extra {
+    pub reads: Vec<String>,
+    pub writes: Vec<String>,
+    pub mutates: Vec<String>,
+    pub files_read: Vec<String>,
+    pub files_written: Vec<String>,
+}
+
+/// One step of the list that the pass follows.
+struct Run {
+    cell: Rc<Cell>,
+    turn: Turn,
+    extra: Option<Rc<Extra>>,
+}
+
+/// A pass: the steps, and the state after each of them.
+#[derive(Default)]
+pub(crate) struct World {
+    runs: Vec<Run>,
+    pub outcomes: Vec<CellOutcome>,
+    /// Steps that have to run again.
+    dirty: Dirty,
+    state: State,
+    answers: Answers,
+    step: Step,
+    statement: Current,
+}
+
+/// The statement being run.
+#[derive(Default)]
+struct Current {
+    moment: Moment,
+    key: Mixture,
+    /// What only changes what the cell shows.
+    shown: Mixture,
+    touched: Vec<Touched>,
+    reads: Vec<ReadRecord>,
+    results: HashMap<usize, Vec<ObjectId>>,
+    is_unknown: bool,
+    through: Option<Name>,
+    displays: bool,
+    visited_code: HashSet<Code>,
+    doubt: Option<Digest>,
+    varies: Option<Varies>,
+    is_calling: bool,
+    /// Libraries that it sets up.
+    configures: Vec<Name>,
+}
+
+/// Answers of the tables of what is known, each asked once.
+#[derive(Default)]
+struct Answers {
+    builtins: HashMap<Name, bool>,
+    frame_columns: HashMap<Name, Option<Key>>,
+    libraries: HashMap<Name, Name>,
+    ambience: HashMap<Ambience, Name>,
+    calls: HashMap<Callable, Rc<Judgement>>,
+    functions: HashMap<Name, Library>,
+}
+
+/// Steps that have to run again, as a set of bits.
+#[derive(Default)]
+struct Dirty {
+    words: Vec<u64>,
+}
+
+impl Dirty {
+    fn add(&mut self, step: Step) {
+        let word = step / 64;
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= 1 << (step % 64);
+    }
+
+    /// The first one from here on, which is taken out.
+    fn take_from(&mut self, from: Step) -> Option<Step> {
+        let mut at = from / 64;
+        let mut mask = u64::MAX << (from % 64);
+        while let Some(word) = self.words.get_mut(at) {
+            let found = *word & mask;
+            if found != 0 {
+                let bit = found.trailing_zeros() as usize;
+                *word &= !(1 << bit);
+                return Some(at * 64 + bit);
+            }
+            at += 1;
+            mask = u64::MAX;
+        }
+        None
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        World::default()
+    }
+
+    /// Runs one more cell.
+    pub(crate) fn push(&mut self, cell: Rc<Cell>, turn: Turn, extra: Option<Rc<Extra>>) {
+        let step = self.runs.len();
+        self.runs.push(Run { cell, turn, extra });
+        self.outcomes.push(CellOutcome::default());
+        self.run(step);
+    }
+
+    /// Another text, or another turn, for a step that has run; [`World::settle`] runs it. The place stays.
+    pub(crate) fn replace(&mut self, step: Step, cell: Rc<Cell>, turn: Turn) {
+        let run = &mut self.runs[step];
+        if Rc::ptr_eq(&run.cell, &cell) && run.turn == turn {
+            return;
+        }
+        let is_same_code = Rc::ptr_eq(&run.cell, &cell);
+        (run.cell, run.turn) = (cell, turn);
+        self.dirty.add(step);
+        if !is_same_code {
+            for &reader in self.state.readers_of_code(step) {
+                self.dirty.add(reader);
+            }
+        }
+    }
+
+    /// Forgets this step and all after it.
+    pub(crate) fn cut(&mut self, from: Step) {
+        self.runs.truncate(from);
+        self.outcomes.truncate(from);
+        self.state.cut(from);
+    }
+
+    /// Runs every step again that can see something that changed. How many those were.
+    pub(crate) fn settle(&mut self) -> usize {
+        let mut n_runs = 0;
+        let mut from = 0;
+        // A change only reaches later steps.
+        while let Some(step) = self.dirty.take_from(from) {
+            self.run(step);
+            n_runs += 1;
+            from = step;
+        }
+        n_runs
+    }
+
+    fn run(&mut self, step: Step) {
+        self.step = step;
+        self.state.begin(step);
+        self.outcomes[step] = self.execute();
+        let dirty = &mut self.dirty;
+        self.state.end(|reader| dirty.add(reader));
+    }
+
+    fn execute(&mut self) -> CellOutcome {
+        let Run { cell, turn, extra } = &self.runs[self.step];
+        let (cell, turn, extra) = (cell.clone(), *turn, extra.clone());
+        let program = &cell.program;
+        if turn.starts_over {
+            self.start_over();
+        }
+        let mut outcome = CellOutcome::default();
+        let mut all = Mixture::default();
+        let n_statements = program.statements.len();
+        for (index, statement) in program.statements.iter().enumerate() {
+            self.begin(index, &statement.fingerprint, turn.doubt);
+            if program.reads_source {
+                self.statement.key.add_bytes(&program.exact_fingerprint);
+            }
+            if statement.covers_cell {
+                self.statement.key.add(all.version());
+            }
+            self.statement.displays = statement.is_expression;
+            if index == 0 {
+                for &name in &program.declared_reads {
+                    self.read_name(name);
+                }
+                if let Some(extra) = &extra {
+                    for name in &extra.reads {
+                        self.read_name(Name::new(name));
+                    }
+                    for path in &extra.files_read {
+                        let path = FilePath::Literal(program::path_name(path));
+                        self.outside(Outside::FileRead(path));
+                    }
+                }
+            }
+            self.run_statement(statement, program.is_declared);
+            if index + 1 == n_statements {
+                self.add_facts(extra.as_deref(), &program.declared_writes);
+            }
+            let key = self.finish(turn.salt);
+            outcome.varies = outcome.varies.max(self.statement.varies);
+            all.add(key);
+            all.take_over(&mut self.statement.shown);
+        }
+        outcome.reads = std::mem::take(&mut self.statement.reads);
+        outcome.key = all.version();
+        outcome
+    }
+
+    /// The last run of the page left files as a restart would, and what unknown code may read or may have written is
+    /// taken to be what stands above it.
+    fn start_over(&mut self) {
+        self.state.start_over();
+        self.state.set_file_taints(state::FileTaints::default());
+        self.state.clear_common(Common::FilesWritten);
+        self.state.clear_common(Common::VariablesSet);
+        self.state.clear_common(Common::Stars);
+        let taint = self.state.taint();
+        self.state
+            .set_taint(taint.filter(|taint| !self.is_from_below(Some(taint.origin))));
+    }
+
+    /// What a recorded run, or the user's declaration, adds to the last statement.
+    fn add_facts(&mut self, extra: Option<&Extra>, declared: &[Name]) {
+        if let Some(extra) = extra {
+            for name in &extra.mutates {
+                let objects = self.objects_of(Name::new(name));
+                self.change_all(&objects, None);
+            }
+            for name in &extra.writes {
+                let name = Name::new(name);
+                let is_bound = self.statement.touched.iter().any(
+                    |touched| matches!(touched, Touched::Name { name: known, .. } if *known == name),
+                );
+                if !is_bound {
+                    self.bind_weakly(name);
+                }
+            }
+        }
+        for &name in declared {
+            self.bind_weakly(name);
+        }
+        if let Some(extra) = extra {
+            for path in &extra.files_written {
+                let path = FilePath::Literal(program::path_name(path));
+                self.outside(Outside::FileWrite(path));
+            }
+        }
+    }
+
+    fn begin(&mut self, index: usize, fingerprint: &[u8], doubt: Option<Digest>) {
+        let moment = moment(self.step, index);
+        let current = &mut self.statement;
+        current.moment = moment;
+        current.key.clear();
+        current.key.add_bytes(fingerprint);
+        current.doubt = doubt;
+        if let Some(doubt) = doubt {
+            current.key.add_doubt(&doubt.to_le_bytes());
+        }
+        current.touched.clear();
+        current.results.clear();
+        current.visited_code.clear();
+        current.is_unknown = false;
+        current.varies = None;
+        current.through = None;
+    }
+
+    fn finish(&mut self, salt: Option<Digest>) -> Version {
+        if self.statement.is_unknown {
+            let so_far = self.state.keys_so_far();
+            self.statement.key.add_doubt(b"unknown");
+            self.statement.key.add_doubt(&so_far.to_le_bytes());
+            self.vary(Varies::Unknown);
+        }
+        if self.statement.varies.is_some()
+            && let Some(salt) = salt
+        {
+            self.statement.key.add_doubt(b"salt");
+            self.statement.key.add_doubt(&salt.to_le_bytes());
+        }
+        let key = self.statement.key.version();
+        self.state.add_key(key.full);
+        let mut touched = std::mem::take(&mut self.statement.touched);
+        for (ordinal, touched) in touched.drain(..).enumerate() {
+            self.settle_touched(ordinal, touched, key);
+        }
+        self.statement.touched = touched;
+        if self.statement.is_unknown {
+            self.state.clear_common(Common::Stars);
+            self.state.set_taint(Some(Taint {
+                digest: key.full,
+                since: self.statement.moment,
+                origin: self.step,
+            }));
+        }
+        key
+    }
+
+    /// What the statement touched gets a version made from its key.
+    fn settle_touched(&mut self, ordinal: usize, touched: Touched, key: Version) {
+        let step = self.step;
+        match touched {
+            Touched::Name { name, old } => {
+                if let Some(binding) = self.state.own_name(name) {
+                    binding.version = key.derive(name.as_bytes(), old);
+                    binding.origin = Some(step);
+                }
+            }
+            Touched::Made(id) => {
+                let version = key.derive(&ordinal.to_le_bytes(), None);
+                self.state.object_mut(id).set_all(version, step);
+            }
+            Touched::Changed(ObjectId::ENVIRONMENT) => {
+                let changes = self.state.common_mut(Common::EnvironmentChanges);
+                let version = changes.set(key, step);
+                self.state.common_mut(Common::VariablesSet).set(key, step);
+                let environment = self.state.object_mut(ObjectId::ENVIRONMENT);
+                environment.set_all(version, step);
+                environment.keys = Rc::default();
+            }
+            Touched::Changed(id) => {
+                let object = self.state.object_mut(id);
+                let version = key.derive(b"", Some(object.whole));
+                object.set_all(version, step);
+                object.keys = Rc::default();
+                if object.manner == Manner::Bound {
+                    object.manner = Manner::Changed;
+                }
+            }
+            Touched::ChangedKey {
+                object: id,
+                key: at,
+                replaces,
+            } => {
+                if id == ObjectId::FILES {
+                    self.state.common_mut(Common::FilesWritten).set(key, step);
+                } else if id == ObjectId::ENVIRONMENT {
+                    self.state.common_mut(Common::VariablesSet).set(key, step);
+                }
+                let object = self.state.object(id);
+                let version = if object.kind == ObjectKind::Module && !replaces {
+                    self.state.module_settings_mut(id, at).set(key, step)
+                } else {
+                    let old = object.key(at).map_or(object.base, |(version, _)| version);
+                    let label: &[&[u8]] = match at {
+                        Key::Attr(name) => &[b".", name.text().as_bytes()],
+                        Key::Item(name) => &[b"[", name.text().as_bytes()],
+                        Key::Any => &[],
+                    };
+                    let label = digest("key", label).to_le_bytes();
+                    key.derive(&label, (!replaces).then_some(old))
+                };
+                let object = self.state.object_mut(id);
+                object.set_key(at, version, step);
+                object.origin = Some(step);
+                if object.manner == Manner::Bound {
+                    object.manner = Manner::Changed;
+                }
+            }
+            Touched::Ambient { which, manner } => {
+                let name = self.ambience_name(which);
+                let ambient = self.state.ambient_mut(which);
+                let old = ambient.origin.map(|_| ambient.version);
+                ambient.version = match manner {
+                    AmbientChange::Replace => key.derive(name.as_bytes(), None),
+                    AmbientChange::Advance => key.derive(name.as_bytes(), old),
+                    AmbientChange::Set => ambient.settings.set(key, step),
+                };
+                ambient.origin = Some(step);
+                if manner == AmbientChange::Replace {
+                    ambient.seeded = Some(step);
+                }
+            }
+        }
+    }
+
+    fn run_statement(&mut self, statement: &Statement, is_declared: bool) {
+        self.statement.configures.clear();
+        self.statement
+            .configures
+            .extend_from_slice(&statement.configures);
+        for op in &statement.ops {
+            match op {
+                Op::Read { path, how } => self.read_and_run(path, *how),
+                Op::Iterate(value) => {
+                    let objects = self.resolve_existing(value);
+                    self.consume(&objects);
+                }
+                Op::Bind {
+                    name,
+                    value,
+                    is_definite,
+                } => self.bind(*name, value, *is_definite),
+                Op::Augment { name, is_definite } => self.augment(*name, *is_definite),
+                Op::Unbind { name, is_definite } => self.unbind(*name, *is_definite),
+                Op::Mutate { target, key, held } => self.store(target, *key, held),
+                Op::Call(call) => self.call(call),
+                Op::Invoke(id) => {
+                    let mut code = Vec::new();
+                    self.read_code((self.step, *id), Name::new(""), &mut code);
+                    self.statement.through = None;
+                    self.run_code(&code);
+                }
+                Op::Outside(outside) => self.outside(*outside),
+                Op::StringNames(names) => {
+                    for &name in names {
+                        let binding = self.meant(name);
+                        if binding.is_some_and(|binding| binding.module.is_none()) {
+                            self.read_name(name);
+                        }
+                    }
+                }
+                Op::Star(module) => self.star(*module),
+                Op::Unknown => self.statement.is_unknown |= !is_declared,
+            }
+        }
+    }
+
+    fn star(&mut self, module: Name) {
+        match knowledge::value("stars", &module) {
+            Some(names) => {
+                for name in names.split(',') {
+                    let dotted = Name::new(&format!("{module}.{name}", module = module.text()));
+                    let value = Value::of(program::Source::Module(dotted));
+                    self.bind(Name::new(name), &value, true);
+                }
+            }
+            None => {
+                // Which names it binds is not known, but it is the same as long as the module is.
+                let before = self.state.taint();
+                let step = self.step;
+                let stars = self.state.common_mut(Common::Stars);
+                if let Some(before) = before {
+                    stars.start_with(before.digest, step);
+                }
+                let all = stars.set(Version::constant("star", &module), step);
+                self.state.set_taint(Some(Taint {
+                    digest: all.full,
+                    since: self.statement.moment,
+                    origin: step,
+                }));
+            }
+        }
+    }
+
+    fn vary(&mut self, how: Varies) {
+        self.statement.varies = self.statement.varies.max(Some(how));
+    }
+
+    // ---- the page ----------------------------------------------------------------------------------------------
+
+    fn place(&self, step: Step) -> Option<usize> {
+        self.runs.get(step).and_then(|run| run.turn.place)
+    }
+
+    /// Whether this was made by a run of a cell that stands below, or by an earlier run of this very cell: in a run of
+    /// the page it would not be there yet.
+    fn is_from_below(&self, origin: Option<Step>) -> bool {
+        match (origin, self.place(self.step)) {
+            (Some(origin), Some(here)) if origin != self.step => {
+                self.place(origin).is_some_and(|there| there >= here)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether this was made by an earlier run of this very statement's cell.
+    fn is_own(&self, origin: Option<Step>) -> bool {
+        origin.is_some_and(|origin| {
+            origin != self.step
+                && self.place(origin).is_some()
+                && self.place(origin) == self.place(self.step)
+        })
+    }
+
+    /// A version that does not come from the statement's key still carries the doubt about its text.
+    fn doubtful(&self, version: Version) -> Version {
+        match self.statement.doubt {
+            Some(doubt) => Version {
+                full: digest(
+                    "doubt",
+                    &[&doubt.to_le_bytes(), &version.full.to_le_bytes()],
+                ),
+                ..version
+            },
+            None => version,
+        }
+    }
+
+    /// The text of the cell whose code this is.
+    fn cell_of(&self, code: Code) -> Rc<Cell> {
+        let (step, _) = code;
+        if step != self.step {
+            self.state.look_at_code(step);
+        }
+        self.runs[step].cell.clone()
+    }
+}

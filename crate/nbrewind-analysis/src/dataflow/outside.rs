@@ -1,0 +1,161 @@
+//! Effects outside the namespace: files, the environment, random state, settings of libraries.
+
+use super::state::{Ambience, Common, FileTaints, ObjectId};
+use super::version::digest;
+use super::{AmbientChange, Manner, Touched, World};
+use crate::facts::Varies;
+use crate::name::Name;
+use crate::program::{FilePath, Key, Outside};
+
+impl World {
+    pub(super) fn outside(&mut self, outside: Outside) {
+        match outside {
+            Outside::FileRead(path) => self.read_file(path),
+            Outside::FileWrite(path) => self.write_file(path),
+            Outside::EnvironmentRead(Some(variable)) => {
+                let environment = self.state.object(ObjectId::ENVIRONMENT);
+                let (base, origin) = (environment.base, environment.base_origin);
+                let set = environment.key(Key::Attr(variable));
+                self.absorb(variable, base, origin, Manner::Environment);
+                match set {
+                    Some((version, origin)) => {
+                        self.absorb(variable, version, Some(origin), Manner::Environment);
+                    }
+                    None => self.vary(Varies::Environment),
+                }
+            }
+            Outside::EnvironmentRead(None) => {
+                self.vary(Varies::Environment);
+                let set = self.state.common(Common::VariablesSet);
+                if let Some(set) = set.and_then(|set| set.last()) {
+                    let origin = self.state.object(ObjectId::ENVIRONMENT).origin;
+                    let name = Name::new("the environment");
+                    self.absorb_doubt(name, set.full, origin, Manner::Environment);
+                }
+            }
+            Outside::EnvironmentWrite(Some(variable)) => {
+                self.statement.touched.push(Touched::ChangedKey {
+                    object: ObjectId::ENVIRONMENT,
+                    key: Key::Attr(variable),
+                    replaces: true,
+                });
+            }
+            Outside::EnvironmentWrite(None) => {
+                let touched = Touched::Changed(ObjectId::ENVIRONMENT);
+                self.statement.touched.push(touched);
+            }
+            Outside::Draw(state) => {
+                let which = Ambience::Random(state);
+                let seeded = self.state.ambient(which).and_then(|ambient| ambient.seeded);
+                // A seed that stands below only comes after this draw.
+                if seeded.is_some() && !self.is_from_below(seeded) {
+                    self.read_ambient(which, Manner::Random);
+                    self.touch_ambient(which, AmbientChange::Advance);
+                } else {
+                    self.vary(Varies::Random);
+                }
+            }
+            Outside::Varies(how) => self.vary(how),
+            Outside::Seed(state) => {
+                self.touch_ambient(Ambience::Random(state), AmbientChange::Replace);
+            }
+            Outside::Configure(library) => {
+                self.touch_ambient(Ambience::Configuration(library), AmbientChange::Set);
+            }
+        }
+    }
+
+    fn touch_ambient(&mut self, which: Ambience, manner: AmbientChange) {
+        let touched = Touched::Ambient { which, manner };
+        self.statement.touched.push(touched);
+    }
+
+    fn read_file(&mut self, path: FilePath) {
+        let Some(name) = self.known_path(path) else {
+            self.vary(Varies::Files);
+            let a_file = Name::new("a file");
+            if let FilePath::Name(name) = path {
+                self.read_symbolic_file(name);
+            }
+            self.absorb_file_taint(a_file);
+            let written = self.state.common(Common::FilesWritten);
+            if let Some(written) = written.and_then(|written| written.last()) {
+                let origin = self.state.object(ObjectId::FILES).origin;
+                self.absorb_doubt(a_file, written.full, origin, Manner::File);
+            }
+            return;
+        };
+        let written = self.state.object(ObjectId::FILES).key(Key::Attr(name));
+        match written {
+            // A restart leaves files as they are, so what is written below may be read above.
+            Some((version, origin)) if self.is_from_below(Some(origin)) => {
+                self.vary(Varies::Files);
+                if !self.is_own(Some(origin)) {
+                    self.absorb_doubt(name, version.full, Some(origin), Manner::File);
+                }
+            }
+            Some((version, origin)) => self.absorb(name, version, Some(origin), Manner::File),
+            None => self.vary(Varies::Files),
+        }
+        self.absorb_file_taint(name);
+    }
+
+    /// What may have written any file.
+    fn absorb_file_taint(&mut self, name: Name) {
+        let taints = self.state.file_taints();
+        if let Some((value, origin)) = taints.and_then(|taints| taints.all) {
+            self.absorb_doubt(name, value, Some(origin), Manner::File);
+        }
+    }
+
+    fn write_file(&mut self, path: FilePath) {
+        let known = self.known_path(path);
+        let written = match (known, path) {
+            (None, FilePath::Name(name)) => self.symbolic_file(name),
+            _ => known,
+        };
+        if let Some(name) = written {
+            self.statement.touched.push(Touched::ChangedKey {
+                object: ObjectId::FILES,
+                key: Key::Attr(name),
+                replaces: true,
+            });
+        }
+        if known.is_none() {
+            let value = self.statement.key.digest_of_full();
+            let taints = self.state.file_taints().cloned().unwrap_or_default();
+            let mut each = taints.each.clone();
+            each.retain(|(_, origin)| !self.is_own(Some(*origin)));
+            each.push((value, self.step));
+            let bytes: Vec<u8> = each
+                .iter()
+                .flat_map(|(value, _)| value.to_le_bytes())
+                .collect();
+            let all = Some((digest("written", &[&bytes]), self.step));
+            self.state.set_file_taints(FileTaints { each, all });
+        }
+    }
+
+    /// A file whose path is only known as the value of a name.
+    fn symbolic_file(&mut self, name: Name) -> Option<Name> {
+        let binding = self.state.name(name)?;
+        let value = binding.version.certain;
+        Some(Name::new(&format!("{} = {value:x}", name.text())))
+    }
+
+    fn read_symbolic_file(&mut self, name: Name) {
+        if let Some(file) = self.symbolic_file(name)
+            && let Some((version, origin)) = self.state.object(ObjectId::FILES).key(Key::Attr(file))
+        {
+            self.absorb(name, version, Some(origin), Manner::File);
+        }
+    }
+
+    fn known_path(&mut self, path: FilePath) -> Option<Name> {
+        match path {
+            FilePath::Literal(text) => Some(text),
+            FilePath::Name(name) => self.state.name(name)?.path,
+            FilePath::Unknown => None,
+        }
+    }
+}

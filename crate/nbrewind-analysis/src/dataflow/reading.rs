@@ -1,0 +1,379 @@
+//! What a statement reads: names, with everything that can be reached from them, and what the functions among that read
+//! in their turn.
+
+use super::state::{Ambience, Binding, ObjectId, ObjectKind};
+use super::version::{Digest, Version};
+use super::{Code, Manner, Moment, ReadRecord, Step, World};
+use crate::facts::How;
+use crate::judge::is_history_name;
+use crate::knowledge;
+use crate::name::Name;
+use crate::program::{Key, Path};
+use rustc_hash::FxHashSet as HashSet;
+use std::rc::Rc;
+
+impl World {
+    pub(super) fn absorb(
+        &mut self,
+        name: Name,
+        version: Version,
+        origin: Option<Step>,
+        manner: Manner,
+    ) {
+        self.statement.key.add(version);
+        self.note(name, version, origin, manner);
+    }
+
+    fn note(&mut self, name: Name, version: Version, origin: Option<Step>, manner: Manner) {
+        let through = self.statement.through;
+        self.statement.reads.push(ReadRecord {
+            name,
+            through,
+            version,
+            origin,
+            manner,
+        });
+    }
+
+    /// Something that may matter: it goes into the full key only.
+    pub(super) fn absorb_doubt(
+        &mut self,
+        name: Name,
+        value: Digest,
+        origin: Option<Step>,
+        manner: Manner,
+    ) {
+        self.statement.key.add_doubt(&value.to_le_bytes());
+        let version = Version {
+            certain: 0,
+            full: value,
+        };
+        self.note(name, version, origin, manner);
+    }
+
+    pub(super) fn objects_of(&mut self, name: Name) -> Vec<ObjectId> {
+        let binding = self.state.name(name);
+        binding.map_or_else(Vec::new, |binding| binding.objects.clone())
+    }
+
+    /// Reads a path, and runs what that calls.
+    pub(super) fn read_and_run(&mut self, path: &Path, how: How) {
+        let code = self.read(path, how);
+        if matches!(how, How::Call | How::Method) {
+            self.run_code(&code);
+        }
+        if how == How::Call {
+            self.change_state(path.root);
+        }
+    }
+
+    /// Reads a name with everything that can be reached from it. Returns the functions that may run.
+    pub(super) fn read_name(&mut self, name: Name) -> Vec<Code> {
+        let path = Path {
+            root: name,
+            keys: Box::default(),
+        };
+        self.read(&path, How::Load)
+    }
+
+    fn read(&mut self, path: &Path, how: How) -> Vec<Code> {
+        let root = path.root;
+        let Some(binding) = self.state.name(root) else {
+            self.read_absent(root);
+            return Vec::new();
+        };
+        self.absorb(root, binding.version, binding.origin, Manner::Bound);
+        self.absorb_taint(root, binding.since);
+        let mut code = Vec::new();
+        let mut seen = HashSet::default();
+        for &id in &binding.objects {
+            self.read_object(id, path, how, &mut seen, &mut code);
+        }
+        code
+    }
+
+    fn read_absent(&mut self, name: Name) {
+        let builtins = &mut self.answers.builtins;
+        let is_builtin = builtins
+            .entry(name)
+            .or_insert_with(|| knowledge::is_builtin(&name));
+        if *is_builtin {
+            return;
+        }
+        self.absorb_taint(name, 0);
+        if is_history_name(&name) {
+            let so_far = self.state.keys_so_far();
+            let last = self.step.checked_sub(1);
+            self.absorb_doubt(name, so_far, last, Manner::Unknown);
+        } else {
+            let version = Version::constant("absent", &name);
+            self.absorb(name, version, None, Manner::Bound);
+        }
+    }
+
+    fn absorb_taint(&mut self, name: Name, since: Moment) {
+        if let Some(taint) = self.state.taint()
+            && since <= taint.since
+        {
+            self.absorb_doubt(name, taint.digest, Some(taint.origin), Manner::Unknown);
+        }
+    }
+
+    fn read_object(
+        &mut self,
+        id: ObjectId,
+        path: &Path,
+        how: How,
+        seen: &mut HashSet<ObjectId>,
+        code: &mut Vec<Code>,
+    ) {
+        let root = path.root;
+        let object = self.state.object(id);
+        let kind = object.kind;
+        let (base, base_origin) = (object.base, object.base_origin);
+        let (whole, origin, manner) = (object.whole, object.origin, object.manner);
+        let (own_code, is_instance) = (object.code, object.is_instance);
+        let n_steps = path.keys.len();
+        let key = match path.keys.first() {
+            // A method of the object itself may look at all of it.
+            Some(Key::Attr(_))
+                if how == How::Method && n_steps == 1 && kind != ObjectKind::Module =>
+            {
+                None
+            }
+            Some(key) => self.normal_key(kind, *key),
+            None => None,
+        };
+        self.read_configuration(root, kind);
+        if how == How::Store && n_steps == 1 && key.is_some() {
+            self.absorb(root, base, base_origin, Manner::Bound);
+            return;
+        }
+        if how == How::Refer && n_steps == 0 && own_code.is_some() && !is_instance {
+            self.absorb(root, whole, origin, manner);
+            return;
+        }
+        if how == How::Store && n_steps == 0 {
+            // `del x` only needs the name.
+            return;
+        }
+        if let Some(key) = key {
+            self.absorb(root, base, base_origin, Manner::Bound);
+            // What is set in a module does not depend on what was set there.
+            let is_set = how == How::Store && kind == ObjectKind::Module;
+            if let Some((version, origin)) = self.state.object(id).key(key)
+                && !is_set
+            {
+                self.absorb(root, version, Some(origin), Manner::Changed);
+            }
+            // A method below the key belongs to a held object.
+            let holds = self.state.object(id).holds.clone();
+            for &held in holds.iter() {
+                self.read_whole(held, root, seen, code);
+            }
+            return;
+        }
+        if kind == ObjectKind::Module {
+            // Modules change only through attribute stores.
+            if path.keys.is_empty() {
+                self.absorb(root, whole, origin, Manner::Changed);
+            }
+            return;
+        }
+        if how == How::Call
+            && let Some((step, function)) = own_code
+            && !is_instance
+        {
+            let owner = self.cell_of((step, function));
+            if let Some(class) = &owner.program.functions[function].class {
+                // Making an instance runs the constructors only.
+                self.absorb(root, whole, origin, manner);
+                seen.insert(id);
+                let bases = self.state.object(id).holds.clone();
+                for &base in bases.iter() {
+                    if self.state.object(base).code.is_none() {
+                        self.read_whole(base, root, seen, code);
+                    }
+                }
+                for name in ["__init__", "__new__", "__post_init__"] {
+                    if let Some(constructor) = class.method(name) {
+                        self.read_code((step, constructor), root, code);
+                    }
+                }
+                return;
+            }
+        }
+        self.read_whole(id, root, seen, code);
+    }
+
+    /// Settings that what this name gives may depend on.
+    fn read_configuration(&mut self, root: Name, kind: ObjectKind) {
+        if kind == ObjectKind::Module
+            && let Some(library) = self.library_of(root)
+            && !matches!(library.text(), "pandas" | "numpy")
+            // What is set does not depend on what was set.
+            && !self.statement.configures.contains(&library)
+        {
+            self.read_ambient(Ambience::Configuration(library), Manner::Configuration);
+        }
+        if self.statement.displays
+            && matches!(
+                kind,
+                ObjectKind::Plain | ObjectKind::Foreign | ObjectKind::Frame
+            )
+        {
+            for library in ["pandas", "numpy"] {
+                let library = Name::new(library);
+                self.read_ambient(Ambience::Configuration(library), Manner::Configuration);
+            }
+        }
+    }
+
+    pub(super) fn read_whole(
+        &mut self,
+        id: ObjectId,
+        name: Name,
+        seen: &mut HashSet<ObjectId>,
+        code: &mut Vec<Code>,
+    ) {
+        let mut pending = vec![id];
+        while let Some(id) = pending.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let object = self.state.object(id);
+            if object.kind == ObjectKind::Module {
+                continue;
+            }
+            let own_code = object.code;
+            let (whole, origin, manner) = (object.whole, object.origin, object.manner);
+            let owners = object.part_of.clone();
+            pending.extend(object.holds.iter().copied());
+            self.absorb(name, whole, origin, manner);
+            for (owner, key) in owners.iter() {
+                let kind = self.state.object(*owner).kind;
+                // A stored item replaces what was there: an item taken out before is not changed by it.
+                let keeps_items = key.is_some_and(|key| self.normal_key(kind, key).is_some());
+                let owner = self.state.object(*owner);
+                // A part may be one of the objects that its owner holds.
+                pending.extend(owner.holds.iter().copied());
+                let (version, origin, manner) = if keeps_items {
+                    (owner.base, owner.base_origin, owner.manner)
+                } else {
+                    (owner.whole, owner.origin, owner.manner)
+                };
+                self.absorb(name, version, origin, manner);
+            }
+            if let Some(own_code) = own_code {
+                self.read_code(own_code, name, code);
+            }
+        }
+    }
+
+    /// What a function reads when it runs: late binding, so the names are looked up now.
+    pub(super) fn read_code(&mut self, code: Code, name: Name, found: &mut Vec<Code>) {
+        found.push(code);
+        if !self.statement.visited_code.insert(code) {
+            return;
+        }
+        let owner = self.cell_of(code);
+        let facts = &owner.program.functions[code.1];
+        if self.runs[self.step].cell.program.reads_source {
+            let exact = &owner.program.exact_fingerprint;
+            self.statement.key.add_bytes(exact);
+        }
+        let outer = self.statement.through.replace(name);
+        for &name in &facts.reads {
+            let more = self.read_name(name);
+            found.extend(more);
+        }
+        for &name in &facts.string_names {
+            if self.meant(name).is_some() {
+                self.read_name(name);
+            }
+        }
+        for &effect in &facts.outside {
+            if !effect.is_change() {
+                self.outside(effect);
+            }
+        }
+        if facts.has_unknown && !owner.program.is_declared {
+            self.statement.is_unknown = true;
+        }
+        self.statement.through = outer;
+    }
+
+    /// What an identifier in a string may mean: many are columns, so what the cells below left under a name is not
+    /// meant.
+    pub(super) fn meant(&mut self, name: Name) -> Option<Rc<Binding>> {
+        let binding = self.state.name(name)?;
+        (!self.is_from_below(binding.origin)).then_some(binding)
+    }
+
+    fn library_of(&mut self, name: Name) -> Option<Name> {
+        let module = self.state.name(name)?.module?;
+        let libraries = &mut self.answers.libraries;
+        Some(*libraries.entry(module).or_insert_with(|| {
+            let dotted = module.text();
+            Name::new(dotted.split('.').next().unwrap_or(dotted))
+        }))
+    }
+
+    pub(super) fn ambience_name(&mut self, which: Ambience) -> Name {
+        let names = &mut self.answers.ambience;
+        *names.entry(which).or_insert_with(|| {
+            Name::new(&match which {
+                Ambience::Configuration(library) => {
+                    format!("configuration of {}", library.text())
+                }
+                Ambience::Random(state) => format!("random state of {}", state.text()),
+            })
+        })
+    }
+
+    pub(super) fn read_ambient(&mut self, which: Ambience, manner: Manner) {
+        let Some(ambient) = self.state.ambient(which) else {
+            return;
+        };
+        let (mut version, origin) = (ambient.version, ambient.origin);
+        let mut is_set = true;
+        let mut is_shown = false;
+        if let Ambience::Configuration(library) = which {
+            // What cells below have set is still in force, but not after a restart.
+            let above = ambient.settings.of(|step| !self.is_from_below(Some(step)));
+            is_set = above.is_some();
+            version.certain = above.map_or(0, |above| above.certain);
+            is_shown = knowledge::has("shows-only", &library);
+        }
+        // Some settings change what the cell shows, not what it computes.
+        let key = if is_shown {
+            &mut self.statement.shown
+        } else {
+            &mut self.statement.key
+        };
+        if is_set {
+            key.add(version);
+        } else {
+            key.add_doubt(&version.full.to_le_bytes());
+        }
+        let name = self.ambience_name(which);
+        self.note(name, version, origin, manner);
+    }
+
+    /// The key under which a kind of object keeps what this step reaches, if its keys are independent of each other.
+    pub(super) fn normal_key(&mut self, kind: ObjectKind, key: Key) -> Option<Key> {
+        match (kind, key) {
+            (ObjectKind::Dict | ObjectKind::Frame, Key::Item(_))
+            | (ObjectKind::Namespace | ObjectKind::Module, Key::Attr(_)) => Some(key),
+            (ObjectKind::Foreign, Key::Item(item)) if item.starts_with("s:") => Some(key),
+            (ObjectKind::Frame, Key::Attr(attribute)) => {
+                let columns = &mut self.answers.frame_columns;
+                *columns.entry(attribute).or_insert_with(|| {
+                    let is_column = !knowledge::has("frame-attributes", &attribute);
+                    is_column.then(|| Key::Item(Name::new(&format!("s:{}", attribute.text()))))
+                })
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,728 @@
+//! What a pass knows at a step: bindings, objects, ambient state, files. Everything that a step may change lies in a
+//! [`History`], and everything that it looks at is noted, so that after an edit only the steps run again that can see
+//! something else.
+
+use super::history::{History, Step};
+use super::version::{Digest, Mixture, Version, digest};
+use super::{Manner, Moment};
+use crate::facts::FunctionId;
+use crate::name::Name;
+use crate::program::Key;
+use rustc_hash::FxHashMap as HashMap;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// What a name stands for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Binding {
+    pub version: Version,
+    pub objects: Vec<ObjectId>,
+    pub origin: Option<Step>,
+    /// The statement that bound it; unknown constructs taint what is older than they are.
+    pub since: Moment,
+    /// A constant path.
+    pub path: Option<Name>,
+    pub module: Option<Name>,
+    /// What the name still stands for if this binding did not happen.
+    pub beneath: Beneath,
+}
+
+/// One binding below another, in as many layers as cells may have bound the name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Beneath(pub Option<Rc<Binding>>);
+
+impl Drop for Beneath {
+    // Layer by layer: a thousand nested drops would not fit a browser's stack.
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut binding) = next.and_then(Rc::into_inner) {
+            next = binding.beneath.0.take();
+        }
+    }
+}
+
+impl PartialEq for Beneath {
+    // Layer by layer, too. Layers that two bindings share are not looked into.
+    fn eq(&self, other: &Self) -> bool {
+        let (mut one, mut two) = (&self.0, &other.0);
+        loop {
+            match (one, two) {
+                (None, None) => return true,
+                (Some(a), Some(b)) => {
+                    if Rc::ptr_eq(a, b) {
+                        return true;
+                    }
+                    if a.version != b.version
+                        || a.objects != b.objects
+                        || a.origin != b.origin
+                        || a.since != b.since
+                        || a.path != b.path
+                        || a.module != b.module
+                    {
+                        return false;
+                    }
+                    (one, two) = (&a.beneath.0, &b.beneath.0);
+                }
+                _ => return false,
+            }
+        }
+    }
+}
+
+/// An object by the step that made it; the order is the order in which they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ObjectId {
+    step: u32,
+    n: u32,
+}
+
+impl ObjectId {
+    /// All files, by path.
+    pub(super) const FILES: ObjectId = ObjectId {
+        step: u32::MAX,
+        n: 0,
+    };
+    /// The environment, by variable.
+    pub(super) const ENVIRONMENT: ObjectId = ObjectId {
+        step: u32::MAX,
+        n: 1,
+    };
+    const MODULES: u32 = u32::MAX - 1;
+
+    /// The module, or the thing of a module, of this name.
+    pub(super) fn module(dotted: Name) -> Self {
+        ObjectId {
+            step: ObjectId::MODULES,
+            n: dotted.index(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ObjectKind {
+    Plain,
+    /// What code from elsewhere gave, most likely a table or a mapping: items under constant strings are independent.
+    Foreign,
+    List,
+    Dict,
+    Frame,
+    Iterator,
+    Module,
+    /// Attributes are just stored.
+    Namespace,
+}
+
+/// Something that names may share, hold or be part of.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Object {
+    pub kind: ObjectKind,
+    /// Changes when anything but a known key may have changed.
+    pub base: Version,
+    /// The cell that made `base` as it is.
+    pub base_origin: Option<Step>,
+    /// Changes with every change.
+    pub whole: Version,
+    /// In the order in which they came.
+    pub keys: Rc<Vec<(Key, Version, Step)>>,
+    pub holds: Rc<Vec<ObjectId>>,
+    pub part_of: Rc<Vec<(ObjectId, Option<Key>)>>,
+    /// Cell and function, for functions, classes and instances of classes of the notebook.
+    pub code: Option<(Step, FunctionId)>,
+    pub is_instance: bool,
+    /// Something besides the name it was made for may refer to it.
+    pub is_shared: bool,
+    pub origin: Option<Step>,
+    pub manner: Manner,
+}
+
+impl Object {
+    pub(super) fn new(kind: ObjectKind) -> Self {
+        Object {
+            kind,
+            base: Version::default(),
+            base_origin: None,
+            whole: Version::default(),
+            keys: Rc::default(),
+            holds: Rc::default(),
+            part_of: Rc::default(),
+            code: None,
+            is_instance: false,
+            is_shared: false,
+            origin: None,
+            manner: Manner::Bound,
+        }
+    }
+
+    pub(super) fn key(&self, key: Key) -> Option<(Version, Step)> {
+        let mut keys = self.keys.iter();
+        keys.find(|(known, ..)| *known == key)
+            .map(|(_, version, origin)| (*version, *origin))
+    }
+
+    pub(super) fn set_key(&mut self, key: Key, version: Version, origin: Step) {
+        let is_module = self.kind == ObjectKind::Module;
+        let keys = Rc::make_mut(&mut self.keys);
+        match keys.iter_mut().find(|(known, ..)| *known == key) {
+            Some(known) => *known = (key, version, origin),
+            None => {
+                // What is stored in a module has no order.
+                let at = if is_module {
+                    keys.partition_point(|(known, ..)| known.rank() < key.rank())
+                } else {
+                    keys.len()
+                };
+                keys.insert(at, (key, version, origin));
+            }
+        }
+        // Setting an item again to what it was changes nothing.
+        let mut all = Mixture::default();
+        all.add(self.base);
+        for (_, version, _) in keys.iter() {
+            all.add(*version);
+        }
+        self.whole = all.version();
+    }
+
+    pub(super) fn hold(&mut self, held: ObjectId) {
+        if !self.holds.contains(&held) {
+            Rc::make_mut(&mut self.holds).push(held);
+        }
+    }
+
+    /// Made as a whole, with this version.
+    pub(super) fn set_all(&mut self, version: Version, origin: Step) {
+        self.base = version;
+        self.base_origin = Some(origin);
+        self.whole = version;
+        self.origin = Some(origin);
+    }
+}
+
+/// Keys of the statements that set something, each once, in the order in which they ran last.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Settings {
+    keys: Vec<(Version, Step)>,
+    all: Version,
+}
+
+impl Settings {
+    pub(super) fn set(&mut self, key: Version, step: Step) -> Version {
+        self.keys.retain(|(known, _)| *known != key);
+        self.keys.push((key, step));
+        self.all = self.of(|_| true).unwrap_or_default();
+        self.all
+    }
+
+    /// Starts with something that was there before, if nothing was set yet.
+    pub(super) fn start_with(&mut self, before: Digest, step: Step) {
+        if self.keys.is_empty() {
+            self.keys.push((Version::certain(before), step));
+        }
+    }
+
+    /// Those that such steps made, if there are any.
+    pub(super) fn of(&self, is_wanted: impl Fn(Step) -> bool) -> Option<Version> {
+        let mut all = Mixture::default();
+        for (key, step) in &self.keys {
+            if is_wanted(*step) {
+                all.add(*key);
+            }
+        }
+        (!all.is_empty()).then(|| all.version())
+    }
+
+    /// All of them, if there are any.
+    pub(super) fn last(&self) -> Option<Version> {
+        (!self.keys.is_empty()).then_some(self.all)
+    }
+}
+
+/// State of the process that is neither a name nor a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Ambience {
+    Configuration(Name),
+    Random(Name),
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Ambient {
+    pub version: Version,
+    pub origin: Option<Step>,
+    /// The cell that seeded it.
+    pub seeded: Option<Step>,
+    pub settings: Settings,
+}
+
+/// What something that cannot be known may have done to all that is older.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Taint {
+    pub digest: Digest,
+    pub since: Moment,
+    pub origin: Step,
+}
+
+/// What wrote files whose path is not known, and all of it in one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct FileTaints {
+    pub each: Vec<(Digest, Step)>,
+    pub all: Option<(Digest, Step)>,
+}
+
+/// Settings that lie at no object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Common {
+    /// Whole changes of the environment.
+    EnvironmentChanges,
+    /// Star imports since anything that cannot be known.
+    Stars,
+    /// What wrote known files, and what set variables of the environment, since the page began to run.
+    FilesWritten,
+    VariablesSet,
+}
+
+/// A part of the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Name(u32),
+    Object(ObjectId),
+    Ambient(u32),
+    ModuleSettings(u32),
+    Common(Common),
+    Taint,
+    FileTaints,
+    /// The keys of all statements so far.
+    Keys,
+    /// The text of a step.
+    Code(Step),
+}
+
+/// One table for many keys.
+struct Table<K, T> {
+    at: HashMap<K, u32>,
+    histories: Vec<History<T>>,
+}
+
+impl<K, T> Default for Table<K, T> {
+    fn default() -> Self {
+        Table {
+            at: HashMap::default(),
+            histories: Vec::new(),
+        }
+    }
+}
+
+impl<K: std::hash::Hash + Eq, T> Table<K, T> {
+    fn slot(&mut self, key: K) -> u32 {
+        let next = u32::try_from(self.histories.len()).unwrap_or(u32::MAX);
+        let slot = *self.at.entry(key).or_insert(next);
+        if slot == next {
+            self.histories.push(History::default());
+        }
+        slot
+    }
+}
+
+impl<K, T> std::ops::Index<u32> for Table<K, T> {
+    type Output = History<T>;
+
+    fn index(&self, slot: u32) -> &History<T> {
+        &self.histories[slot as usize]
+    }
+}
+
+impl<K, T> std::ops::IndexMut<u32> for Table<K, T> {
+    fn index_mut(&mut self, slot: u32) -> &mut History<T> {
+        &mut self.histories[slot as usize]
+    }
+}
+
+/// The whole state at every step.
+pub(super) struct State {
+    names: Table<Name, Option<Rc<Binding>>>,
+    /// By the step that made them.
+    objects: Vec<Vec<History<Object>>>,
+    modules: HashMap<u32, History<Object>>,
+    files: History<Object>,
+    environment: History<Object>,
+    ambient: Table<Ambience, Rc<Ambient>>,
+    module_settings: Table<(ObjectId, Key), Settings>,
+    common: [History<Settings>; 4],
+    taint: History<Option<Taint>>,
+    file_taints: History<Rc<FileTaints>>,
+    /// Whether a step begins a new run of the page, and its keys.
+    keys: Vec<(bool, Digest)>,
+    /// Only says who looked.
+    keys_readers: History<()>,
+    codes: Vec<History<()>>,
+    /// What modules are that nothing was stored in.
+    blank: Object,
+    /// What every step looked at and changed.
+    looked: Vec<Vec<Place>>,
+    changed: Vec<Vec<Place>>,
+    // The step being run:
+    step: Step,
+    run: u64,
+    n_made: u32,
+    keys_before: (bool, Digest),
+    looking: RefCell<Vec<Place>>,
+    changing: Vec<Place>,
+}
+
+/// Does the same with the history at a place, whatever it holds.
+macro_rules! at_place {
+    ($state:expr, $place:expr, $history:ident => $body:expr) => {
+        match $place {
+            Place::Name(slot) => {
+                let $history = &mut $state.names[slot];
+                $body
+            }
+            Place::Object(id) => {
+                let $history = $state.object_history(id);
+                $body
+            }
+            Place::Ambient(slot) => {
+                let $history = &mut $state.ambient[slot];
+                $body
+            }
+            Place::ModuleSettings(slot) => {
+                let $history = &mut $state.module_settings[slot];
+                $body
+            }
+            Place::Common(which) => {
+                let $history = &mut $state.common[which as usize];
+                $body
+            }
+            Place::Taint => {
+                let $history = &mut $state.taint;
+                $body
+            }
+            Place::FileTaints => {
+                let $history = &mut $state.file_taints;
+                $body
+            }
+            Place::Keys => {
+                let $history = &mut $state.keys_readers;
+                $body
+            }
+            Place::Code(step) => {
+                let $history = &mut $state.codes[step];
+                $body
+            }
+        }
+    };
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State {
+            names: Table::default(),
+            objects: Vec::new(),
+            modules: HashMap::default(),
+            files: History::default(),
+            environment: History::default(),
+            ambient: Table::default(),
+            module_settings: Table::default(),
+            common: Default::default(),
+            taint: History::default(),
+            file_taints: History::default(),
+            keys: Vec::new(),
+            keys_readers: History::default(),
+            codes: Vec::new(),
+            blank: Object::new(ObjectKind::Module),
+            looked: Vec::new(),
+            changed: Vec::new(),
+            step: 0,
+            run: 0,
+            n_made: 0,
+            keys_before: (false, 0),
+            looking: RefCell::default(),
+            changing: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    // ---- running steps -----------------------------------------------------------------------------------------
+
+    /// A step begins, perhaps again.
+    pub(super) fn begin(&mut self, step: Step) {
+        while self.codes.len() <= step {
+            self.codes.push(History::default());
+            self.objects.push(Vec::new());
+            self.looked.push(Vec::new());
+            self.changed.push(Vec::new());
+            self.keys.push((false, 0));
+        }
+        self.keys_before = std::mem::take(&mut self.keys[step]);
+        self.step = step;
+        self.run += 1;
+        self.n_made = 0;
+        for at in 0..self.changed[step].len() {
+            let place = self.changed[step][at];
+            at_place!(self, place, history => history.take_back(step));
+        }
+    }
+
+    /// The step has ended: calls with every later step that may see something else than before.
+    pub(super) fn end(&mut self, mut is_reached: impl FnMut(Step)) {
+        let step = self.step;
+        let looked = std::mem::take(self.looking.get_mut());
+        if looked != self.looked[step] {
+            let before = std::mem::take(&mut self.looked[step]);
+            for place in before {
+                at_place!(self, place, history => history.remove_reader(step));
+            }
+            for &place in &looked {
+                at_place!(self, place, history => history.add_reader(step));
+            }
+            self.looked[step] = looked;
+        }
+        if self.keys[step] != self.keys_before {
+            let readers = self.keys_readers.readers_after(step).iter();
+            readers.for_each(|reader| is_reached(*reader));
+        }
+        let changed = std::mem::take(&mut self.changing);
+        let before = std::mem::take(&mut self.changed[step]);
+        if step + 1 < self.codes.len() {
+            for &place in &changed {
+                at_place!(self, place, history => history.compare(step, &mut is_reached));
+            }
+            for place in before {
+                at_place!(self, place, history => {
+                    if history.was_taken_back() {
+                        history.compare(step, &mut is_reached);
+                    }
+                });
+            }
+        }
+        self.changed[step] = changed;
+    }
+
+    /// The steps that look into the text of this one.
+    pub(super) fn readers_of_code(&self, step: Step) -> &[Step] {
+        self.codes
+            .get(step)
+            .map_or(&[], |code| code.readers_after(step))
+    }
+
+    /// Forgets this step and all after it.
+    pub(super) fn cut(&mut self, from: Step) {
+        for step in from..self.codes.len() {
+            for place in std::mem::take(&mut self.looked[step]) {
+                at_place!(self, place, history => history.cut(from));
+            }
+            for place in std::mem::take(&mut self.changed[step]) {
+                at_place!(self, place, history => history.cut(from));
+            }
+        }
+        self.codes.truncate(from);
+        self.keys.truncate(from);
+        self.objects.truncate(from);
+        self.looked.truncate(from);
+        self.changed.truncate(from);
+    }
+
+    fn look<T: Clone + PartialEq>(&self, history: &History<T>, place: Place) {
+        if history.is_new_to(self.run) {
+            self.looking.borrow_mut().push(place);
+        }
+    }
+
+    fn look_at(&mut self, place: Place) {
+        let run = self.run;
+        let is_new = at_place!(self, place, history => history.is_new_to(run));
+        if is_new {
+            self.looking.get_mut().push(place);
+        }
+    }
+
+    // ---- names -------------------------------------------------------------------------------------------------
+
+    pub(super) fn name(&mut self, name: Name) -> Option<Rc<Binding>> {
+        let slot = self.names.slot(name);
+        self.look_at(Place::Name(slot));
+        self.names[slot].at(self.step)?.clone()
+    }
+
+    pub(super) fn set_name(&mut self, name: Name, binding: Option<Rc<Binding>>) {
+        let slot = self.names.slot(name);
+        if self.names[slot].put(self.step, binding) {
+            self.changing.push(Place::Name(slot));
+        }
+    }
+
+    /// The binding that this step made.
+    pub(super) fn own_name(&mut self, name: Name) -> Option<&mut Binding> {
+        let slot = self.names.slot(name);
+        let step = self.step;
+        self.look_at(Place::Name(slot));
+        let (binding, is_new) = self.names[slot].change(step, || None);
+        if is_new {
+            self.changing.push(Place::Name(slot));
+        }
+        binding.as_mut().map(Rc::make_mut)
+    }
+
+    // ---- objects -----------------------------------------------------------------------------------------------
+
+    fn object_history(&mut self, id: ObjectId) -> &mut History<Object> {
+        match id {
+            ObjectId::FILES => &mut self.files,
+            ObjectId::ENVIRONMENT => &mut self.environment,
+            ObjectId {
+                step: ObjectId::MODULES,
+                n,
+            } => self.modules.entry(n).or_default(),
+            ObjectId { step, n } => &mut self.objects[step as usize][n as usize],
+        }
+    }
+
+    pub(super) fn object(&self, id: ObjectId) -> &Object {
+        let history = match id {
+            ObjectId::FILES => &self.files,
+            ObjectId::ENVIRONMENT => &self.environment,
+            ObjectId {
+                step: ObjectId::MODULES,
+                n,
+            } => match self.modules.get(&n) {
+                Some(history) => history,
+                None => {
+                    // Somebody may store in it above, some day.
+                    self.looking.borrow_mut().push(Place::Object(id));
+                    return &self.blank;
+                }
+            },
+            ObjectId { step, n } => &self.objects[step as usize][n as usize],
+        };
+        self.look(history, Place::Object(id));
+        history.at(self.step).unwrap_or(&self.blank)
+    }
+
+    pub(super) fn object_mut(&mut self, id: ObjectId) -> &mut Object {
+        let step = self.step;
+        self.look_at(Place::Object(id));
+        let history = self.object_history(id);
+        let is_new = history.change(step, || Object::new(ObjectKind::Module)).1;
+        if is_new {
+            self.changing.push(Place::Object(id));
+        }
+        self.object_history(id)
+            .change(step, || Object::new(ObjectKind::Module))
+            .0
+    }
+
+    pub(super) fn make(&mut self, kind: ObjectKind) -> ObjectId {
+        let made = &mut self.objects[self.step];
+        let n = self.n_made;
+        self.n_made += 1;
+        if made.len() <= n as usize {
+            made.push(History::default());
+        }
+        made[n as usize].put(self.step, Object::new(kind));
+        let id = ObjectId {
+            step: u32::try_from(self.step).unwrap_or(u32::MAX),
+            n,
+        };
+        self.changing.push(Place::Object(id));
+        id
+    }
+
+    // ---- the rest ----------------------------------------------------------------------------------------------
+
+    pub(super) fn ambient(&mut self, which: Ambience) -> Option<Rc<Ambient>> {
+        let slot = self.ambient.slot(which);
+        self.look_at(Place::Ambient(slot));
+        self.ambient[slot].at(self.step).cloned()
+    }
+
+    pub(super) fn ambient_mut(&mut self, which: Ambience) -> &mut Ambient {
+        let slot = self.ambient.slot(which);
+        self.look_at(Place::Ambient(slot));
+        let (ambient, is_new) = self.ambient[slot].change(self.step, Rc::default);
+        if is_new {
+            self.changing.push(Place::Ambient(slot));
+        }
+        Rc::make_mut(ambient)
+    }
+
+    pub(super) fn module_settings_mut(&mut self, module: ObjectId, key: Key) -> &mut Settings {
+        let slot = self.module_settings.slot((module, key));
+        self.look_at(Place::ModuleSettings(slot));
+        let (settings, is_new) = self.module_settings[slot].change(self.step, Settings::default);
+        if is_new {
+            self.changing.push(Place::ModuleSettings(slot));
+        }
+        settings
+    }
+
+    pub(super) fn common(&mut self, which: Common) -> Option<&Settings> {
+        self.look_at(Place::Common(which));
+        self.common[which as usize].at(self.step)
+    }
+
+    pub(super) fn common_mut(&mut self, which: Common) -> &mut Settings {
+        self.look_at(Place::Common(which));
+        let (settings, is_new) = self.common[which as usize].change(self.step, Settings::default);
+        if is_new {
+            self.changing.push(Place::Common(which));
+        }
+        settings
+    }
+
+    pub(super) fn clear_common(&mut self, which: Common) {
+        if self.common[which as usize].put(self.step, Settings::default()) {
+            self.changing.push(Place::Common(which));
+        }
+    }
+
+    pub(super) fn taint(&mut self) -> Option<Taint> {
+        self.look_at(Place::Taint);
+        self.taint.at(self.step).copied().flatten()
+    }
+
+    pub(super) fn set_taint(&mut self, taint: Option<Taint>) {
+        if self.taint.put(self.step, taint) {
+            self.changing.push(Place::Taint);
+        }
+    }
+
+    pub(super) fn file_taints(&mut self) -> Option<&Rc<FileTaints>> {
+        self.look_at(Place::FileTaints);
+        self.file_taints.at(self.step)
+    }
+
+    pub(super) fn set_file_taints(&mut self, taints: FileTaints) {
+        if self.file_taints.put(self.step, Rc::new(taints)) {
+            self.changing.push(Place::FileTaints);
+        }
+    }
+
+    /// All that ran since the page began to run.
+    pub(super) fn keys_so_far(&mut self) -> Digest {
+        self.look_at(Place::Keys);
+        let so_far = &self.keys[..=self.step];
+        let first = so_far.iter().rposition(|(starts_over, _)| *starts_over);
+        let mut all = Mixture::default();
+        for (_, keys) in &so_far[first.unwrap_or(0)..] {
+            // Where cells without code stand makes no difference.
+            if *keys != 0 {
+                all.add_bytes(&keys.to_le_bytes());
+            }
+        }
+        all.digest_of_full()
+    }
+
+    pub(super) fn add_key(&mut self, key: Digest) {
+        let (_, keys) = &mut self.keys[self.step];
+        *keys = digest("keys", &[&keys.to_le_bytes(), &key.to_le_bytes()]);
+    }
+
+    pub(super) fn start_over(&mut self) {
+        self.keys[self.step].0 = true;
+    }
+
+    /// This step looks into the text of that one.
+    pub(super) fn look_at_code(&self, step: Step) {
+        self.look(&self.codes[step], Place::Code(step));
+    }
+}

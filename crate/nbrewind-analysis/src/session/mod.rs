@@ -1,0 +1,224 @@
+//! A live session: which cells on the page still match what the kernel ran, judged at every keystroke.
+//!
+//! Terms: the *runs* are the texts that were sent to the kernel, in order. They are followed through the dataflow pass as
+//! they happened (the *actual* pass); the page as it stands is followed from top to bottom (the *ideal* pass). A cell is
+//! fresh when its last run has the same key in both. To tell what is already stale from what an edit would make stale,
+//! the page is also followed with the texts that ran last (the *sent* pass): a cell that differs from it as well is
+//! stale even with all edits undone.
+//!
+//! Invariant: the answer depends on the cells and the runs alone. What is kept between calls saves work, nothing else.
+
+mod judging;
+mod matched;
+mod pass;
+mod plan;
+
+pub(crate) use judging::add;
+pub(crate) use matched::Matched;
+pub(crate) use plan::is_cut_short;
+
+use crate::CellInput;
+use crate::memo::{self, Memo, Text};
+use crate::verdict::{RunInput, Verdict};
+use judging::Judge;
+use pass::Pass;
+use plan::{Plan, ideal_step};
+use std::rc::Rc;
+
+/// Judges the cells of one notebook and one kernel, and keeps what it analysed between calls.
+#[derive(Default)]
+pub struct Workbench {
+    memo: Memo,
+    /// The page of the last call, and its texts.
+    cells: Vec<CellInput>,
+    page: Vec<Rc<Text>>,
+    /// The runs of the last call, and their texts.
+    runs: Vec<RunInput>,
+    sent_texts: Vec<Rc<Text>>,
+    matched: Matched,
+    /// For every run, its step in the actual passes.
+    step_of_run: Vec<Option<usize>>,
+    step_without_failed: Vec<Option<usize>>,
+    /// The cell on the page of every step of the sent pass.
+    sent_pages: Vec<usize>,
+    actual: Pass,
+    /// The same as if failed runs had done nothing: nobody knows how far they came.
+    actual_without_failed: Pass,
+    ideal: Pass,
+    sent: Pass,
+    /// Every cell ran once, in order: the actual pass is the sent pass, too.
+    sent_is_actual: bool,
+    /// Which runs belong to which cell may have changed since the verdicts were given.
+    is_matched_anew: bool,
+    verdicts: Vec<Verdict>,
+}
+
+impl Workbench {
+    /// One that knows nothing yet.
+    pub fn new() -> Self {
+        Workbench::default()
+    }
+
+    /// How every cell of the page stands, in page order. `cells` are the code cells as they stand on the page, `runs`
+    /// everything that this kernel ran, in order.
+    pub fn verdicts(&mut self, cells: &[CellInput], runs: &[RunInput]) -> Vec<Verdict> {
+        let same_ids = self.cells.len() == cells.len()
+            && self
+                .cells
+                .iter()
+                .zip(cells)
+                .all(|(old, new)| old.id == new.id);
+        if !same_ids || self.runs != runs {
+            self.start(cells, runs);
+            return self.verdicts.clone();
+        }
+        let edited: Vec<usize> = (0..cells.len())
+            .filter(|&at| self.cells[at].source != cells[at].source)
+            .collect();
+        for &at in &edited {
+            self.retext(at, &cells[at].source);
+        }
+        if !edited.is_empty() {
+            self.judge(&edited);
+        }
+        self.verdicts.clone()
+    }
+
+    /// One cell of the page of the last call has another text. Which verdicts changed, by position.
+    pub fn edit(&mut self, at: usize, source: &str) -> Vec<(usize, Verdict)> {
+        if self.cells.get(at).is_none_or(|cell| cell.source == source) {
+            return Vec::new();
+        }
+        self.retext(at, source);
+        let changed = self.judge(&[at]);
+        changed
+            .into_iter()
+            .map(|at| (at, self.verdicts[at].clone()))
+            .collect()
+    }
+
+    /// Another page, or other runs.
+    fn start(&mut self, cells: &[CellInput], runs: &[RunInput]) {
+        self.page = cells
+            .iter()
+            .map(|cell| self.memo.text(&cell.source, &[]))
+            .collect();
+        self.sent_texts = runs
+            .iter()
+            .map(|run| self.memo.text(&run.source, &[]))
+            .collect();
+        self.cells = cells.to_vec();
+        self.runs = runs.to_vec();
+        self.verdicts.clear();
+        self.follow();
+        self.judge(&[]);
+        self.memo.sweep();
+    }
+
+    /// Follows all lists anew, as far as they are new.
+    fn follow(&mut self) {
+        self.matched = Matched::new(&self.cells, &self.page, &self.runs, &self.sent_texts);
+        let plan = Plan::new(
+            &mut self.memo,
+            &self.page,
+            &self.runs,
+            &self.sent_texts,
+            &self.matched,
+        );
+        let elsewhere = Rc::new(memo::anywhere(
+            plan.ideal
+                .iter()
+                .map(|step| &*step.text)
+                .chain(self.sent_texts.iter().map(|text| &**text)),
+        ));
+        self.actual.follow(plan.actual, &elsewhere);
+        self.actual_without_failed
+            .follow(plan.actual_without_failed, &elsewhere);
+        self.ideal.follow(plan.ideal, &elsewhere);
+        self.sent_is_actual = self.actual.follows(&plan.sent);
+        if !self.sent_is_actual {
+            self.sent.follow(plan.sent, &elsewhere);
+        }
+        self.step_of_run = plan.step_of_run;
+        self.step_without_failed = plan.step_without_failed;
+        self.sent_pages = plan.sent_pages;
+        self.is_matched_anew = true;
+    }
+
+    /// Another text for one cell.
+    fn retext(&mut self, at: usize, source: &str) {
+        source.clone_into(&mut self.cells[at].source);
+        let text = self.memo.text(source, &[]);
+        let old = std::mem::replace(&mut self.page[at], text);
+        let step = ideal_step(
+            at,
+            &self.page[at],
+            self.matched.last[at],
+            &self.runs,
+            &self.sent_texts,
+            &self.matched,
+        )
+        .at(Some(at));
+        let before = &self.ideal.steps()[at].text;
+        if self.matched.depends_on_texts || !before.imports_like(&step.text) {
+            self.follow();
+        } else {
+            self.ideal.replace(at, step);
+        }
+        self.memo.let_go(old);
+    }
+
+    /// Judges the cells, after edits of these. Which verdicts are new.
+    fn judge(&mut self, edited: &[usize]) -> Vec<usize> {
+        let judge = Judge {
+            cells: &self.cells,
+            runs: &self.runs,
+            page: &self.page,
+            texts: &self.sent_texts,
+            matched: &self.matched,
+            actual: self.actual.outcomes(),
+            actual_without_failed: self.actual_without_failed.outcomes(),
+            step_of_run: &self.step_of_run,
+            step_without_failed: &self.step_without_failed,
+            ideal: self.ideal.outcomes(),
+            sent: if self.sent_is_actual {
+                self.actual.outcomes()
+            } else {
+                self.sent.outcomes()
+            },
+            sent_pages: &self.sent_pages,
+        };
+        let is_matched_anew = std::mem::take(&mut self.is_matched_anew);
+        judge.update(&mut self.verdicts, |at| {
+            is_matched_anew || edited.contains(&at)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typing_for_hours_keeps_nothing() {
+        let mut bench = Workbench::new();
+        let run = RunInput {
+            cell: "a".to_owned(),
+            source: "x = 0".to_owned(),
+            ..RunInput::default()
+        };
+        for n in 0..200 {
+            let cell = |id: &str, source: String| CellInput {
+                id: id.to_owned(),
+                source,
+                tags: Vec::new(),
+            };
+            let cells = [
+                cell("a", format!("x = {n}")),
+                cell("b", "print(x)".to_owned()),
+            ];
+            bench.verdicts(&cells, std::slice::from_ref(&run));
+            assert!(bench.memo.len() <= 4, "{} texts are kept", bench.memo.len());
+        }
+    }
+}

@@ -1,0 +1,627 @@
+//! Calls, and what is known of the functions that are called.
+
+use super::Visitor;
+use super::questions::{dotted, identifiers, is_false, string_constants};
+use crate::effects::Note;
+use crate::facts::{
+    Call, Callee, FilePath, FunctionId, How, Key, Kind, Op, Outside, Path, Relation, Source, Value,
+    Varies,
+};
+use crate::judge::{Called, Judgement, judge};
+use crate::knowledge;
+use crate::syntax::{Expr, ast, parse};
+use std::collections::BTreeSet;
+
+impl Visitor<'_> {
+    pub(super) fn call(&mut self, node: &ast::ExprCall) -> Value {
+        let line = self.line(node);
+        if let Some(name) = dotted(&node.func)
+            && let Some(root) = name.split('.').next()
+            && self.is_global(root)
+        {
+            match self.frame() {
+                Some(frame) => frame.calls.insert(name),
+                None => self.current.calls.insert(name),
+            };
+        }
+        let callee = match &*node.func {
+            Expr::Name(func) => {
+                let name = self.mangled(func.id.as_str());
+                if !name.is_empty() && self.is_global(&name) {
+                    self.read_path(&name, Vec::new(), How::Call, line);
+                    Callee::Name(name)
+                } else {
+                    Callee::Other(self.value_of(&name))
+                }
+            }
+            Expr::Attribute(func) => {
+                let method = self.mangled(func.attr.as_str());
+                let receiver =
+                    self.chain(&func.value, Some(Key::Attr(method.clone())), How::Method);
+                let path = self
+                    .path_of(&node.func)
+                    .map(|(root, keys)| Path { root, keys });
+                Callee::Method {
+                    path,
+                    receiver,
+                    method,
+                }
+            }
+            other => Callee::Other(self.expr(other)),
+        };
+        let mut arguments: Vec<(Option<String>, Value)> = Vec::new();
+        for argument in &node.arguments.args {
+            let value = self.expr(argument);
+            arguments.push((None, value));
+        }
+        for keyword in &node.arguments.keywords {
+            let value = self.expr(&keyword.value);
+            arguments.push((
+                keyword.arg.as_ref().map(|name| name.as_str().to_owned()),
+                value,
+            ));
+        }
+        let is_inplace = node
+            .arguments
+            .find_keyword("inplace")
+            .is_some_and(|keyword| !is_false(&keyword.value));
+        let full = match &callee {
+            Callee::Name(name) => Some(self.full_name(name, &[])),
+            Callee::Method {
+                path: Some(path), ..
+            } if path.keys.iter().all(|key| matches!(key, Key::Attr(_))) => {
+                Some(self.full_name(&path.root, &path.keys))
+            }
+            _ => None,
+        };
+        if let Callee::Name(name) = &callee
+            && let Some(result) = self.special_call(name, node, &arguments, line)
+        {
+            return result;
+        }
+        if let Some(full) = &full {
+            self.known_call(full, node, &arguments, line);
+        }
+        self.file_call(full.as_deref(), &callee, &arguments);
+        self.evaluated_strings(full.as_deref(), &callee, node);
+        let judgement = self.judge(full.as_deref(), &callee, is_inplace);
+        self.apply(&judgement, &callee, &arguments);
+        let invoked: Vec<FunctionId> = arguments
+            .iter()
+            .flat_map(|(_, value)| &value.sources)
+            .filter_map(|(source, _)| match source {
+                Source::Function(id) => Some(*id),
+                _ => None,
+            })
+            .collect();
+        for id in invoked {
+            if self.in_function() {
+                self.merge_into_frame(id);
+            } else {
+                self.record_invocation(id);
+                self.op(Op::Invoke(id));
+            }
+        }
+        let text = match full.as_deref() {
+            Some("pathlib.Path" | "Path" | "pathlib.PurePath" | "str") if arguments.len() == 1 => {
+                arguments[0].1.text.clone()
+            }
+            _ => None,
+        };
+        if self.in_function() {
+            let mut result = Value {
+                text,
+                ..Value::default()
+            };
+            if !judgement.is_fresh {
+                if let Callee::Method { receiver, .. } = &callee {
+                    result = result.or(&receiver.part(None));
+                }
+                for (_, value) in &arguments {
+                    result = result.or(&value.part(None));
+                }
+            }
+            return result;
+        }
+        let id = self.current.n_calls;
+        self.current.n_calls += 1;
+        self.op(Op::Call(Call {
+            id,
+            callee,
+            arguments,
+            is_inplace,
+        }));
+        Value {
+            text,
+            ..Value::of(Source::Result(id))
+        }
+    }
+
+    /// Calls whose meaning is part of the language. `Some`: nothing more is to be said about the call.
+    pub(super) fn special_call(
+        &mut self,
+        name: &str,
+        node: &ast::ExprCall,
+        arguments: &[(Option<String>, Value)],
+        line: usize,
+    ) -> Option<Value> {
+        if self.found.writes.contains(name) {
+            return None;
+        }
+        let first = node.arguments.args.first();
+        let n_arguments = node.arguments.len();
+        match name {
+            "exec" | "eval" | "compile" => {
+                let mode_is_plain = n_arguments == 1 || name == "compile";
+                match arguments.first().and_then(|(_, value)| value.text.clone()) {
+                    Some(text)
+                        if mode_is_plain && first.is_some_and(Expr::is_string_literal_expr) =>
+                    {
+                        if name != "compile" {
+                            self.embedded(&text, line, name);
+                        }
+                    }
+                    _ => self.unknown(name, line),
+                }
+                Some(Value::default())
+            }
+            "globals" | "locals" => {
+                self.unknown(&format!("{name}()"), line);
+                Some(Value::default())
+            }
+            "vars" | "dir" if n_arguments == 0 => {
+                self.unknown(&format!("{name}()"), line);
+                Some(Value::default())
+            }
+            "get_ipython" => {
+                self.unknown("get_ipython", line);
+                Some(Value::default())
+            }
+            "__import__" => {
+                match arguments.first().and_then(|(_, value)| value.text.clone()) {
+                    Some(module) => {
+                        return Some(Value::of(Source::Module(
+                            module.split('.').next().unwrap_or_default().to_owned(),
+                        )));
+                    }
+                    None => self.unknown("__import__", line),
+                }
+                Some(Value::default())
+            }
+            "setattr" | "delattr" => {
+                let target = arguments
+                    .first()
+                    .map(|(_, value)| value.clone())
+                    .unwrap_or_default();
+                let is_constant = node
+                    .arguments
+                    .args
+                    .get(1)
+                    .is_some_and(Expr::is_string_literal_expr);
+                let key = arguments
+                    .get(1)
+                    .and_then(|(_, value)| value.text.clone())
+                    .filter(|_| is_constant);
+                if key.is_none()
+                    && target
+                        .sources
+                        .iter()
+                        .any(|(source, _)| matches!(source, Source::Name(_) | Source::Module(_)))
+                {
+                    self.unknown(name, line);
+                }
+                if let (Some(attr), Some(first)) = (&key, first)
+                    && let Some(path) = dotted(first)
+                    && !self.in_function()
+                {
+                    self.current
+                        .attribute_stores
+                        .insert(format!("{path}.{attr}"));
+                }
+                let held = arguments
+                    .get(2)
+                    .map(|(_, value)| value.clone())
+                    .unwrap_or_default();
+                self.mutate(target, Some(key.map_or(Key::Any, Key::Attr)), held);
+                Some(Value::scalar())
+            }
+            "getattr" => {
+                let is_constant = node
+                    .arguments
+                    .args
+                    .get(1)
+                    .is_some_and(Expr::is_string_literal_expr);
+                let target = arguments
+                    .first()
+                    .map(|(_, value)| value.clone())
+                    .unwrap_or_default();
+                if !is_constant
+                    && target
+                        .sources
+                        .iter()
+                        .any(|(source, _)| matches!(source, Source::Module(_)))
+                {
+                    self.unknown(name, line);
+                }
+                let key = arguments
+                    .get(1)
+                    .and_then(|(_, value)| value.text.clone())
+                    .filter(|_| is_constant);
+                Some(target.part(key.map(Key::Attr)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Code in a constant string runs where it stands.
+    pub(super) fn embedded(&mut self, text: &str, line: usize, construct: &str) {
+        let text = if construct == "eval" {
+            text.trim()
+        } else {
+            text
+        };
+        let Some(parsed) = parse(text) else {
+            self.unknown(construct, line);
+            return;
+        };
+        if !parsed.errors.is_empty() {
+            self.unknown(construct, line);
+        }
+        let outer = self.fixed_line.replace(line);
+        self.body(&parsed.body);
+        self.fixed_line = outer;
+    }
+
+    /// Effects outside the namespace of functions that are known by their full name.
+    pub(super) fn known_call(
+        &mut self,
+        full: &str,
+        node: &ast::ExprCall,
+        arguments: &[(Option<String>, Value)],
+        line: usize,
+    ) {
+        let has_seed = |name: &str| node.arguments.find_keyword(name).is_some();
+        if knowledge::has("seeds", full) {
+            if let Some((module, _)) = full.rsplit_once('.') {
+                let state = knowledge::value("random-state", module).unwrap_or(module);
+                self.outside(Outside::Seed(state.to_owned()));
+            }
+        } else if let Some(state) = knowledge::random_state(full) {
+            self.outside(Outside::Draw(state.to_owned()));
+        }
+        let last = full.rsplit('.').next().unwrap_or(full);
+        if last == "default_rng" && node.arguments.is_empty()
+            || full == "random.Random" && node.arguments.is_empty()
+        {
+            self.note_nondeterministic(full, line);
+            self.outside(Outside::Varies(Varies::Random));
+        }
+        if matches!(last, "train_test_split" | "shuffle" | "resample")
+            && full.contains("sklearn")
+            && !has_seed("random_state")
+        {
+            self.note_nondeterministic(full, line);
+            self.outside(Outside::Draw("numpy.random".to_owned()));
+        }
+        match full {
+            "os.getenv"
+            | "os.environ.get"
+            | "os.environ.setdefault"
+            | "os.environ.pop"
+            | "environ.get" => {
+                let variable = arguments.first().and_then(|(_, value)| value.text.clone());
+                self.outside(Outside::EnvironmentRead(variable.clone()));
+                if full.ends_with("setdefault") || full.ends_with("pop") {
+                    self.outside(Outside::EnvironmentWrite(variable));
+                }
+            }
+            "os.putenv" | "os.unsetenv" => {
+                self.outside(Outside::EnvironmentWrite(
+                    arguments.first().and_then(|(_, value)| value.text.clone()),
+                ));
+            }
+            "os.environ.update" | "os.environ.clear" | "dotenv.load_dotenv" | "load_dotenv" => {
+                self.outside(Outside::EnvironmentWrite(None));
+            }
+            "os.chdir" => self.outside(Outside::FileWrite(FilePath::Unknown)),
+            _ => {}
+        }
+        if knowledge::has("process", full) {
+            self.outside(Outside::EnvironmentRead(None));
+            self.outside(Outside::FileRead(FilePath::Unknown));
+            self.outside(Outside::FileWrite(FilePath::Unknown));
+        }
+        if knowledge::has("config-calls", full) {
+            let library = full.split('.').next().unwrap_or(full);
+            self.outside(Outside::Configure(library.to_owned()));
+        }
+    }
+
+    pub(super) fn note_nondeterministic(&mut self, construct: &str, line: usize) {
+        self.found.marks.nondeterministic.push(Note {
+            construct: construct.to_owned(),
+            line,
+        });
+    }
+
+    pub(super) fn file_call(
+        &mut self,
+        full: Option<&str>,
+        callee: &Callee,
+        arguments: &[(Option<String>, Value)],
+    ) {
+        let argument = |position: usize, keywords: &[&str]| -> Option<(FilePath, bool)> {
+            let keyword = arguments
+                .iter()
+                .find(|(name, _)| name.as_deref().is_some_and(|name| keywords.contains(&name)));
+            let value = match keyword {
+                Some((_, value)) => value,
+                None => {
+                    &arguments
+                        .get(position)
+                        .filter(|(name, _)| name.is_none())?
+                        .1
+                }
+            };
+            Some((
+                self.file_path(value),
+                value.kind == Kind::Scalar || value.text.is_some(),
+            ))
+        };
+        let names = [
+            "path",
+            "file",
+            "filename",
+            "fname",
+            "filepath_or_buffer",
+            "path_or_buf",
+            "filepath",
+            "name",
+            "f",
+        ];
+        let mode = |position: usize| {
+            let mode = arguments.get(position).filter(|(name, _)| name.is_none());
+            let mode = arguments
+                .iter()
+                .find(|(name, _)| name.as_deref() == Some("mode"))
+                .or(mode);
+            mode.map_or(Some("r".to_owned()), |(_, value)| value.text.clone())
+        };
+        let opened = |path: FilePath, mode: Option<String>| match mode {
+            Some(mode) if !mode.contains(['w', 'a', 'x', '+']) => vec![Outside::FileRead(path)],
+            Some(mode) if mode.starts_with(['w', 'x']) && !mode.contains('+') => {
+                vec![Outside::FileWrite(path)]
+            }
+            // Appending depends on what was there.
+            _ => vec![Outside::FileRead(path.clone()), Outside::FileWrite(path)],
+        };
+        let mut effects = Vec::new();
+        match callee {
+            Callee::Name(name) if name == "open" => {
+                if let Some((path, _)) = argument(0, &["file"]) {
+                    effects = opened(path, mode(1));
+                }
+            }
+            Callee::Method {
+                receiver, method, ..
+            } if knowledge::value("path-methods", method).is_some() => {
+                let path = self.file_path(receiver);
+                effects.push(match knowledge::value("path-methods", method) {
+                    Some("w") => Outside::FileWrite(path),
+                    _ => Outside::FileRead(path),
+                });
+            }
+            Callee::Method {
+                receiver, method, ..
+            } if method == "open" && receiver.text.is_some() => {
+                effects = opened(self.file_path(receiver), mode(0));
+            }
+            Callee::Method {
+                receiver, method, ..
+            } if matches!(
+                method.as_str(),
+                "exists" | "is_file" | "unlink" | "mkdir" | "touch"
+            ) && receiver.text.is_some() =>
+            {
+                let path = self.file_path(receiver);
+                effects.push(if matches!(method.as_str(), "exists" | "is_file") {
+                    Outside::FileRead(path)
+                } else {
+                    Outside::FileWrite(path)
+                });
+            }
+            _ => {
+                let known = full.and_then(|full| knowledge::value("file-functions", full));
+                if let Some((how, position)) = known.and_then(|known| known.split_once(':')) {
+                    if let Some((path, _)) = argument(position.parse().unwrap_or(0), &names) {
+                        effects.push(if how == "w" {
+                            Outside::FileWrite(path)
+                        } else {
+                            Outside::FileRead(path)
+                        });
+                    }
+                    if let Some(
+                        "shutil.copy" | "shutil.copyfile" | "shutil.copy2" | "shutil.move"
+                        | "os.rename" | "os.replace",
+                    ) = full
+                        && let Some((path, _)) = argument(1, &["dst"])
+                    {
+                        effects.push(Outside::FileWrite(path));
+                    }
+                } else {
+                    let last = match callee {
+                        Callee::Method { method, .. } => method.as_str(),
+                        Callee::Name(_) => full
+                            .and_then(|full| full.rsplit('.').next())
+                            .unwrap_or_default(),
+                        Callee::Other(_) => "",
+                    };
+                    if let Some(position) = knowledge::value("file-readers", last)
+                        && let Some((path, _)) = argument(position.parse().unwrap_or(0), &names)
+                    {
+                        effects.push(Outside::FileRead(path));
+                    }
+                    if let Some(position) = knowledge::value("file-writers", last)
+                        && let Some((path, _)) = argument(position.parse().unwrap_or(0), &names)
+                    {
+                        if mode(usize::MAX).is_some_and(|mode| mode.starts_with('a')) {
+                            effects.push(Outside::FileRead(path.clone()));
+                        }
+                        effects.push(Outside::FileWrite(path));
+                    }
+                }
+            }
+        }
+        for effect in effects {
+            self.outside(effect);
+        }
+    }
+
+    pub(super) fn file_path(&self, value: &Value) -> FilePath {
+        if let Some(text) = &value.text {
+            return FilePath::Literal(text.clone());
+        }
+        match &value.sources[..] {
+            [(Source::Name(name), Relation::Same)] => match self
+                .module_values
+                .get(name)
+                .and_then(|value| value.text.clone())
+            {
+                Some(text) if !self.in_function() => FilePath::Literal(text),
+                _ => FilePath::Name(name.clone()),
+            },
+            _ => FilePath::Unknown,
+        }
+    }
+
+    /// Strings that a library evaluates: `df.query("a > @limit")`.
+    pub(super) fn evaluated_strings(
+        &mut self,
+        full: Option<&str>,
+        callee: &Callee,
+        node: &ast::ExprCall,
+    ) {
+        let (last, is_frame_method) = match callee {
+            Callee::Method { method, path, .. } => {
+                let of_module = path.as_ref().is_some_and(|path| {
+                    self.imports.contains_key(&path.root)
+                        || knowledge::value("aliases", &path.root).is_some()
+                });
+                (
+                    method.as_str(),
+                    !of_module && matches!(method.as_str(), "query" | "eval"),
+                )
+            }
+            Callee::Name(_) => (
+                full.and_then(|full| full.rsplit('.').next())
+                    .unwrap_or_default(),
+                false,
+            ),
+            Callee::Other(_) => return,
+        };
+        if !knowledge::has("string-evaluators", last) {
+            return;
+        }
+        let mut names = BTreeSet::new();
+        for argument in node.arguments.iter_source_order() {
+            string_constants(argument.value(), &mut |text| {
+                if is_frame_method {
+                    // Inside a frame only `@name` is a variable; bare names are columns first.
+                    for (at, _) in text.match_indices('@') {
+                        names.extend(identifiers(&text[at + 1..]).next());
+                    }
+                } else {
+                    names.extend(identifiers(text));
+                }
+            });
+        }
+        match self.frame() {
+            Some(frame) => frame.string_names.extend(names),
+            None if !names.is_empty() => self.op(Op::StringNames(names.into_iter().collect())),
+            None => {}
+        }
+    }
+
+    pub(super) fn is_module(&self, name: &str) -> bool {
+        self.imports.contains_key(name)
+            || (!self.module_values.contains_key(name)
+                && (knowledge::value("aliases", name).is_some()
+                    || (knowledge::has("pure-modules", name) && !self.found.writes.contains(name))))
+    }
+
+    pub(super) fn judge(&self, full: Option<&str>, callee: &Callee, is_inplace: bool) -> Judgement {
+        let called = match callee {
+            Callee::Name(name) => Called::Name(name),
+            Callee::Method { path, method, .. } => match path {
+                Some(path) if full.is_some() && self.is_module(&path.root) => Called::InModule,
+                _ => Called::Method(method),
+            },
+            Callee::Other(_) => Called::Other,
+        };
+        judge(full, called, is_inplace)
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        judgement: &Judgement,
+        callee: &Callee,
+        arguments: &[(Option<String>, Value)],
+    ) {
+        if judgement.changes_receiver
+            && let Callee::Method { receiver, .. } = callee
+        {
+            self.record_mutation(&receiver.clone());
+        }
+        let own_function = match callee {
+            Callee::Name(name) => self.found.named_functions.get(name).copied(),
+            Callee::Other(value) => value.sources.iter().find_map(|(source, _)| match source {
+                Source::Function(id) => Some(*id),
+                _ => None,
+            }),
+            Callee::Method { .. } => None,
+        };
+        if let Some(id) = own_function {
+            for (position, (keyword, value)) in arguments.iter().enumerate() {
+                if self.found.functions[id].changes_argument(position, keyword.as_deref()) {
+                    self.record_mutation(value);
+                }
+            }
+            let passed_on = !self.found.functions[id].passed_on.is_empty();
+            if !passed_on {
+                return;
+            }
+        }
+        if judgement.is_open
+            && self.in_function()
+            && let Callee::Name(name) = callee
+        {
+            let passed: Vec<Vec<Source>> = arguments
+                .iter()
+                .map(|(_, value)| {
+                    let sources = value
+                        .sources
+                        .iter()
+                        .filter(|(_, relation)| *relation != Relation::Holds);
+                    sources.map(|(source, _)| source.clone()).collect()
+                })
+                .collect();
+            let name = name.clone();
+            if let Some(frame) = self.frame() {
+                frame.passed_on.push((name, passed));
+            }
+            return;
+        }
+        for (position, (keyword, value)) in arguments.iter().enumerate() {
+            let is_changed = match &judgement.changed_arguments {
+                None => true,
+                Some(positions) => {
+                    keyword.is_none() && positions.contains(&position)
+                        || keyword.as_deref() == Some("out")
+                }
+            };
+            if is_changed {
+                self.record_mutation(value);
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Functions and classes: their bodies are frames of their own.
+
+use super::questions::dotted;
+use super::{Scope, ScopeKind, Visitor};
+use crate::binder;
+use crate::facts::{ClassFacts, FunctionFacts, FunctionId, Op, Source, Value};
+use crate::syntax::{Expr, Parameters, Stmt, TypeParam, TypeParams, ast};
+use std::collections::{BTreeMap, HashMap};
+
+impl Visitor<'_> {
+    pub(super) fn with_type_params(
+        &mut self,
+        params: Option<&TypeParams>,
+        f: impl FnOnce(&mut Self),
+    ) {
+        let Some(params) = params else {
+            f(self);
+            return;
+        };
+        let mut bindings = binder::Bindings::default();
+        for param in &params.type_params {
+            bindings.bound.insert(match param {
+                TypeParam::TypeVar(node) => node.name.as_str().to_owned(),
+                TypeParam::TypeVarTuple(node) => node.name.as_str().to_owned(),
+                TypeParam::ParamSpec(node) => node.name.as_str().to_owned(),
+            });
+        }
+        self.scopes
+            .push(Scope::new(ScopeKind::TypeParams, bindings));
+        for param in &params.type_params {
+            let (bound, default) = match param {
+                TypeParam::TypeVar(node) => (node.bound.as_deref(), node.default.as_deref()),
+                TypeParam::TypeVarTuple(node) => (None, node.default.as_deref()),
+                TypeParam::ParamSpec(node) => (None, node.default.as_deref()),
+            };
+            for expr in [bound, default].into_iter().flatten() {
+                self.expr(expr);
+            }
+        }
+        f(self);
+        self.scopes.pop();
+    }
+
+    pub(super) fn defaults(&mut self, parameters: &Parameters) -> Value {
+        let mut held = Value::default();
+        for parameter in parameters.iter_non_variadic_params() {
+            if let Some(default) = parameter.default.as_deref() {
+                held = held.or(&self.expr(default).held());
+            }
+        }
+        held
+    }
+
+    /// A default that the body changes is changed for the next call too.
+    pub(super) fn note_mutable_defaults(&mut self, id: FunctionId, parameters: &Parameters) {
+        let facts = &mut self.found.functions[id];
+        let changes_default = parameters.iter_non_variadic_params().any(|parameter| {
+            let name = parameter.parameter.name.as_str();
+            let is_scalar = parameter.default.as_deref().is_none_or(|default| {
+                default.is_literal_expr() || matches!(default, Expr::UnaryOp(_) | Expr::Tuple(_))
+            });
+            let index = facts.params.iter().position(|param| param == name);
+            !is_scalar && index.is_some_and(|index| facts.mutated_params.contains(&index))
+        });
+        facts.is_stateful |= changes_default;
+    }
+
+    pub(super) fn annotations(&mut self, parameters: &Parameters, returns: Option<&Expr>) {
+        if self.has_lazy_annotations {
+            return;
+        }
+        for parameter in parameters.iter() {
+            if let Some(annotation) = parameter.annotation() {
+                self.expr(annotation);
+            }
+        }
+        if let Some(returns) = returns {
+            self.expr(returns);
+        }
+    }
+
+    pub(super) fn function_def(&mut self, node: &ast::StmtFunctionDef) {
+        let mut held = Value::default();
+        for decorator in &node.decorator_list {
+            let value = self.expr(&decorator.expression);
+            held = held.or(&value.held());
+            // Decorating calls the decorator.
+            for (source, _) in value.sources {
+                if let Source::Function(id) = source {
+                    self.op(Op::Invoke(id));
+                }
+            }
+        }
+        held = held.or(&self.defaults(&node.parameters));
+        let mut id = 0;
+        self.with_type_params(node.type_params.as_deref(), |this| {
+            this.annotations(&node.parameters, node.returns.as_deref());
+            let bindings = binder::of_body(&node.body, this.class_name());
+            id = this.function(Some(&node.parameters), bindings, |this| {
+                this.body(&node.body)
+            });
+            this.note_mutable_defaults(id, &node.parameters);
+        });
+        for decorator in &node.decorator_list {
+            let called = match &decorator.expression {
+                Expr::Call(call) => dotted(&call.func),
+                other => dotted(other),
+            };
+            if let Some(called) = called {
+                self.found.functions[id].calls.insert(called);
+            }
+        }
+        if let Some(scope) = self.scopes.last_mut()
+            && scope.kind == ScopeKind::Class
+        {
+            scope.methods.insert(node.name.as_str().to_owned(), id);
+        }
+        let value = Value::of(Source::Function(id)).or(&held);
+        self.bind(node.name.as_str(), value);
+    }
+
+    /// Walks a function's body in a frame of its own. A function inside a function counts as called by it.
+    pub(super) fn function(
+        &mut self,
+        parameters: Option<&Parameters>,
+        mut bindings: binder::Bindings,
+        body: impl FnOnce(&mut Self),
+    ) -> FunctionId {
+        let id = self.found.functions.len();
+        let mut facts = FunctionFacts::default();
+        let mut values = HashMap::new();
+        if let Some(parameters) = parameters {
+            let positional = parameters.posonlyargs.iter().chain(&parameters.args);
+            let positional = positional.map(|parameter| parameter.parameter.name.as_str());
+            let vararg = parameters
+                .vararg
+                .iter()
+                .map(|parameter| parameter.name.as_str());
+            let keyword = parameters
+                .kwonlyargs
+                .iter()
+                .map(|parameter| parameter.parameter.name.as_str());
+            let kwarg = parameters
+                .kwarg
+                .iter()
+                .map(|parameter| parameter.name.as_str());
+            let names: Vec<String> = positional
+                .chain(vararg)
+                .chain(keyword)
+                .chain(kwarg)
+                .map(|name| self.mangled(name))
+                .collect();
+            if parameters.vararg.is_some() {
+                facts.vararg = Some(parameters.posonlyargs.len() + parameters.args.len());
+            }
+            for (index, name) in names.iter().enumerate() {
+                bindings.bound.insert(name.clone());
+                values.insert(name.clone(), Value::of(Source::Param(id, index)));
+            }
+            facts.params = names;
+        }
+        self.found.functions.push(facts);
+        let mut scope = Scope::new(ScopeKind::Function, bindings);
+        scope.values = values;
+        self.scopes.push(scope);
+        self.found.functions[id].is_stateful = self
+            .scopes
+            .last()
+            .is_some_and(|scope| !scope.bindings.nonlocals.is_empty());
+        self.frames.push(id);
+        let conditions = std::mem::take(&mut self.n_conditions);
+        body(self);
+        self.n_conditions = conditions;
+        self.frames.pop();
+        self.scopes.pop();
+        if self.in_function() {
+            self.merge_into_frame(id);
+        }
+        id
+    }
+
+    pub(super) fn merge_into_frame(&mut self, id: FunctionId) {
+        let inner = self.found.functions[id].clone();
+        if let Some(outer) = self.frame() {
+            outer.reads.extend(inner.reads);
+            outer.writes.extend(inner.writes);
+            outer.deletes.extend(inner.deletes);
+            outer.mutates.extend(inner.mutates);
+            outer.calls.extend(inner.calls);
+            outer.outside.extend(inner.outside);
+            outer.string_names.extend(inner.string_names);
+            outer.unknown.extend(inner.unknown);
+            outer.passed_on.extend(inner.passed_on);
+        }
+    }
+
+    pub(super) fn class_def(&mut self, node: &ast::StmtClassDef) {
+        let mut held = Value::default();
+        for decorator in &node.decorator_list {
+            held = held.or(&self.expr(&decorator.expression).held());
+        }
+        let mut has_bases = false;
+        let mut class = 0;
+        self.with_type_params(node.type_params.as_deref(), |this| {
+            if let Some(arguments) = &node.arguments {
+                for base in &arguments.args {
+                    held = std::mem::take(&mut held).or(&this.referred(base).held());
+                    has_bases |= dotted(base).is_none_or(|name| name != "object");
+                }
+                for keyword in &arguments.keywords {
+                    held = std::mem::take(&mut held).or(&this.expr(&keyword.value).held());
+                    has_bases = true;
+                }
+            }
+            let name = this.mangled(node.name.as_str());
+            let bindings = binder::of_body(&node.body, Some(&name));
+            let mut scope = Scope::new(ScopeKind::Class, bindings);
+            scope.class_name = Some(name);
+            this.scopes.push(scope);
+            this.body(&node.body);
+            let Some(scope) = this.scopes.pop() else {
+                return;
+            };
+            let is_plain = |name: &str| {
+                !matches!(
+                    name,
+                    "__setattr__" | "__getattr__" | "__getattribute__" | "__setitem__"
+                )
+            };
+            let has_descriptors = node.body.iter().any(|stmt| match stmt {
+                Stmt::FunctionDef(method) => !method.decorator_list.is_empty(),
+                Stmt::Assign(assign) => assign.value.is_call_expr(),
+                _ => false,
+            });
+            let mut facts = FunctionFacts::default();
+            // What class attributes hold lives as long as the class.
+            let attributes: BTreeMap<&String, &Value> = scope.values.iter().collect();
+            for (attribute, value) in attributes {
+                if !scope.methods.contains_key(attribute) {
+                    held = std::mem::take(&mut held).or(&value.held());
+                }
+            }
+            for &method in scope.methods.values() {
+                let method = this.found.functions[method].clone();
+                facts.reads.extend(method.reads);
+                facts.writes.extend(method.writes);
+                facts.deletes.extend(method.deletes);
+                facts.mutates.extend(method.mutates);
+                facts.calls.extend(method.calls);
+                facts.outside.extend(method.outside);
+                facts.string_names.extend(method.string_names);
+                facts.unknown.extend(method.unknown);
+                // Position 0 is the object itself, which the caller of the class does not pass.
+                facts.mutated_params.extend(
+                    method
+                        .mutated_params
+                        .iter()
+                        .filter(|&&index| index > 0)
+                        .map(|index| index - 1),
+                );
+            }
+            facts.class = Some(ClassFacts {
+                has_plain_attributes: !has_bases
+                    && !has_descriptors
+                    && scope.methods.keys().all(|name| is_plain(name)),
+                methods: scope.methods,
+            });
+            class = this.found.functions.len();
+            this.found.functions.push(facts);
+        });
+        let value = Value::of(Source::Function(class)).or(&held);
+        self.bind(node.name.as_str(), value);
+    }
+}

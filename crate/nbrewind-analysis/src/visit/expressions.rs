@@ -1,0 +1,345 @@
+//! Expressions and the values they give.
+
+use super::questions::{constant_key, identifiers, item_text, literal, target_names};
+use super::{Scope, ScopeKind, Visitor};
+use crate::binder;
+use crate::facts::{How, Kind, Op, Source, Value};
+use crate::fingerprint;
+use crate::syntax::{Comprehension, Expr, FStringPart, InterpolatedStringElement, deeper};
+
+impl Visitor<'_> {
+    pub(super) fn expr(&mut self, expr: &Expr) -> Value {
+        deeper(|| self.expr_inner(expr))
+    }
+
+    pub(super) fn exprs_held(&mut self, exprs: &[Expr]) -> Value {
+        let mut held = Value::default();
+        for expr in exprs {
+            held = held.or(&self.expr(expr).held());
+        }
+        held
+    }
+
+    pub(super) fn expr_inner(&mut self, expr: &Expr) -> Value {
+        match expr {
+            Expr::BoolOp(node) => {
+                let mut values = node.values.iter();
+                let mut result = values
+                    .next()
+                    .map(|first| self.expr(first))
+                    .unwrap_or_default();
+                self.maybe(|this| {
+                    for value in values {
+                        result = std::mem::take(&mut result).or(&this.expr(value));
+                    }
+                });
+                result
+            }
+            Expr::Named(node) => {
+                let value = self.expr(&node.value);
+                if let Expr::Name(target) = &*node.target {
+                    self.bind(target.id.as_str(), value.clone());
+                }
+                value
+            }
+            Expr::BinOp(node) => {
+                let left = self.expr(&node.left);
+                let right = self.expr(&node.right);
+                if left.kind == Kind::Scalar && right.kind == Kind::Scalar {
+                    Value::scalar()
+                } else {
+                    Value::default()
+                }
+            }
+            Expr::UnaryOp(node) => {
+                let operand = self.expr(&node.operand);
+                let literal = operand
+                    .literal
+                    .is_some()
+                    .then(|| fingerprint::expression(expr));
+                Value {
+                    kind: operand.kind,
+                    literal,
+                    ..Value::default()
+                }
+            }
+            Expr::Lambda(node) => {
+                let held = node
+                    .parameters
+                    .as_ref()
+                    .map(|parameters| self.defaults(parameters))
+                    .unwrap_or_default();
+                let bindings = binder::of_expression(&node.body, self.class_name());
+                let id = self.function(node.parameters.as_deref(), bindings, |this| {
+                    let value = this.expr(&node.body);
+                    if let Some(frame) = this.frame() {
+                        frame.returns = value;
+                    }
+                });
+                Value::of(Source::Function(id)).or(&held)
+            }
+            Expr::If(node) => {
+                self.expr(&node.test);
+                let mut value = Value::default();
+                self.maybe(|this| value = this.expr(&node.body));
+                let mut other = Value::default();
+                self.maybe(|this| other = this.expr(&node.orelse));
+                value.or(&other)
+            }
+            Expr::Dict(node) => {
+                let mut held = Value::default();
+                let mut is_constant = true;
+                for item in &node.items {
+                    if let Some(key) = &item.key {
+                        is_constant &= self.expr(key).literal.is_some();
+                    } else {
+                        is_constant = false;
+                    }
+                    let value = self.expr(&item.value);
+                    is_constant &= value.literal.is_some();
+                    held = held.or(&value.held());
+                }
+                self.display(held, Kind::Dict, is_constant, expr)
+            }
+            Expr::Set(node) => {
+                let held = self.exprs_held(&node.elts);
+                self.display(held, Kind::Unknown, false, expr)
+            }
+            Expr::List(node) => {
+                let (held, is_constant) = self.elements(&node.elts);
+                self.display(held, Kind::List, is_constant, expr)
+            }
+            Expr::Tuple(node) => {
+                let (held, is_constant) = self.elements(&node.elts);
+                let kind = if held.sources.is_empty() && is_constant {
+                    Kind::Scalar
+                } else {
+                    Kind::Unknown
+                };
+                self.display(held, kind, is_constant, expr)
+            }
+            Expr::ListComp(node) => {
+                let held = self.comprehension(&node.generators, &[&node.elt]);
+                Value {
+                    kind: Kind::List,
+                    ..held
+                }
+            }
+            Expr::SetComp(node) => self.comprehension(&node.generators, &[&node.elt]),
+            Expr::DictComp(node) => {
+                let parts: Vec<&Expr> = node
+                    .key
+                    .as_deref()
+                    .into_iter()
+                    .chain(std::iter::once(&*node.value))
+                    .collect();
+                let held = self.comprehension(&node.generators, &parts);
+                Value {
+                    kind: Kind::Dict,
+                    ..held
+                }
+            }
+            Expr::Generator(node) => {
+                let held = self.comprehension(&node.generators, &[&node.elt]);
+                Value {
+                    kind: Kind::Iterator,
+                    ..held
+                }
+            }
+            Expr::Await(node) => self.expr(&node.value),
+            Expr::Yield(node) => {
+                let value = node
+                    .value
+                    .as_ref()
+                    .map(|value| self.expr(value))
+                    .unwrap_or_default();
+                if let Some(frame) = self.frame() {
+                    frame.is_generator = true;
+                    frame.returns = std::mem::take(&mut frame.returns).or(&value.held());
+                }
+                Value::default()
+            }
+            Expr::YieldFrom(node) => {
+                let value = self.expr(&node.value);
+                self.iterate(&value);
+                if let Some(frame) = self.frame() {
+                    frame.is_generator = true;
+                    frame.returns = std::mem::take(&mut frame.returns).or(&value);
+                }
+                Value::default()
+            }
+            Expr::Compare(node) => {
+                self.expr(&node.left);
+                for comparator in &node.comparators {
+                    self.expr(comparator);
+                }
+                Value::default()
+            }
+            Expr::Call(node) => self.call(node),
+            Expr::FString(node) => {
+                for part in node.value.iter() {
+                    match part {
+                        FStringPart::Literal(literal) => self.string_text(literal.as_str()),
+                        FStringPart::FString(formatted) => self.interpolations(&formatted.elements),
+                    }
+                }
+                Value::scalar()
+            }
+            Expr::TString(node) => {
+                for part in node.value.iter() {
+                    self.interpolations(&part.elements);
+                }
+                Value::default()
+            }
+            Expr::StringLiteral(node) => {
+                let text = node.value.to_str();
+                self.string_text(text);
+                Value {
+                    text: Some(text.to_owned()),
+                    ..literal(expr)
+                }
+            }
+            Expr::BytesLiteral(_)
+            | Expr::NumberLiteral(_)
+            | Expr::BooleanLiteral(_)
+            | Expr::NoneLiteral(_)
+            | Expr::EllipsisLiteral(_) => literal(expr),
+            Expr::Attribute(_) | Expr::Subscript(_) | Expr::Name(_) => {
+                if let Expr::Subscript(node) = expr
+                    && let Expr::Call(call) = &*node.value
+                    && let Expr::Name(name) = &*call.func
+                    && matches!(name.id.as_str(), "globals" | "vars" | "locals")
+                    && let Some(name) = item_text(&constant_key(&node.slice))
+                {
+                    // `globals()['g']` reads `g` besides being unknown.
+                    let line = self.line(expr);
+                    self.read_path(&name, Vec::new(), How::Load, line);
+                }
+                self.chain(expr, None, How::Load)
+            }
+            Expr::Starred(node) => {
+                let value = self.expr(&node.value);
+                self.iterate(&value);
+                value.part(None)
+            }
+            Expr::Slice(node) => {
+                for bound in [&node.lower, &node.upper, &node.step].into_iter().flatten() {
+                    self.expr(bound);
+                }
+                Value::default()
+            }
+            Expr::IpyEscapeCommand(node) => {
+                let line = self.line(expr);
+                self.escape(node.kind, &node.value, line);
+                Value::default()
+            }
+        }
+    }
+
+    pub(super) fn elements(&mut self, elements: &[Expr]) -> (Value, bool) {
+        let mut held = Value::default();
+        let mut is_constant = true;
+        for element in elements {
+            let value = self.expr(element);
+            is_constant &= value.literal.is_some();
+            held = held.or(&value.held());
+        }
+        (held, is_constant)
+    }
+
+    pub(super) fn display(&self, held: Value, kind: Kind, is_constant: bool, expr: &Expr) -> Value {
+        let literal = is_constant.then(|| fingerprint::expression(expr));
+        Value {
+            kind,
+            literal,
+            ..held
+        }
+    }
+
+    pub(super) fn interpolations<'a>(
+        &mut self,
+        elements: impl IntoIterator<Item = &'a InterpolatedStringElement>,
+    ) {
+        for element in elements {
+            match element {
+                InterpolatedStringElement::Literal(literal) => self.string_text(&literal.value),
+                InterpolatedStringElement::Interpolation(node) => {
+                    self.expr(&node.expression);
+                    if let Some(spec) = &node.format_spec {
+                        deeper(|| self.interpolations(&spec.elements));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn string_text(&mut self, text: &str) {
+        self.found.string_names.extend(identifiers(text));
+    }
+
+    pub(super) fn comprehension(&mut self, generators: &[Comprehension], parts: &[&Expr]) -> Value {
+        let Some(first) = generators.first() else {
+            return Value::default();
+        };
+        let iterated = self.expr(&first.iter);
+        self.iterate(&iterated);
+        let mut bindings = binder::Bindings::default();
+        for generator in generators {
+            target_names(&generator.target, &mut |name| {
+                bindings.bound.insert(self.mangled(name));
+            });
+        }
+        self.scopes
+            .push(Scope::new(ScopeKind::Comprehension, bindings));
+        let mut held = Value::default();
+        self.maybe(|this| {
+            let mut iterated = Some(iterated);
+            for generator in generators {
+                let value = match iterated.take() {
+                    Some(value) => value,
+                    None => {
+                        let value = this.expr(&generator.iter);
+                        this.iterate(&value);
+                        value
+                    }
+                };
+                this.bind_in_comprehension(&generator.target, &value.part(None));
+                for condition in &generator.ifs {
+                    this.expr(condition);
+                }
+            }
+            for part in parts {
+                held = std::mem::take(&mut held).or(&this.expr(part).held());
+            }
+        });
+        self.scopes.pop();
+        held
+    }
+
+    pub(super) fn bind_in_comprehension(&mut self, target: &Expr, value: &Value) {
+        match target {
+            Expr::Name(node) => {
+                let name = self.mangled(node.id.as_str());
+                if let Some(scope) = self.scopes.last_mut() {
+                    scope.values.insert(name, value.clone());
+                }
+            }
+            Expr::Tuple(node) => node
+                .elts
+                .iter()
+                .for_each(|target| self.bind_in_comprehension(target, &value.part(None))),
+            Expr::List(node) => node
+                .elts
+                .iter()
+                .for_each(|target| self.bind_in_comprehension(target, &value.part(None))),
+            Expr::Starred(node) => self.bind_in_comprehension(&node.value, value),
+            other => self.store(other, value.clone()),
+        }
+    }
+
+    pub(super) fn iterate(&mut self, value: &Value) {
+        if !value.sources.is_empty() {
+            self.op(Op::Iterate(value.clone()));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Small questions about syntax.
+
+use crate::facts::{Key, Kind, Value};
+use crate::fingerprint;
+use crate::syntax::{ExceptHandler, Expr, InterpolatedStringElement, Stmt, ast, deeper};
+
+pub(super) fn literal(expr: &Expr) -> Value {
+    Value {
+        kind: Kind::Scalar,
+        literal: Some(fingerprint::expression(expr)),
+        ..Value::default()
+    }
+}
+
+/// `a.b.c` as text.
+pub(super) fn dotted(expr: &Expr) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut at = expr;
+    loop {
+        match at {
+            Expr::Attribute(node) => {
+                parts.push(node.attr.as_str());
+                at = &node.value;
+            }
+            Expr::Name(node) => {
+                parts.push(node.id.as_str());
+                parts.reverse();
+                return (!parts.contains(&"")).then(|| parts.join("."));
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// The key of a constant subscript. The prefix keeps `d['1']` and `d[1]` apart.
+pub(super) fn constant_key(slice: &Expr) -> Key {
+    match slice {
+        Expr::StringLiteral(node) => Key::Item(format!("s:{}", node.value.to_str())),
+        Expr::NumberLiteral(node) => match &node.value {
+            crate::syntax::Number::Int(int) => Key::Item(format!("i:{int}")),
+            _ => Key::Any,
+        },
+        _ => Key::Any,
+    }
+}
+
+/// The text of a constant string key.
+pub(super) fn item_text(key: &Key) -> Option<String> {
+    match key {
+        Key::Item(item) => item.strip_prefix("s:").map(str::to_owned),
+        _ => None,
+    }
+}
+
+pub(super) fn items(expr: &Expr) -> Option<&[Expr]> {
+    match expr {
+        Expr::Tuple(node) => Some(&node.elts),
+        Expr::List(node) => Some(&node.elts),
+        _ => None,
+    }
+}
+
+pub(super) fn is_false(expr: &Expr) -> bool {
+    matches!(expr, Expr::BooleanLiteral(node) if !node.value)
+}
+
+pub(super) fn terminates(body: &[Stmt]) -> bool {
+    matches!(
+        body.last(),
+        Some(Stmt::Raise(_) | Stmt::Return(_) | Stmt::Continue(_) | Stmt::Break(_))
+    )
+}
+
+pub(super) fn is_only_imports(stmt: &Stmt) -> bool {
+    let all = |body: &[Stmt]| {
+        body.iter()
+            .all(|stmt| is_only_imports(stmt) || matches!(stmt, Stmt::Pass(_)))
+            && body.iter().any(is_only_imports)
+    };
+    match stmt {
+        Stmt::Import(_) => true,
+        Stmt::ImportFrom(node) => node.names.iter().all(|alias| alias.name.as_str() != "*"),
+        Stmt::Try(node) => {
+            all(&node.body)
+                && node
+                    .handlers
+                    .iter()
+                    .all(|ExceptHandler::ExceptHandler(handler)| {
+                        handler
+                            .body
+                            .iter()
+                            .all(|stmt| is_only_imports(stmt) || matches!(stmt, Stmt::Pass(_)))
+                    })
+                && node.orelse.iter().all(is_only_imports)
+                && node.finalbody.iter().all(is_only_imports)
+        }
+        Stmt::If(node) => {
+            all(&node.body)
+                && node
+                    .elif_else_clauses
+                    .iter()
+                    .all(|clause| all(&clause.body))
+                && !has_call(&node.test)
+        }
+        _ => false,
+    }
+}
+
+pub(super) fn has_call(expr: &Expr) -> bool {
+    struct Finder(bool);
+    impl<'a> ast::visitor::Visitor<'a> for Finder {
+        fn visit_expr(&mut self, expr: &'a Expr) {
+            self.0 |= expr.is_call_expr();
+            deeper(|| ast::visitor::walk_expr(self, expr));
+        }
+    }
+    let mut finder = Finder(false);
+    ast::visitor::Visitor::visit_expr(&mut finder, expr);
+    finder.0
+}
+
+pub(super) fn string_constants(expr: &Expr, found: &mut dyn FnMut(&str)) {
+    struct Finder<'f>(&'f mut dyn FnMut(&str));
+    impl<'a> ast::visitor::Visitor<'a> for Finder<'_> {
+        fn visit_expr(&mut self, expr: &'a Expr) {
+            if let Expr::StringLiteral(node) = expr {
+                (self.0)(node.value.to_str());
+            }
+            if let Expr::FString(node) = expr {
+                for element in node.value.elements() {
+                    if let InterpolatedStringElement::Literal(literal) = element {
+                        (self.0)(&literal.value);
+                    }
+                }
+            }
+            deeper(|| ast::visitor::walk_expr(self, expr));
+        }
+    }
+    ast::visitor::Visitor::visit_expr(&mut Finder(found), expr);
+}
+
+pub(super) fn target_names(target: &Expr, found: &mut dyn FnMut(&str)) {
+    match target {
+        Expr::Name(node) => found(node.id.as_str()),
+        Expr::Tuple(node) => node
+            .elts
+            .iter()
+            .for_each(|target| target_names(target, found)),
+        Expr::List(node) => node
+            .elts
+            .iter()
+            .for_each(|target| target_names(target, found)),
+        Expr::Starred(node) => target_names(&node.value, found),
+        _ => {}
+    }
+}
+
+pub(super) fn identifiers(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|character: char| !character.is_alphanumeric() && character != '_')
+        .filter(|word| word.starts_with(|first: char| first.is_alphabetic() || first == '_'))
+        .map(str::to_owned)
+}
+
+/// The code of `%timeit -n 10 -r3 code`.
+pub(crate) fn without_options(text: &str) -> &str {
+    let mut rest = text.trim_start();
+    while let Some(option) = rest.strip_prefix('-') {
+        let (word, after) = option
+            .split_once(char::is_whitespace)
+            .unwrap_or((option, ""));
+        rest = after.trim_start();
+        // `-n 10` takes the next word; `-n10` does not.
+        if matches!(
+            word,
+            "n" | "r" | "t" | "p" | "s" | "l" | "f" | "T" | "D" | "m"
+        ) && word.len() == 1
+        {
+            let (value, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            if matches!(word, "s" | "l" | "T" | "D" | "f" | "m")
+                || value.bytes().all(|byte| byte.is_ascii_digit())
+            {
+                rest = after.trim_start();
+            }
+        }
+    }
+    rest
+}

@@ -1,0 +1,253 @@
+//! Where names live: scopes and frames, what is surely bound, and where findings go.
+
+use super::{Resolved, ScopeKind, Visitor};
+use crate::binder::mangle;
+use crate::effects::Note;
+use crate::facts::{
+    FilePath, FunctionFacts, FunctionId, Key, Op, Outside, Relation, Source, Value,
+};
+use crate::judge::is_history_name;
+use crate::syntax::Ranged;
+use std::collections::{BTreeSet, HashSet};
+
+impl Visitor<'_> {
+    pub(super) fn line(&self, node: &impl Ranged) -> usize {
+        self.fixed_line
+            .unwrap_or_else(|| (self.line_of)(node.start().to_usize()))
+    }
+
+    pub(super) fn frame(&mut self) -> Option<&mut FunctionFacts> {
+        let id = *self.frames.last()?;
+        self.found.functions.get_mut(id)
+    }
+
+    pub(super) fn in_function(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
+    pub(super) fn op(&mut self, op: Op) {
+        if !self.in_function() {
+            self.current.ops.push(op);
+        }
+    }
+
+    pub(crate) fn unknown(&mut self, construct: &str, line: usize) {
+        let note = Note {
+            construct: construct.to_owned(),
+            line,
+        };
+        self.found.unknown.insert(note.clone());
+        match self.frame() {
+            Some(frame) => frame.unknown.push(note),
+            None => self.current.ops.push(Op::Unknown),
+        }
+    }
+
+    pub(super) fn outside(&mut self, outside: Outside) {
+        match &outside {
+            Outside::FileRead(FilePath::Literal(path)) => {
+                self.found.files_read.insert(path.clone());
+            }
+            Outside::FileWrite(FilePath::Literal(path)) => {
+                self.found.files_written.insert(path.clone());
+            }
+            _ => {}
+        }
+        match self.frame() {
+            Some(frame) => {
+                frame.outside.insert(outside);
+            }
+            None => self.current.ops.push(Op::Outside(outside)),
+        }
+    }
+
+    pub(super) fn class_name(&self) -> Option<&str> {
+        self.scopes
+            .iter()
+            .rev()
+            .find_map(|scope| scope.class_name.as_deref())
+    }
+
+    pub(super) fn mangled(&self, name: &str) -> String {
+        mangle(name, self.class_name())
+    }
+
+    pub(super) fn resolve(&self, name: &str) -> Resolved {
+        // Functions inside a class have this one for `super()`.
+        if name == "__class__"
+            && self.in_function()
+            && let Some(class) = self
+                .scopes
+                .iter()
+                .position(|scope| scope.kind == ScopeKind::Class)
+        {
+            return Resolved::Local(class);
+        }
+        let mut is_innermost = true;
+        for (index, scope) in self.scopes.iter().enumerate().rev() {
+            let is_visible = scope.kind != ScopeKind::Class || is_innermost;
+            if is_visible {
+                if scope.bindings.globals.contains(name) {
+                    return Resolved::Global;
+                }
+                if scope.bindings.bound.contains(name) && !scope.bindings.nonlocals.contains(name) {
+                    return if scope.kind == ScopeKind::Class && !scope.bound_so_far.contains(name) {
+                        Resolved::ClassOrGlobal(index)
+                    } else {
+                        Resolved::Local(index)
+                    };
+                }
+            }
+            // A class is visible from its own type parameters and to nothing else inside it.
+            is_innermost = is_innermost && scope.kind == ScopeKind::TypeParams;
+        }
+        Resolved::Global
+    }
+
+    pub(super) fn set_definite(&mut self, name: &str) {
+        let old = self.definite.insert(name.to_owned(), self.statement_index);
+        self.undo.push((name.to_owned(), old));
+    }
+
+    /// Runs `f` as code that may not run, or not to its end. Returns the names it surely binds when it does.
+    pub(super) fn maybe(&mut self, f: impl FnOnce(&mut Self)) -> BTreeSet<String> {
+        let mark = self.undo.len();
+        self.n_conditions += 1;
+        f(self);
+        self.n_conditions -= 1;
+        let mut bound = BTreeSet::new();
+        while self.undo.len() > mark {
+            if let Some((name, old)) = self.undo.pop() {
+                if self.definite.contains_key(&name) {
+                    bound.insert(name.clone());
+                }
+                match old {
+                    Some(index) => self.definite.insert(name, index),
+                    None => self.definite.remove(&name),
+                };
+            }
+        }
+        bound
+    }
+
+    /// Applies what all branches that can be left normally agree on.
+    pub(super) fn join(&mut self, branches: Vec<Option<BTreeSet<String>>>) {
+        let mut branches = branches.into_iter().flatten();
+        if let Some(first) = branches.next() {
+            let common = branches.fold(first, |common, branch| {
+                common.intersection(&branch).cloned().collect()
+            });
+            for name in common {
+                self.set_definite(&name);
+            }
+        }
+    }
+
+    /// Names a global read with its consequences for a function of this cell.
+    pub(super) fn record_read(&mut self, name: &str, line: usize) {
+        self.found.loads.insert(name.to_owned());
+        if is_history_name(name) {
+            self.history.push((name.to_owned(), line));
+        }
+        if let Some(frame) = self.frame() {
+            frame.reads.insert(name.to_owned());
+            return;
+        }
+        self.record_exposed(name);
+        if let Some(&id) = self.found.named_functions.get(name) {
+            self.record_invocation(id);
+        }
+    }
+
+    pub(super) fn record_exposed(&mut self, name: &str) {
+        match self.definite.get(name) {
+            None => {
+                self.found.reads.insert(name.to_owned());
+                self.current.reads.insert(name.to_owned());
+            }
+            Some(&index) if index < self.statement_index => {
+                self.current.reads.insert(name.to_owned());
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// What a function of this cell does, done by the cell itself.
+    pub(super) fn record_invocation(&mut self, id: FunctionId) {
+        let mut seen = HashSet::from([id]);
+        let mut pending = vec![id];
+        while let Some(id) = pending.pop() {
+            let Some(facts) = self.found.functions.get(id) else {
+                continue;
+            };
+            let (reads, mutates) = (facts.reads.clone(), facts.mutates.clone());
+            let (writes, deletes) = (facts.writes.clone(), facts.deletes.clone());
+            for name in reads {
+                self.record_exposed(&name);
+                if let Some(&next) = self.found.named_functions.get(&name)
+                    && seen.insert(next)
+                {
+                    pending.push(next);
+                }
+            }
+            self.current.mutates.extend(mutates.iter().cloned());
+            self.found.mutates.extend(mutates);
+            self.current.writes.extend(writes.iter().cloned());
+            self.found.writes.extend(writes);
+            self.current.deletes.extend(deletes.iter().cloned());
+            self.found.deletes.extend(deletes);
+        }
+    }
+
+    /// The cell's own aliases of a value: `m = l` makes a change of `m` one of `l`.
+    pub(super) fn record_mutation(&mut self, value: &Value) {
+        let mut seen: Vec<Source> = Vec::new();
+        let mut pending: Vec<Source> = value
+            .sources
+            .iter()
+            .map(|(source, _)| source.clone())
+            .collect();
+        while let Some(source) = pending.pop() {
+            if seen.contains(&source) {
+                continue;
+            }
+            match &source {
+                Source::Name(name) => {
+                    let name = name.clone();
+                    match self.frame() {
+                        Some(frame) => {
+                            frame.mutates.insert(name.clone());
+                        }
+                        None => {
+                            self.found.mutates.insert(name.clone());
+                            self.current.mutates.insert(name.clone());
+                        }
+                    }
+                    if !self.in_function()
+                        && let Some(value) = self.module_values.get(&name)
+                    {
+                        pending.extend(
+                            value
+                                .sources
+                                .iter()
+                                .filter(|(_, how)| *how != Relation::Holds)
+                                .map(|(source, _)| source.clone()),
+                        );
+                    }
+                }
+                Source::Param(function, index) => {
+                    if let Some(facts) = self.found.functions.get_mut(*function) {
+                        facts.mutated_params.insert(*index);
+                    }
+                }
+                _ => {}
+            }
+            seen.push(source);
+        }
+    }
+
+    pub(super) fn mutate(&mut self, target: Value, key: Option<Key>, held: Value) {
+        self.record_mutation(&target);
+        self.op(Op::Mutate { target, key, held });
+    }
+}
