@@ -93,6 +93,8 @@ class Ticket:
             report.files.update(self.word["files"])
             if self.word["writes"]:
                 problem = f"{self.name} in another process: {self.word['writes']}"
+            elif self.word["printed"]:
+                problem = f"{self.name} prints in another process"
         elif self.state == "ok" and self.is_late:
             report.files.update(self.word["files"])
             if self.word["writes"] or self.word["problem"]:
@@ -116,12 +118,14 @@ class Planned:
     wrapped: Wrapped
     ticket: Ticket
     stored: worker.Stored | None = None
+    # Would the notebook show what it prints?
+    is_shown: bool = True
     # Task fingerprint of its result, and the key under which other calls may refer to it.
     fp: str | None = None
     key: TaskName | None = None
 
     def value(self) -> Any:
-        """The stored result; shows what the call printed. Raises `LoadError`; `execute` is next then."""
+        """The stored result; shows what the call printed. Raises `LoadError`: then plan it again."""
         assert self.stored is not None
         try:
             found = worker.load(self.stored)
@@ -129,14 +133,23 @@ class Planned:
             self.cache.mark_damaged(self.stored.fp)
             self.cache.note(str(error))
             raise
-        wrapped.show(self.stored.value)
+        self.show()
         return found
+
+    def show(self) -> None:
+        """Print what the call printed, where that would have been seen."""
+        if self.stored is not None and self.is_shown:
+            wrapped.show(self.stored.value)
 
     def execute(self) -> Wrapped:
         """What is to be run, from now on to be heard of."""
         self.ticket.expected()
         wrapped._tickets[self.wrapped.number] = self.ticket
         return self.wrapped
+
+    def drop(self) -> None:
+        """It does not run: another call gives its result."""
+        self.ticket.state = "cancelled"
 
     def follow(self, future: Any) -> None:
         """The engine's future of what `execute` gave."""
@@ -180,11 +193,12 @@ def plan(
     is_here: bool,
     salt: str = "",
     may_replay: bool = True,
+    is_forked: bool = False,
 ) -> Planned | None:
     """Plan one call. None: run it as it is (the report says why).
 
     `salt` is whatever else the result depends on; without `may_replay` the call is watched and never loaded or
-    stored.
+    stored. `is_forked`: it runs in a child of this process.
     """
     kwargs = kwargs or {}
     name = wrapped.name_of(func)
@@ -198,7 +212,7 @@ def plan(
     number = next(_numbers)
     if submission is None:
         return None
-    plan = submission.plan
+    plan, fingerprinter = submission.plan, submission.fingerprinter
     fact, decision = plan.facts[-1], plan.decisions[-1]
     node = plan.graph.nodes[-1]
     call = None
@@ -223,6 +237,9 @@ def plan(
         )
     elif decision.action != "load":
         decision.keep = None
+    content = wrapped.content_of(fact)
+    if not is_here and call is not None and fingerprinter.context.has_views:
+        content = wrapped.content_when_sent(func, args, kwargs)
     planned = Planned(
         cache,
         Wrapped(
@@ -230,11 +247,12 @@ def plan(
             args,
             kwargs,
             call=call,
-            content=wrapped.content_of(fact),
+            content=content,
             store=cache.path,
             number=number,
         ),
         ticket,
+        is_shown=is_here or is_forked,
         fp=fact.fp if may_replay else None,
         key=key,
     )

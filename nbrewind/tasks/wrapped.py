@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import pickle
 import sys
 import threading
 import time
@@ -22,6 +23,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cloudpickle
+
+from nbrewind.fingerprint import Context, Fact, register
 from nbrewind.tasks import worker
 from nbrewind.tasks.fingerprint import (
     _DRAWS,
@@ -114,8 +118,24 @@ def graph_of(spec: CallSpec, key: TaskName) -> Graph:
     return Graph([*nodes, node], {key: node}, frozenset())
 
 
+class _CallContext(_TaskContext):
+    """Also says whether arrays were seen that look otherwise when they have been sent."""
+
+    has_views = False
+
+    def facts(self, obj: Any) -> Fact:
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and type(obj) is numpy.ndarray and obj.base is not None:
+            self.has_views = True
+        return super().facts(obj)
+
+
 class CallFingerprinter(Fingerprinter):
     """Calls of library functions are watched and checked like those of the user's own."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.context: _CallContext = _CallContext()
 
     def _close(
         self, facts: TaskFacts, code: tuple[Any, ...], literals: list[Any], func: Literal | None
@@ -160,6 +180,18 @@ def _is_unseeded(value: Any) -> bool:
     )
 
 
+@register("sklearn.utils.parallel:_FuncWrapper")
+def _func_wrapper_fact(obj: Any, ctx: Context) -> Fact:
+    """scikit-learn sends its settings and the filters of warnings along.
+
+    Threads of its own leave the filters in one order or another. Only one that raises decides on results.
+    """
+    filters = [tuple(map(repr, one)) for one in getattr(obj, "warning_filters", ())]
+    if not any(one[0] == repr("error") for one in filters):
+        filters = sorted(set(filters))
+    return Fact("sklearn call", (obj.function, getattr(obj, "config", None), tuple(filters)))
+
+
 def content_of(facts: TaskFacts) -> str | None:
     """Fingerprint of what a call is, wherever it is looked at; None when it has none."""
     if facts.opaque:
@@ -172,6 +204,19 @@ def content(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     spec = CallSpec(func, tuple(map(_unmapped, args)), {k: _unmapped(v) for k, v in kwargs.items()})
     graph = graph_of(spec, TaskName(""))
     return content_of(CallFingerprinter(graph, spec=SPEC).run()[-1])
+
+
+def content_when_sent(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str | None:
+    """The same of a copy: views of arrays are arrays of their own when they have been pickled."""
+    args, kwargs = tuple(map(_unmapped, args)), {k: _unmapped(v) for k, v in kwargs.items()}
+    try:
+        # An older protocol: the arrays that it makes are no views of what was read.
+        sent = pickle.loads(cloudpickle.dumps((func, args, kwargs), protocol=4))
+    except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
+        return None
+    return content(*sent)
 
 
 def _unmapped(value: Any, depth: int = 3) -> Any:
@@ -354,7 +399,7 @@ class Wrapped:
     def __call__(self) -> Any:
         is_home = self.home == here()
         ticket = _tickets.get(self.number) if is_home else None
-        is_planned = self.call is not None and self._content() == self.content
+        is_planned = self.call is not None and self._is_planned(is_home)
         function = None if is_home else self._function_content()
         is_near = is_home or self.home[1] == _TOKEN
         before = _generators(is_home) if is_near else ()
@@ -375,14 +420,31 @@ class Wrapped:
         if is_near and len(before) == len(after := _generators(is_home)) and before != after:
             writes = "draws from a generator that belongs to the whole process"
         word = self._word(recorder, writes)
+        # The notebook shows what forked children print, and no record of the cell has it.
+        word["printed"] = not is_home and is_near and bool(printed)
         if self.call is not None:
             word["problem"] = self._keep(
                 self.call, value, seconds, recorder, printed, writes, is_planned, function
             )
+            if not is_home and _is_pool_worker():
+                # Such workers may be ended as soon as they have answered.
+                worker.flush()
         if ticket is not None:
             _tickets.pop(self.number, None)
             ticket.arrived(word)
         return value if is_home else Away(value, self.number, word)
+
+    def _is_planned(self, is_home: bool) -> bool:
+        """Is this the call that was planned, as far as can be told here?"""
+        if self.content is None or self._content() == self.content:
+            return self.content is not None
+        busy = getattr(worker._local, "busy", False)
+        worker._local.busy = True
+        try:
+            sent = None if is_home else content_when_sent(self.func, self.args, self.kwargs)
+        finally:
+            worker._local.busy = busy
+        return sent == self.content
 
     def _content(self) -> str | None:
         busy = getattr(worker._local, "busy", False)
@@ -455,6 +517,11 @@ class Wrapped:
         }
 
 
+def _is_pool_worker() -> bool:
+    module = sys.modules.get("multiprocessing.process")
+    return module is not None and bool(module.current_process().daemon)
+
+
 def _shares(value: Any, others: tuple[Any, ...]) -> bool:
     """Has a result mutable parts that the call was given, or that its function refers to?"""
     try:
@@ -496,6 +563,7 @@ class Loaded:
             "writes": None,
             "problem": None,
         }
+        word["printed"] = False
         return Away(value, self.wrapped.number, word)
 
 

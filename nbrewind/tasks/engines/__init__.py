@@ -15,6 +15,7 @@ _HOOKS = {
     "dask.base": ("nbrewind.tasks.engines.dask", "hook_base", "unhook_base"),
     "distributed.client": ("nbrewind.tasks.engines.dask", "hook_client", "unhook_client"),
     "concurrent.futures._base": ("nbrewind.tasks.engines.futures", "hook_base", "unhook_base"),
+    "parsl.dataflow.dflow": ("nbrewind.tasks.engines.parsl", "hook_kernel", "unhook_kernel"),
     "joblib.parallel": ("nbrewind.tasks.engines.joblib", "hook_parallel", "unhook_parallel"),
 }
 _hooked: set[str] = set()

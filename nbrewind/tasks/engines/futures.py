@@ -122,6 +122,11 @@ def unhook_base(module: ModuleType) -> None:
     unhook(lambda cls: issubclass(cls, Executor))
 
 
+def leave_alone(is_direct: bool) -> None:
+    """What this thread submits to executors has been planned by another engine."""
+    _local.is_direct = is_direct
+
+
 # --- submit --------------------------------------------------------------------------------------
 
 
@@ -151,8 +156,10 @@ def _submit(original: Any, executor: Any, fn: Any, /, *args: Any, **kwargs: Any)
     if salt is None:
         cache.note("calls ran without the cache: what prepares the workers is not known")
     if chunk is not None:
-        return _submit_chunk(original, executor, cache, *chunk, salt=salt, as_it_is=as_it_is)
-    planned = _plan(cache, fn, args, kwargs, place == "here", salt)
+        prepared = _Prepared(cache, executor, False, salt)
+        return _submit_chunk(original, executor, prepared, *chunk, as_it_is=as_it_is)
+    prepared = _Prepared(cache, executor, place == "here", salt)
+    planned = prepared.plan(fn, args, kwargs)
     if planned is None:
         if place != "here":
             calls.out_of_sight(cache, fn)
@@ -161,7 +168,7 @@ def _submit(original: Any, executor: Any, fn: Any, /, *args: Any, **kwargs: Any)
         try:
             return _completed(executor, planned.value())
         except worker.LoadError:
-            planned = _plan(cache, fn, args, kwargs, place == "here", salt)
+            planned = prepared.plan(fn, args, kwargs)
             if planned is None or planned.stored is not None:
                 return as_it_is()
     return _run(original, executor, planned.execute(), [planned])
@@ -175,12 +182,28 @@ def _is_stopped(executor: Any) -> bool:
     )
 
 
-def _plan(
-    cache: TaskCache, fn: Any, args: Any, kwargs: Any, is_here: bool, salt: str | None
-) -> calls.Planned | None:
-    return calls.plan(
-        cache, fn, args, kwargs, is_here=is_here, salt=salt or "", may_replay=salt is not None
-    )
+class _Prepared:
+    """How the calls of one executor are planned."""
+
+    def __init__(self, cache: TaskCache, executor: Any, is_here: bool, salt: str | None) -> None:
+        self.cache = cache
+        self.is_here = is_here
+        self.salt = salt
+        context = getattr(executor, "_mp_context", None)
+        method = getattr(context, "get_start_method", None)
+        self.is_forked = not is_here and method is not None and method() == "fork"
+
+    def plan(self, fn: Any, args: Any, kwargs: Any) -> calls.Planned | None:
+        return calls.plan(
+            self.cache,
+            fn,
+            args,
+            kwargs,
+            is_here=self.is_here,
+            salt=self.salt or "",
+            may_replay=self.salt is not None,
+            is_forked=self.is_forked,
+        )
 
 
 def _run(original: Any, executor: Any, what: Any, planned: list[calls.Planned]) -> Any:
@@ -222,17 +245,16 @@ def _chunk_of(fn: Any, args: tuple[Any, ...]) -> tuple[Any, list[tuple[Any, ...]
 def _submit_chunk(
     original: Any,
     executor: Any,
-    cache: TaskCache,
+    prepared: _Prepared,
     fn: Any,
     items: list[tuple[Any, ...]],
     *,
-    salt: str | None,
     as_it_is: Callable[[], Any],
 ) -> Any:
-    found = [_plan(cache, fn, args, {}, False, salt) for args in items]
+    found = [prepared.plan(fn, args, {}) for args in items]
     planned = [one for one in found if one is not None]
     if len(planned) < len(found):
-        calls.out_of_sight(cache, fn)
+        calls.out_of_sight(prepared.cache, fn)
         return as_it_is()
     if all(one.stored is not None for one in planned):
         try:
@@ -244,7 +266,7 @@ def _submit_chunk(
     for one in planned:
         task = one.execute()
         if one.stored is not None:
-            wrapped.show(one.stored.value)
+            one.show()
             parts.append(wrapped.Loaded(one.stored, task))
         else:
             parts.append(task)
