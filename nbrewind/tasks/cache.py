@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbrewind import _native
+from nbrewind.fingerprint import path_digest
 from nbrewind.tasks import worker
 from nbrewind.tasks.fingerprint import (
     Fingerprinter,
@@ -140,6 +141,26 @@ class _Records:
         if fp not in self.flags:
             self.look_at([fp])
         return self.flags[fp] or (False, None)
+
+
+def _named_files(plan: Plan) -> dict[str, str | None]:
+    """Files that the arguments and functions of tasks name, folders with all that is in them.
+
+    Task fingerprints cover them; but the cell that asked knows nothing of them.
+    """
+    found: dict[str, str | None] = {}
+    for literal in {id(one): one for fact in plan.facts for one in fact.literals}.values():
+        for name, content in literal.files.items():
+            path = os.path.abspath(name)
+            found[path] = content
+            if os.path.isdir(path):
+                for root, folders, names in os.walk(path):
+                    for one in folders:
+                        found[os.path.join(root, one)] = None
+                    for one in names:
+                        full = os.path.join(root, one)
+                        found[full] = path_digest(full)
+    return found
 
 
 def _take_one(counts: dict[str, int], name: str) -> None:
@@ -291,6 +312,8 @@ class TaskCache:
     def _account_inputs(self, plan: Plan, outcome: bool | None, report: TaskReport) -> None:
         """What tasks read, also those that were left out; and which outputs stand on that."""
         self._records.look_at([fact.fp for fact in plan.facts if fact.is_user and fact.fp])
+        for path, found in _named_files(plan).items():
+            report.files.setdefault(path, found)
         observed: list[frozenset[str]] = []
         for node in plan.graph.nodes:
             fact = plan.facts[node.idx]

@@ -823,9 +823,14 @@ def _explain_notes(now: dict[str, str] | None, before: dict[str, str] | None) ->
     return ", ".join(told) if told else None
 
 
+def literal_of(value: Any) -> Literal:
+    """What a value says when it is an argument of a task."""
+    return _TaskContext().literal(value)
+
+
 def value_fingerprint(value: Any) -> str | None:
     """Content of a value, or None when it has none to compare."""
-    found = _TaskContext().literal(value)
+    found = literal_of(value)
     return digest(("value", found.fp)) if found.fp is not None else None
 
 

@@ -5,17 +5,20 @@ is computed. The files at its leaves are not part of the fingerprint; they are n
 again at every use. A persisted collection is the fingerprints of its tasks, and is stored as references to task
 records: it comes back to life on whatever cluster is there.
 
-Collections that are not expressions of `dask.dataframe` (arrays, bags, delayed) have no fingerprint yet: cells that
-read them execute, and only their tasks are replayed.
+Arrays, bags and delayed values are their graphs: functions and arguments by content, references by position, and no
+keys but for what people gave them as names.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any
 
-from nbrewind.fingerprint import Context, Fact, path_digest, register
+from nbrewind.fingerprint import Context, Fact, is_library_module, path_digest, register
+from nbrewind.tasks.fingerprint import is_container, literal_of
+from nbrewind.tasks.graph import Graph, Node, build, kinds
 
 # Operands that only remember what was found at the leaves.
 _CACHED_OPERANDS = frozenset({"_dataset_info_cache", "_pq_length_stats"})
@@ -75,13 +78,109 @@ def _frame_fact(frame: Any, ctx: Context) -> Fact:
     return Fact("lazy frame", (type(frame), frame.expr), mutable=True)
 
 
+# Larger graphs take too long to be looked at before and after every cell.
+_MAX_NODES = 10_000
+# Packages whose values are content, and large.
+_NAME_NO_FILES = frozenset({"numpy", "pandas", "pyarrow", "polars", "scipy"})
+_TOKEN = re.compile(
+    r"-?(?:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$"
+)
+
+
 @register(
     "dask.array.core:Array", "dask.bag.core:Bag", "dask.bag.core:Item", "dask.delayed:Delayed"
 )
 def _graph_fact(value: Any, ctx: Context) -> Fact:
-    return Fact(
-        "lazy", opaque=f"a lazy {type(value).__name__} has no fingerprint yet", mutable=True
-    )
+    from dask.core import flatten
+
+    graph = value.__dask_graph__()
+    keys = list(flatten([value.__dask_keys__()]))
+    if len(graph) > _MAX_NODES:
+        return Fact(
+            "lazy",
+            opaque=f"a lazy {type(value).__name__} of more than {_MAX_NODES} tasks",
+            mutable=True,
+        )
+    nodes, files, opaque = _Flat(keys).flatten(build(graph, keys))
+    head: list[Any] = [type(value)]
+    for name in ("chunks", "dtype", "npartitions", "_nout", "_pure", "_length"):
+        head.append(getattr(value, name, None) if hasattr(type(value), name) else None)
+    meta = getattr(value, "_meta", None)
+    head.append((type(meta), str(getattr(meta, "dtype", None))))
+    return Fact("lazy", (tuple(head), nodes), mutable=True, files=files or None, opaque=opaque)
+
+
+class _Flat:
+    """A graph as parts of a fact: functions and arguments by content, references by position.
+
+    The files that arguments name are not among the parts, as for expressions: they are looked at
+    again at every use.
+    """
+
+    def __init__(self, keys: list[Any]) -> None:
+        self.keys = keys
+        self.kinds = kinds()
+        self.tokens: frozenset[str] = frozenset()
+        self.literals: list[Any] = []
+        self.opaque: str | None = None
+
+    def flatten(self, graph: Graph) -> tuple[tuple[Any, ...], dict[str, str], str | None]:
+        """One part per node and the outputs; files; why it has no content."""
+        self.tokens = graph.tokens
+        parts = tuple(self.part(node) for node in graph.nodes)
+        outputs = tuple((_TOKEN.sub("", _text(key)), graph.outputs[key].idx) for key in self.keys)
+        return (parts, outputs), literal_of(tuple(self.literals)).files, self.opaque
+
+    def part(self, node: Node) -> Any:
+        if node.target is not None:
+            return Fact("same as", (node.target.idx,))
+        if node.kind == "external":
+            cache = _cache()
+            fp = cache.fingerprint_of_future(node.key) if cache is not None else None
+            if fp is None:
+                self.opaque = self.opaque or "a future whose task has no fingerprint"
+            return Fact("future", (fp,))
+        spec = node.spec
+        if node.kind == "data":
+            return Fact("value", (self.argument(spec.value, node, False),))
+        return self.call(spec, node)
+
+    def call(self, spec: Any, node: Node) -> Fact:
+        container = is_container(spec)
+        is_library = not container and is_library_module(
+            getattr(spec.func, "__module__", None) or type(spec.func).__module__
+        )
+        arguments = tuple(self.argument(value, node, is_library) for value in spec.args)
+        if container:
+            return Fact(type(spec).__name__, arguments, unordered=type(spec).__name__ == "Set")
+        named = tuple(
+            (name, self.argument(spec.kwargs[name], node, is_library))
+            for name in sorted(spec.kwargs)
+        )
+        rest = vars(spec.spec) if hasattr(spec, "spec") else None
+        if rest is not None:
+            self.opaque = self.opaque or "the inside of a shuffle"
+        return Fact("call", (spec.func, arguments, named))
+
+    def argument(self, value: Any, node: Node, is_library: bool) -> Any:
+        kinds = self.kinds
+        if isinstance(value, kinds.ref):
+            return Fact("ref", (node.refs[value.key].idx,))
+        if isinstance(value, kinds.node):
+            if isinstance(value, kinds.alias):
+                return Fact("ref", (node.refs[value.target].idx,))
+            if isinstance(value, kinds.data):
+                return self.argument(value.value, node, is_library)
+            return self.call(value, node)
+        if isinstance(value, str) and is_library and value[-32:] in self.tokens:
+            return _TOKEN.sub("", value)
+        if type(value).__module__.partition(".")[0] not in _NAME_NO_FILES:
+            self.literals.append(value)
+        return value
+
+
+def _text(key: Any) -> str:
+    return str(key[0] if isinstance(key, tuple) and key else key)
 
 
 @register("distributed.client:Future")

@@ -27,7 +27,6 @@ from nbrewind.tasks.fingerprint import (
 )
 from nbrewind.tasks.graph import Graph, Key, Node, references
 
-
 # Why a task runs whose stored result cannot be read.
 DAMAGED = "its stored result is damaged"
 

@@ -75,6 +75,8 @@ def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
         for _ in range(4):
             submission = _submit(cache, dsk, wanted)
             if submission is None:
+                if schedule.__module__ == "dask.multiprocessing":
+                    cache.unseen("nobody saw what its tasks read in other processes")
                 return schedule(dsk, keys, **kwargs)
             outcome: list[bool] = []
             submission.outcome = lambda outcome=outcome: outcome[0] if outcome else None  # type: ignore[misc]
@@ -143,6 +145,7 @@ def hook_client(module: ModuleType) -> None:
         reason = _why_not(client, cache)
         if reason is not None:
             cache.note(f"a graph ran without the cache: {reason}")
+            cache.unseen("nobody saw what its tasks read on the workers")
             cache.forget(keys)
             return original(client, expr, keys, *args, **kwargs)
         keys = list(keys)
@@ -150,6 +153,7 @@ def hook_client(module: ModuleType) -> None:
             held = dict(client.futures)
         submission = _submit(cache, expr, keys, lambda key: key in held)
         if submission is None:
+            cache.unseen("nobody saw what its tasks read on the workers")
             return original(client, expr, keys, *args, **kwargs)
         planned, planned_kwargs = _expression(expr, submission, kwargs)
         futures = original(client, planned, keys, *args, **planned_kwargs)
