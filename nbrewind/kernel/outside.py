@@ -173,6 +173,8 @@ class Watch:
         self._reads: dict[str, tuple[int, ...] | str | None] = {}
         self._listings: dict[str, tuple[str | None, list[str]]] = {}
         self._written: set[str] = set()
+        # Files whose old content counts only because they were opened to be appended to.
+        self._appended: set[str] = set()
         self._folders: set[str] = set()
         self._deleted: set[str] = set()
         self._env: dict[str, tuple[str | None, set[int]]] = {}
@@ -226,10 +228,13 @@ class Watch:
         if not self._counts(path, who):
             return
         with self._lock:
+            self._appended.discard(path)
             if path not in self._reads and path not in self._written:
                 self._reads[path] = _signature(path)
 
-    def write(self, path: str, who: str, keeps_content: bool) -> None:
+    def write(
+        self, path: str, who: str, keeps_content: bool, *, is_write_only: bool = False
+    ) -> None:
         """A file is about to be written."""
         path = os.path.abspath(path)
         if (
@@ -241,11 +246,25 @@ class Watch:
         journal.note(path)
         with self._lock:
             if keeps_content:
+                is_new = path not in self._reads and path not in self._written
                 self.read(path, "user")
+                if is_new and is_write_only and path in self._reads:
+                    self._appended.add(path)
             if path in self._reads and not isinstance(self._reads[path], str):
                 self._reads[path] = self._digest(path, self._reads[path])
             self._written.add(path)
             self._deleted.discard(path)
+
+    def empty(self, path: str, who: str) -> None:
+        """A file is about to be cut to nothing."""
+        path = os.path.abspath(path)
+        with self._lock:
+            if path not in self._appended:
+                self.write(path, who, keeps_content=True)
+                return
+            # `touch` by way of appending: it is there and empty now, whatever was there before.
+            self._appended.discard(path)
+            del self._reads[path]
 
     def delete(self, path: str, who: str) -> None:
         """A file or folder is about to go."""
@@ -474,7 +493,8 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
         who, _ = watch._asker()
         if flags & _WRITE_FLAGS or (isinstance(mode, str) and not set(mode).isdisjoint("wax+")):
             truncates = bool(flags & os.O_TRUNC) or (isinstance(mode, str) and "w" in mode)
-            watch.write(path, who, keeps_content=not truncates)
+            is_write_only = not flags & os.O_RDWR and not (isinstance(mode, str) and "+" in mode)
+            watch.write(path, who, keeps_content=not truncates, is_write_only=is_write_only)
         else:
             watch.read(path, who)
     elif event in {"os.listdir", "os.scandir"}:
@@ -502,7 +522,9 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
             watch.problem("it made a link")
     elif event in {"os.truncate"}:
         path = _path_of(args[0])
-        if path is not None:
+        if path is not None and args[1] == 0:
+            watch.empty(path, watch._asker()[0])
+        elif path is not None:
             watch.write(path, watch._asker()[0], keeps_content=True)
     elif event in _PROCESS_EVENTS:
         if watch._asker()[0] != "service" and not watch._is_engine():

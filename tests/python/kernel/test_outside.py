@@ -43,6 +43,25 @@ def test_appending_has_the_old_content_as_an_input(tmp_path: Path) -> None:
     assert (tmp_path / "log.txt").read_text() == "xx"
 
 
+def test_a_file_that_is_touched_and_cut_to_nothing_is_made_anew(tmp_path: Path) -> None:
+    # As fsspec does, and uproot with it.
+    (tmp_path / "b.txt").write_text("old")
+    book = Book(
+        tmp_path,
+        {
+            "a": "import os\nopen('a.txt', 'a').close()\nos.truncate('a.txt', 0)\n"
+            "open('a.txt', 'r+').write('one');",
+            "b": "open('b.txt', 'a').close()\nbefore = open('b.txt').read()\nos.truncate('b.txt', 0)\n"
+            "open('b.txt', 'r+').write('new');",
+        },
+    )
+    book.audit()
+    book.repeat()
+    # What `b` looked at before it was cut is an input.
+    assert book.executed == {"b"}
+    assert (tmp_path / "a.txt").read_text() == "one"
+
+
 def test_a_file_that_is_written_and_read_in_one_cell_is_no_input(tmp_path: Path) -> None:
     book = Book(
         tmp_path,
