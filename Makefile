@@ -62,7 +62,7 @@ fuzz-repeat: ## Generated notebooks, SEEDS=1000 of them FROM=0: repeat against a
 	@.build/venv/bin/python -m tests.python.generated --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)
 
 bench-checkpoint: setup ## What audit mode costs, beside a plain kernel; KISHU=python with kishu and dill to compare
-	@for workload in tables objects large; do \
+	@for workload in tables objects large rounds-1 rounds-8 rounds-80; do \
 		.build/venv/bin/python bench/checkpoint/run.py $$workload \
 			$(if $(KISHU),--with plain$(comma)nbrewind$(comma)kishu$(comma)dill --kishu-python $(KISHU)); \
 	done

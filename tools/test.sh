@@ -40,9 +40,9 @@ lint_python() {
     stage "Python: types" "$VENV/bin/mypy"
 }
 
-# Two at a time: they wait for kernels more than they compute.
+# Three at a time: they wait for kernels more than they compute.
 test_python() {
-    stage "Python: tests, with real kernels and a real cluster" "$VENV/bin/python" -m pytest -n 2
+    stage "Python: tests, with real kernels and a real cluster" "$VENV/bin/python" -m pytest -n 3 --dist worksteal --durations 25
 }
 
 test_wasm() {

@@ -61,7 +61,36 @@ LARGE = {
 }
 LARGE_PROBE = "print(len(parts), mean, float(parts['p3'][:1000].sum()), parts['p9'].shape)"
 
+
+def _rounds(n_rounds: int) -> dict[str, str]:
+    """An ordinary notebook whose steps are repeated, so that the same state takes more or less time to reach."""
+    steps = {
+        "c03": "means = df.groupby('key').mean()",
+        "c04": "ordered = df.sort_values('x0').head(1000)",
+        "c05": "wide = df[['x0', 'x1', 'x2']].to_numpy(); gram = wide.T @ wide",
+        "c06": "ranks = df['x1'].rank()",
+        "c07": "df['y'] = np.sin(df['x0']) + np.sqrt(df['x2'].abs())",
+        "c08": "parts = {k: float(v) for k, v in means['x0'].items()}",
+        "c09": "quantiles = df[['x0', 'y']].quantile([0.1, 0.5, 0.9])",
+        "c10": "text = sorted(str(v) for v in ordered['x0'])",
+    }
+    return {
+        "c01": "import numpy as np, pandas as pd",
+        "c02": """
+rng = np.random.default_rng(0); n = 400_000
+df = pd.DataFrame(rng.standard_normal((n, 5)), columns=[f'x{i}' for i in range(5)])
+df['key'] = rng.integers(0, 500, n)
+""",
+        **{cell: f"for _ in range({n_rounds}): {step}" for cell, step in steps.items()},
+    }
+
+
+ROUNDS_PROBE = "print(float(df['y'].sum()), gram.shape, float(ranks.sum()), len(parts), text[0], quantiles.shape)"
+
 WORKLOADS = {
+    "rounds-1": (_rounds(1), ROUNDS_PROBE),
+    "rounds-8": (_rounds(8), ROUNDS_PROBE),
+    "rounds-80": (_rounds(80), ROUNDS_PROBE),
     "tables": (TABLES, TABLES_PROBE),
     "objects": (OBJECTS, OBJECTS_PROBE),
     "large": (LARGE, LARGE_PROBE),
