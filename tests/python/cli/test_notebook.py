@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -294,3 +296,9 @@ def test_the_demo_notebooks_need_no_repair(name):
     found = read_notebook(path)
     assert found.warnings == []
     assert all(cell.node.outputs == [] for cell in found.code_cells())
+
+
+def test_a_command_does_not_pay_for_formats_that_notebooks_do_not_have() -> None:
+    code = "import sys, nbrewind.cli.main; print('rfc3987_syntax' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "False"
