@@ -129,7 +129,7 @@ def _managers() -> Any:
 def _figure_of(value: Any) -> Any:
     """The figure that a value is or belongs to."""
     module = sys.modules.get("matplotlib.artist")
-    if module is None or not isinstance(value, module.Artist):
+    if module is None or not issubclass(type(value), module.Artist):
         return None
     figure = getattr(value, "figure", None)
     return getattr(figure, "figure", figure)
