@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import shutil
+import sys
 import time
 from collections import Counter
 from datetime import datetime
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.workloads.cases import SETUP, Size, Workload, count_extra, write_variant
-from demo.run import Step, Stop, digest, n_bytes, nbrewind, outputs_of, plain
+from demo.run import Step, Stop, digest, n_bytes, nbrewind, outputs_of, run
 from nbrewind import _native
 from nbrewind.tasks import worker
 
@@ -49,6 +50,15 @@ def cell_seconds(path: Path) -> dict[str, float]:
             )
             found[cell["id"]] = (end - start).total_seconds()
     return found
+
+
+def plain(path: Path) -> Step:
+    """The notebook in the plain kernel, in a new process, its outputs written into it."""
+    program = Path(__file__).with_name("plain.py")
+    step = run([sys.executable, str(program), str(path)], path.parent)
+    if step.code:
+        raise Stop(f"the plain run of {path} failed:\n{step.errors[-3000:]}")
+    return step
 
 
 def children_cpu() -> float:
@@ -251,6 +261,9 @@ class Trial:
         }
         self.found["ideal"] = {**parts, "total": sum(parts.values())}
         self.found["to_ideal"] = self.found["seconds"]["changed"] / self.found["ideal"]["total"]
+        # The same in CPU seconds: tasks one after the other, set-up by its CPU.
+        cpu = {**parts, "set-up": self.found["cpu"]["set-up"], "tasks": total}
+        self.found["cpu_to_ideal"] = self.found["cpu"]["changed"] / sum(cpu.values())
 
     def loading(self) -> float:
         """Seconds to load the frontier, in one process."""
