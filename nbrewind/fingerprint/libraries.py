@@ -66,7 +66,10 @@ def _artist_fact(obj: Any, ctx: Context) -> Fact:
     if type(state) is dict:
         settings = ("_path_effects", "_powerlimits", "colors", "_segmentdata")
         state = {
-            name: by_value(value) if name in settings else value for name, value in state.items()
+            name: by_value(value) if name in settings else value
+            for name, value in state.items()
+            # Whether pyplot has it open is no part of a figure: `nbrewind.kernel.figures` looks after that.
+            if name != "_restore_to_pylab"
         }
     fact.parts = (func, args, state, *rest)
     return fact

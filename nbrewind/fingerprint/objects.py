@@ -43,6 +43,10 @@ _SEEDING = ("seed", "state", "generator")
 _PLACES = frozenset({"getcwd", "cwd", "abspath", "resolve", "absolute", "realpath", "__file__"})
 
 
+# And the text of code.
+_TEXTS = frozenset({"getsource", "getsourcelines", "getcomments", "findsource", "getlines"})
+
+
 @dataclass(frozen=True)
 class CodeNames:
     """What a code object and the code inside it name: globals in order of name, identifiers in strings."""
@@ -52,6 +56,8 @@ class CodeNames:
     idents: frozenset[str]
     attributes: frozenset[str]
     imports: frozenset[str] = frozenset()
+    # False when `globals()` may be asked for any name, not only for names in constant strings.
+    names_what_it_asks: bool = True
 
 
 _code_names: dict[int, tuple[types.CodeType, CodeNames]] = {}
@@ -67,6 +73,7 @@ def code_names(code: types.CodeType) -> CodeNames:
     idents: set[str] = set()
     attributes: set[str] = set(code.co_names)
     imports: set[str] = set()
+    names_what_it_asks = _names_what_it_asks(code)
     for instruction in dis.get_instructions(code):
         if instruction.opname in _GLOBAL_OPS:
             names.add(instruction.argval)
@@ -84,6 +91,7 @@ def code_names(code: types.CodeType) -> CodeNames:
             idents |= inner.idents
             attributes |= inner.attributes
             imports |= inner.imports
+            names_what_it_asks = names_what_it_asks and inner.names_what_it_asks
         elif isinstance(const, str):
             idents.update(_IDENTIFIER.findall(const))
         elif isinstance(const, tuple | frozenset):
@@ -94,9 +102,48 @@ def code_names(code: types.CodeType) -> CodeNames:
         frozenset(idents),
         frozenset(attributes),
         frozenset(imports),
+        names_what_it_asks,
     )
     _code_names[id(code)] = (code, found)
     return found
+
+
+_SILENT_OPS = frozenset({"CACHE", "PRECALL", "PUSH_NULL", "RESUME", "NOP"})
+_ITEM_OPS = frozenset({"BINARY_SUBSCR", "STORE_SUBSCR", "DELETE_SUBSCR"})
+_ASKING_METHODS = frozenset({"get", "pop", "setdefault"})
+
+
+def _names_what_it_asks(code: types.CodeType) -> bool:
+    """True when every `globals()` in the code is asked for a name that a constant string gives, there and then."""
+    ops = [one for one in dis.get_instructions(code) if one.opname not in _SILENT_OPS]
+    for at, op in enumerate(ops):
+        if op.opname not in _GLOBAL_OPS or op.argval != "globals":
+            continue
+        after = [*ops[at + 1 : at + 4], None, None, None]
+        call, second, third = after[:3]
+        if call is None or call.opname != "CALL" or call.argval != 0 or second is None:
+            return False
+        if second.opname == "CONTAINS_OP":
+            name = ops[at - 1] if at else None
+        elif second.opname == "LOAD_CONST" and third is not None and third.opname in _ITEM_OPS:
+            name = second
+        elif second.opname in {"LOAD_METHOD", "LOAD_ATTR"} and second.argval in _ASKING_METHODS:
+            name = third
+        else:
+            return False
+        if name is None or name.opname != "LOAD_CONST" or not _is_own_name(name.argval):
+            return False
+    return True
+
+
+def _is_own_name(value: Any) -> bool:
+    """True for what may be a name of the user's, and none that the shell keeps."""
+    return (
+        isinstance(value, str)
+        and value.isidentifier()
+        and not value.startswith("_")
+        and value not in {"In", "Out"}
+    )
 
 
 @register("builtins:code")
@@ -143,6 +190,8 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
         marks += [f"module: {name}" for name in names.imports if not is_library_module(name)]
     if names.attributes & _PLACES:
         marks.append("reads: cwd")
+    if names.attributes & _TEXTS:
+        marks.append("reads: source")
     if any(
         part in name.lower()
         for name in (*names.attributes, *names.global_names)
@@ -152,6 +201,9 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
     opaque = None
     followed: list[Any] = []
     for name in names.global_names:
+        if name == "globals" and late_bound and names.names_what_it_asks:
+            # The strings are among the identifiers, and count as names that it reads.
+            continue
         if name not in scope and name in _DYNAMIC:
             if ctx.follow_globals:
                 opaque = f"{func.__qualname__} calls {name}()"

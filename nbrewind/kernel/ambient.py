@@ -11,6 +11,7 @@ outside input, and what was drawn is given back as recorded.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import decimal
 import functools
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbrewind.fingerprint import is_library_module, walk
+from nbrewind.kernel import figures
 
 INITIAL = "initial"
 
@@ -52,6 +54,20 @@ class Provider:
     set: Callable[[Any], None]
     is_generator: bool = False
     default: Callable[[], Any] | None = None
+    # It speaks of names: it can be restored only when they are loaded.
+    is_late: bool = False
+    # Kept in a context variable: what a cell with top-level `await` sets is gone when it ends.
+    is_contextual: bool = False
+
+
+def is_transient() -> bool:
+    """True in a cell with top-level `await`: it is a task of its own, with a copy of the context variables."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    code = getattr(task.get_coro(), "cr_code", None) if task is not None else None
+    return code is not None and code.co_name == "run_cell_async"
 
 
 def _module(name: str) -> Any:
@@ -208,6 +224,12 @@ class Places:
         self.root = os.path.realpath(os.getcwd())
         self.env = dict(os.environ)
         self.path = list(sys.path)
+        # Variables that cells set which are never recorded.
+        self.unrecorded: set[str] = set()
+
+    def is_private(self, name: str) -> bool:
+        """True for variables that stay live and are never stored."""
+        return name in self.unrecorded or _PRIVATE.search(name) is not None
 
     def adopt(
         self, before: tuple[dict[str, str], list[str]], named: set[str], *, path: bool
@@ -245,7 +267,7 @@ class Places:
         return {
             name: now.get(name)
             for name in names
-            if now.get(name) != self.env.get(name) and not _PRIVATE.search(name)
+            if now.get(name) != self.env.get(name) and not self.is_private(name)
         }
 
     def private_changes(self, before: dict[str, str]) -> list[str]:
@@ -254,7 +276,7 @@ class Places:
         return sorted(
             name
             for name in names
-            if _PRIVATE.search(name) and before.get(name) != os.environ.get(name)
+            if self.is_private(name) and before.get(name) != os.environ.get(name)
         )
 
     def env_set(self, state: dict[str, str | None]) -> None:
@@ -445,11 +467,13 @@ def providers(places: Places) -> list[Provider]:
         Provider("pandas options", _pandas_get, _pandas_set, default=_pandas_default),
         Provider("matplotlib rcParams", _rc_get, _rc_set, default=_rc_default),
         Provider("scikit-learn configuration", _sklearn_get, _sklearn_set, default=_sklearn_default),
-        Provider("numpy print options", _numpy_print_get, _numpy_print_set, default=_numpy_print_default),
-        Provider("numpy error handling", _numpy_errors_get, _numpy_errors_set, default=_numpy_errors_default),
+        Provider("numpy print options", _numpy_print_get, _numpy_print_set, default=_numpy_print_default,
+                 is_contextual=True),
+        Provider("numpy error handling", _numpy_errors_get, _numpy_errors_set, default=_numpy_errors_default,
+                 is_contextual=True),
         Provider("logging", _logging_get, _logging_set),
         Provider("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
-        Provider("decimal context", _decimal_get, _decimal_set),
+        Provider("decimal context", _decimal_get, _decimal_set, is_contextual=True),
         Provider("filters of warnings", filters.get, filters.set),
         Provider("locale", lambda: locale.setlocale(locale.LC_ALL), _locale_set),
     ]
@@ -459,9 +483,10 @@ def providers(places: Places) -> list[Provider]:
 class Ambient:
     """The ambient state of one session: fingerprints as they are now, symbolic during replay."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: Provider) -> None:
         self.places = Places()
-        self.providers = {provider.name: provider for provider in providers(self.places)}
+        every = (*providers(self.places), *more)
+        self.providers = {provider.name: provider for provider in every}
         # Generators as they are before the first cell; starting a kernel draws from them, too.
         self._initial: dict[str, str | None] | None = None
         self._used: set[str] = set()
@@ -541,18 +566,56 @@ class Ambient:
             "own": own,
             "environment": dict(os.environ),
             "path": list(sys.path),
+            "figures": figures.snapshot(),
         }
+
+    def snapshot_contextual(self) -> dict[str, Any]:
+        """What is kept in context variables; empty where it stays when the cell ends."""
+        if not is_transient():
+            return {}
+        return {
+            name: provider.get()
+            for name, provider in self.providers.items()
+            if provider.is_contextual
+        }
+
+    def put_back_contextual(self, states: dict[str, Any]) -> None:
+        """As it is for the cells that follow."""
+        for name, state in states.items():
+            provider = self.providers[name]
+            now = provider.get()
+            if state is None and now is not None and provider.default is not None:
+                # Its module was loaded meanwhile.
+                state = provider.default()
+            if state is not None and not _same(now, state):
+                provider.set(state)
+
+    def snapshot_generators(self) -> dict[str, Any]:
+        """The state of every generator of random numbers; None where its module is not loaded."""
+        return {
+            name: provider.get()
+            for name, provider in self.providers.items()
+            if provider.is_generator
+        }
+
+    def put_back_generators(self, states: dict[str, Any]) -> None:
+        """What `snapshot_generators` took."""
+        for name, state in states.items():
+            provider = self.providers[name]
+            if state is not None and not _same(provider.get(), state):
+                provider.set(state)
 
     def put_back(self, taken: dict[str, Any]) -> None:
         """What `snapshots` took."""
         for name, provider in self.providers.items():
             state = taken["states"][name]
-            if state is not None and not _same(provider.get(), state):
+            if not provider.is_late and state is not None and not _same(provider.get(), state):
                 provider.set(state)
         for name in set(os.environ) - set(taken["environment"]):
             del os.environ[name]
         os.environ.update(taken["environment"])
         sys.path[:] = taken["path"]
+        figures.put_back(taken["figures"])
         initial, used, masked = taken["own"]
         self._initial, self._used, self._masked = dict(initial), set(used), dict(masked)
 

@@ -8,7 +8,7 @@ from typing import Any
 from nbrewind.kernel import comm, restore
 from nbrewind.kernel.session import Session
 
-USAGE = "Usage: %nbrewind audit | repeat | off | status | goto CELL | undo"
+USAGE = "Usage: %nbrewind audit | repeat | off | status | goto CELL | undo | budget SIZE"
 
 
 def session_of(shell: Any) -> Session:
@@ -52,6 +52,14 @@ def magic(session: Session, line: str) -> None:
             if undone:
                 _tell_state(session)
             print("Undone." if undone else "There is no restore to undo.")  # noqa: T201
+        case ["budget", size]:
+            try:
+                session.budget.set(size)
+            except ValueError:
+                print(f"{size} is not a size; write for example 10GB, or off")  # noqa: T201
+                return
+            session.keep_budget()
+            print(f"NBRewind: the store's budget is {size}")  # noqa: T201
         case ["status"]:
             pending = session.state.pending()
             print(  # noqa: T201

@@ -106,7 +106,10 @@ class History:
         return known
 
     def has_manifest(self, manifest_id: str) -> bool:
-        """True when this version was recorded before, with its bytes."""
+        """True when this version was recorded before, with its bytes, and was not cleaned away since."""
+        if not self.store.records("manifest", manifest_id):
+            self._manifests.pop(manifest_id, None)
+            return False
         try:
             return self.manifest(manifest_id).data is not None
         except MissingError:

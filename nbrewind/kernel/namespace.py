@@ -41,6 +41,10 @@ def is_tracked(name: str) -> bool:
     return name not in _MANAGED and _HISTORY.fullmatch(name) is None
 
 
+# Why a value has no content that could be compared or stored.
+NEVER_RECORDED = "the cell that made it is never recorded"
+
+
 @dataclass
 class NameFacts:
     """What the walk of one name's value found."""
@@ -91,9 +95,19 @@ class CoVariable:
         """True when every name is a compute engine: not content, rebuilt by its recipe."""
         return all(fact.handles for fact in self.facts.values())
 
+    @property
+    def is_unrecorded(self) -> bool:
+        """True when a cell made it that is never recorded: only its names are kept."""
+        return self.why == NEVER_RECORDED
+
     def to_payload(self) -> dict[str, Any]:
         """As a record of kind `manifest`."""
         payload = asdict(self)
+        if self.is_unrecorded:
+            payload["n_bytes"] = 0
+            payload["facts"] = {
+                name: asdict(NameFacts(None, opaque=[NEVER_RECORDED])) for name in self.names
+            }
         payload["names"] = list(self.names)
         return payload
 
@@ -102,6 +116,11 @@ class CoVariable:
         """From a record of kind `manifest`."""
         facts = {name: NameFacts(**found) for name, found in payload["facts"].items()}
         return cls(**{**payload, "names": tuple(payload["names"]), "facts": facts})
+
+
+def _without_content(facts: NameFacts) -> NameFacts:
+    """What other code may reach through the value, and nothing of what it is."""
+    return NameFacts(fp=None, refs=facts.refs, marks=facts.marks, opaque=[NEVER_RECORDED])
 
 
 class NamespaceState:
@@ -120,6 +139,8 @@ class NamespaceState:
         self.loaded: set[str] = set()
         self._ids: dict[str, int] = {}
         self.view_owners: set[int] = set()
+        # What cells made that are never recorded, by name: of these objects nothing is kept, not even a fingerprint.
+        self.unrecorded: dict[str, Any] = {}
 
     def group_of(self, name: str) -> list[str]:
         """The names that share objects with this one now, itself included, sorted."""
@@ -173,6 +194,11 @@ class NamespaceState:
         An opaque value counts as changed when it is another object or is among the `suspects` (None: all).
         """
         names = self.live_names()
+        self.unrecorded = {
+            name: value
+            for name, value in self.unrecorded.items()
+            if self.namespace.get(name) is value
+        }
         context = Context(namespace=self.namespace, memory=self.memory)
         context.view_owners = self.view_owners = set()
         walks, groups, mixed = context.walk_namespace(
@@ -184,7 +210,12 @@ class NamespaceState:
             members = sorted(positions, key=lambda position: names[position])
             group = tuple(names[position] for position in members)
             facts = {names[position]: NameFacts.from_walk(walks[position]) for position in members}
-            if len(group) == 1:
+            is_unrecorded = not self.unrecorded.keys().isdisjoint(group)
+            if is_unrecorded:
+                facts = {name: _without_content(found) for name, found in facts.items()}
+            if is_unrecorded:
+                joint = None
+            elif len(group) == 1:
                 joint = facts[group[0]].fp
             else:
                 joint = self.fingerprint({name: self.namespace[name] for name in group})
@@ -207,7 +238,9 @@ class NamespaceState:
                 continue
             version = CoVariable(group, joint, facts)
             version.n_bytes = sum(walks[position].n_bytes for position in members)
-            if any(position in mixed for position in members):
+            if is_unrecorded:
+                version.why = NEVER_RECORDED
+            elif any(position in mixed for position in members):
                 version.why = "an array and several frames share its memory"
             elif joint is None:
                 version.why = "; ".join(
@@ -221,9 +254,14 @@ class NamespaceState:
         self.loaded = set(names)
         return changed, gone
 
-    def fingerprint(self, values: dict[str, Any]) -> str | None:
-        """The joint fingerprint of a co-variable's values, as `sweep` computes it."""
-        context = Context(namespace=self.namespace, memory=self.memory)
+    def fingerprint(
+        self, values: dict[str, Any], memory: _native.Memory | None = None
+    ) -> str | None:
+        """The joint fingerprint of a co-variable's values, as `sweep` computes it.
+
+        `memory`: another one than the state's, for values that nobody keeps.
+        """
+        context = Context(namespace=self.namespace, memory=memory or self.memory)
         if len(values) == 1:
             return context.walk(next(iter(values.values()))).fp
         return context.walk(tuple((name, values[name]) for name in sorted(values))).fp

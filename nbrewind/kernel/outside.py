@@ -230,7 +230,8 @@ class Watch:
         with self._lock:
             self._appended.discard(path)
             if path not in self._reads and path not in self._written:
-                self._reads[path] = _signature(path)
+                # Of a folder only that it is one: what is in it counts where it is listed.
+                self._reads[path] = "folder" if os.path.isdir(path) else _signature(path)
 
     def write(
         self, path: str, who: str, keeps_content: bool, *, is_write_only: bool = False

@@ -14,17 +14,21 @@ import re
 import sys
 import threading
 import types
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
 from nbrewind.fingerprint import is_importable, is_library_module, path_digest
-from nbrewind.kernel import packages, pickling
+from nbrewind.kernel import packages, pickling, trial
 from nbrewind.kernel.ambient import INITIAL
 from nbrewind.kernel.namespace import CoVariable
 from nbrewind.kernel.outside import Findings
 
 if TYPE_CHECKING:
     from nbrewind.kernel.session import Run, Session
+
+# Stands for the content of a folder that a run made: what is in it counts apart.
+FOLDER = "folder"
 
 # Files that a run wrote are kept, so that a replay can write them elsewhere; above this they are only verified.
 MAX_KEPT_FILE = 2 << 30
@@ -86,6 +90,10 @@ def store_version(session: Session, version: CoVariable) -> None:
         values = {name: session.namespace[name] for name in version.names}
         try:
             stream = pickling.dump(values, session.namespace, session.state.view_owners)
+            if not trial.comes_back(session, version, stream):
+                version.why = "what is loaded for it is not what was there"
+                session.history.put_manifest(version)
+                return
             version.data = session.history.put_value(*stream, session.state.memory)
             version.n_bytes = version.data["bytes"]
         except _native.StoreError:
@@ -148,11 +156,14 @@ def file_fact(session: Session, key: str) -> str | None:
             return listing_digest(path, set(rest[0]))
         return path_digest(path)
     path = key_path(session, key)
+    return digest_now(path)
+
+
+def digest_now(path: str) -> str | None:
+    """Content of a file; of a folder only that it is one; None when there is nothing."""
     if os.path.isdir(path):
-        return "folder"
-    if not os.path.exists(path):
-        return None
-    return path_digest(path)
+        return FOLDER
+    return path_digest(path) if os.path.exists(path) else None
 
 
 def file_inputs(
@@ -197,7 +208,11 @@ def file_effects(
     found: list[dict[str, Any]] = []
     for path in sorted(findings.written):
         key = path_key(session, path, is_rooted)
-        if os.path.isdir(path):
+        if os.path.isdir(path) and not os.path.islink(path):
+            if path in findings.folders:
+                found.append({"path": key, "digest": FOLDER, "chunks": None, "size": 0})
+            else:
+                why_not.append(f"it moved a folder to {key}")
             continue
         if os.path.islink(path) or not os.path.isfile(path):
             why_not.append(f"it left something at {key} that is not a plain file")
@@ -240,14 +255,13 @@ def hidden_state(session: Session, run: Run) -> list[str]:
         why.append("it left a thread running")
     added = sorted({place for place, _ in shell_hooks(session.shell) - run.shell_hooks})
     why += [f"it adds to the shell's {place}" for place in added]
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None and pyplot.get_fignums():
+    if session.figures.unnamed():
         why.append(OPEN_FIGURE)
     return why
 
 
 # Hidden state that can be undone: figures are closed, and the user's modules imported again.
-OPEN_FIGURE = "it left a figure open"
+OPEN_FIGURE = "it left a figure open that no name holds"
 MODULE_STATE = "it changed the state of"
 
 
@@ -450,6 +464,8 @@ def record_run(
     from nbrewind.kernel.session import user_modules
 
     assert session.history is not None
+    # Others may have cleaned up: what they dropped has to be stored again.
+    session.history.refresh()
     state = session.state
     same_object = {name: state.same_object(name) for name in run.before}
     suspects = run.present | set(run.effects["writes"]) | set(run.effects["mutates"])
@@ -473,7 +489,16 @@ def record_run(
         before = run.before_versions[name].facts[name]
         if marks and before.fp != state.facts(name).fp:
             hidden.append(f"{MODULE_STATE} {', '.join(marks)}")
-    why_not += shared_with_modules(session, changed)
+    shared = shared_with_modules(session, changed)
+    for version in changed:
+        module = shared.get(version.manifest_id)
+        if module is not None:
+            # A copy would not be the module's own.
+            names = ", ".join(f"`{name}`" for name in version.names)
+            why_not.append(f"{names} shares objects with the module {module}")
+            version.why = f"it shares objects with the module {module}"
+            # Values of the same content that belong to no module are other versions, which can be stored.
+            version.manifest_id = uuid.uuid4().hex
     why_not += hidden
     if hidden:
         # Later runs start from a process that only runs like this one can make.
@@ -497,6 +522,9 @@ def record_run(
         ):
             version.why = "it has no content to compare"
         version.made_by = run.run_id
+        if version.is_unrecorded:
+            session.history.put_manifest(version)
+            continue
         if version in changed and (
             version.joint is None or version.why is not None or version.is_handle
         ):
@@ -542,6 +570,11 @@ def record_run(
         "reads: cwd" in run.before_versions[name].facts[name].marks for name in inputs_names
     ):
         ambient_inputs["absolute folder"] = session.ambient.places.root
+
+    texts = texts_fp(session, run)
+    if texts is not None:
+        ambient_inputs["texts"] = texts
+    session.texts[run.run_id] = (run.effects["exact_fingerprint"],) * 2
 
     # Names that the run may bind and that it did not leave behind: `except E as e` takes an older `e` away.
     missing = set(run.effects["writes"]) - set(state.bound)
@@ -602,20 +635,20 @@ class _Shared(Exception):
     """An object that belongs to a module as well is about to be kept by value."""
 
 
-def shared_with_modules(session: Session, changed: list[CoVariable]) -> list[str]:
-    """Names that would come back as copies of what one of the user's modules has (`from helpers import CACHE`)."""
+def shared_with_modules(session: Session, changed: list[CoVariable]) -> dict[str, str]:
+    """Versions that would come back as copies of what a module of the user's has (`from helpers import CACHE`)."""
     from nbrewind.kernel.session import user_modules
 
     owners = _objects_of_modules(set(user_modules()) - session.base_modules_of_user)
     if not owners:
-        return []
+        return {}
 
     class Finder(pickling._Pickler):
         def persistent_id(self, obj: Any) -> None:
             if id(obj) in owners:
                 raise _Shared(owners[id(obj)])
 
-    found: list[str] = []
+    found: dict[str, str] = {}
     for version in changed:
         if version.is_handle or version.joint is None:
             continue
@@ -623,8 +656,7 @@ def shared_with_modules(session: Session, changed: list[CoVariable]) -> list[str
         try:
             Finder(io.BytesIO(), session.namespace, session.state.view_owners, [], []).dump(values)
         except _Shared as error:
-            names = ", ".join(f"`{name}`" for name in version.names)
-            found.append(f"{names} shares objects with the module {error}")
+            found[version.manifest_id] = str(error)
         except Exception:  # noqa: BLE001 - what cannot be pickled is not kept by value
             continue
     return found
@@ -741,6 +773,28 @@ def code_file(session: Session, source: str) -> str:
     number = shell.execution_count - 1
     name: str = shell.compile.get_code_name(source, shell.transform_cell(source), number)
     return name
+
+
+def reads_source(run: Run) -> bool:
+    """True when the cell, or a function that it can reach, asks for the text of code."""
+    return bool(run.effects["marks"].get("reads_source")) or any(
+        "reads: source" in run.before_versions[name].facts[name].marks for name in run.present
+    )
+
+
+def texts_fp(session: Session, run: Run) -> str | None:
+    """Fingerprint of the texts of the cells that made what the cell can reach; None for cells that ask for no text.
+
+    Comments and layout are no content, but `inspect.getsource` shows them.
+    """
+    if not reads_source(run):
+        return None
+    found = []
+    for name in sorted(run.present):
+        made_by = run.before_versions[name].made_by
+        now, _ = session.texts.get(made_by, ("", ""))
+        found.append((name, now))
+    return hashlib.blake2b(json.dumps(found).encode(), digest_size=16).hexdigest()
 
 
 def remember_text(session: Session, run: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ reduction that does not give the recorded content makes the name a stub, never a
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import functools
 import importlib
@@ -153,15 +154,39 @@ def _rebuild_memoryview(
     return view.toreadonly() if readonly else view
 
 
+class _Buffer(ctypes.Structure):
+    """`Py_buffer`."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.py_object),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.POINTER(ctypes.c_ssize_t)),
+        ("strides", ctypes.POINTER(ctypes.c_ssize_t)),
+        ("suboffsets", ctypes.POINTER(ctypes.c_ssize_t)),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+def _address(obj: Any) -> int:
+    """Where the memory of the object begins. Not by numpy, which the notebook may not have loaded."""
+    buffer = _Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(obj), ctypes.byref(buffer), 0)
+    try:
+        return buffer.buf or 0
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
+
+
 def _reduce_memoryview(view: memoryview) -> Any:
     """A part of the memory of its owner, which other names may share."""
-    import numpy as np
-
     if view.obj is None or not view.c_contiguous or not isinstance(view.obj, bytes | bytearray):
         raise pickle.PicklingError("a memoryview of this kind cannot be stored")
-    whole = np.frombuffer(view.obj, dtype=np.uint8)
-    part = np.frombuffer(view, dtype=np.uint8)
-    start = part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    start = _address(view) - _address(view.obj)
     return (
         _rebuild_memoryview,
         (view.obj, start, view.nbytes, view.format, tuple(view.shape or ()), view.readonly),
@@ -294,6 +319,12 @@ def _reduce_masked(array: Any) -> Any:
     )
 
 
+def _reduce_figure(figure: Any) -> Any:
+    """Without the mark that opens it in pyplot when it is loaded, under the next free number."""
+    func, args, state, *rest = figure.__reduce_ex__(4)
+    return (func, args, {k: v for k, v in state.items() if k != "_restore_to_pylab"}, *rest)
+
+
 _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "torch:Tensor": _reduce_tensor,
     "torch.nn.parameter:Parameter": _reduce_tensor,
@@ -301,6 +332,7 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "torch:layout": _reduce_torch_constant,
     "torch:memory_format": _reduce_torch_constant,
     "matplotlib.path:Path": _reduce_held,
+    "matplotlib.figure:Figure": _reduce_figure,
     "numpy.ma:MaskedArray": _reduce_masked,
     "numpy.ma.core:MaskedArray": _reduce_masked,
 }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nbrewind import _native
 from nbrewind.fingerprint import path_digest
 from nbrewind.kernel import outside, packages, pickling, recipes, record
+from nbrewind.kernel.ambient import is_transient
 from nbrewind.kernel.namespace import CoVariable, NameFacts, NamespaceState
 from nbrewind.kernel.takeback import journal
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from nbrewind.kernel.session import Run, Session
 
 ALWAYS_RUN = "nbrewind-always-run"
+NEVER_RECORD = "nbrewind-never-record"
 
 
 # --- The decision -------------------------------------------------------------------------------------------------
@@ -30,10 +32,13 @@ ALWAYS_RUN = "nbrewind-always-run"
 def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
     """The record that stands for this cell now, or None and why the cell executes."""
     assert session.history is not None
+    if is_never_recorded(run.effects, tags):
+        return None, ["it is tagged never to be recorded"]
     if ALWAYS_RUN in tags or (run.effects.get("directives") or {}).get("always_run"):
         return None, ["it is tagged to run always"]
     if session.mode == "repeat":
         journal.is_on = True
+        journal.place = session.history.path
     session.history.refresh()
     records = session.history.runs_of_source(run.effects["fingerprint"])
     if any(item["run_id"] in session.distrusted for item in records):
@@ -44,10 +49,12 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
     if not records:
         return None, [_why_new(session, run)]
     state = facts_for(session, records)
+    state["ambient"]["texts"] = record.texts_fp(session, run)
     decision = json.loads(_native.choose([json.dumps(item) for item in records], json.dumps(state)))
     if "execute" in decision:
         return None, decision["execute"]["why"]
     found = next(item for item in records if item["run_id"] == decision["replay"]["run_id"])
+    found["n_others"] = decision["replay"]["n_others"]
     trouble = cannot_replay(session, found)
     if trouble:
         return None, trouble
@@ -55,6 +62,19 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
         # What it made may have been stored by an earlier run of the same code.
         record.remember_text(session, item)
     return found, []
+
+
+def told_of(found: dict[str, Any]) -> list[str]:
+    """What the report says of a replay."""
+    n_others = found.get("n_others", 0)
+    if not n_others:
+        return []
+    return [f"the newest of {n_others + 1} recorded runs that match"]
+
+
+def is_never_recorded(effects: dict[str, Any], tags: list[str]) -> bool:
+    """True for cells of which nothing may be stored."""
+    return NEVER_RECORD in tags or bool((effects.get("directives") or {}).get("never_record"))
 
 
 def _why_new(session: Session, run: Run) -> str:
@@ -116,13 +136,14 @@ def cannot_replay(session: Session, found: dict[str, Any]) -> list[str]:
             return ["what it made is not in the store any more"]
     for item in found["effects"]["files"]:
         path = record.key_path(session, item["path"])
-        now = path_digest(path) if os.path.exists(path) else None
-        if now == item["digest"]:
+        now = record.digest_now(path)
+        if now == item["digest"] or (now is None and item["digest"] == record.FOLDER):
             continue
+        if now is not None and now not in known_versions(session, item["path"]):
+            keep_aside(session, path)
         if item["digest"] is None:
             why.append(f"file {item['path']} is there again")
         elif now is not None and now not in known_versions(session, item["path"]):
-            keep_aside(session, path)
             why.append(
                 f"file {item['path']} was changed by someone else (their version is kept in the store's folder)"
             )
@@ -159,10 +180,11 @@ def keep_aside(session: Session, path: str) -> None:
 # --- Replay -------------------------------------------------------------------------------------------------------
 
 
-def replay(session: Session, found: dict[str, Any], *, dry: bool = False) -> None:
+def replay(session: Session, found: dict[str, Any], run: Run, *, dry: bool = False) -> None:
     """Give the recorded run's effects without executing it. Values stay in the store until they are needed."""
     assert session.history is not None
     state = session.state
+    session.texts[found["run_id"]] = (run.effects["exact_fingerprint"], found["exact_fp"])
     versions = [session.history.manifest(manifest_id) for manifest_id in found["effects"]["writes"]]
     if not dry:
         write_files(session, found["effects"]["files"])
@@ -219,7 +241,7 @@ def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         if found is not None:
             item["recorded_seconds"] = round(found["seconds"], 3)
-            replay(session, found, dry=True)
+            replay(session, found, run, dry=True)
         else:
             depends = sorted(run.present & open_names)
             item["status"] = "perhaps" if depends else "execute"
@@ -246,9 +268,11 @@ def write_files(session: Session, items: list[dict[str, Any]]) -> None:
     assert session.history is not None
     for item in items:
         path = record.key_path(session, item["path"])
-        if item["digest"] is None or (os.path.exists(path) and path_digest(path) == item["digest"]):
+        if item["digest"] in {None, record.digest_now(path)}:
             continue
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _make_folders(path if item["digest"] == record.FOLDER else os.path.dirname(path))
+        if item["digest"] == record.FOLDER:
+            continue
         content = session.history.store.get(item["chunks"])
         temporary = f"{path}.nbrewind-{os.getpid()}"
         try:
@@ -261,12 +285,30 @@ def write_files(session: Session, items: list[dict[str, Any]]) -> None:
                 os.remove(temporary)
 
 
+def _make_folders(path: str) -> None:
+    """Make a folder and those above it, so that they can be taken back."""
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        journal.note(folder)
+        os.makedirs(folder, exist_ok=True)
+
+
 # --- Making ready to execute --------------------------------------------------------------------------------------
 
 
 def prepare(session: Session, run: Run) -> None:
     """Everything that replayed cells left symbolic and this cell may read becomes real (rules 10 and 11)."""
+    _check_texts(session, run)
     make_process_ready(session)
+    open_figures = session.figures.expected()
+    _load_wanted(session, run)
+    session.figures.make_real(open_figures)
+
+
+def _load_wanted(session: Session, run: Run) -> None:
     pending = session.state.pending()
     if not pending:
         return
@@ -280,12 +322,32 @@ def prepare(session: Session, run: Run) -> None:
     load_names(session, wanted - engines)
 
 
+def _check_texts(session: Session, run: Run) -> None:
+    """Code that reads its own text must find the text as it stands now, comments and all."""
+    from nbrewind.kernel.session import CannotReplay
+
+    if not record.reads_source(run):
+        return
+    made_by = {session.state.bound[name].made_by for name in run.present}
+    retold = sorted(
+        run_id
+        for run_id in made_by
+        if run_id in session.texts and len(set(session.texts[run_id])) > 1
+    )
+    if retold:
+        raise CannotReplay("this cell reads the text of code that was written anew", *retold)
+
+
 def make_process_ready(session: Session) -> None:
     """Process effects and ambient state of replayed cells."""
     run_process_effects(session)
     for name, item in list(session.ambient_pending.items()):
+        provider = session.ambient.providers[name]
+        if provider.is_late:
+            continue
         session.ambient.restore(name, load_ambient(session, item))
-        del session.ambient_pending[name]
+        if not (provider.is_contextual and is_transient()):
+            del session.ambient_pending[name]
 
 
 def load_ambient(session: Session, item: dict[str, Any]) -> Any:

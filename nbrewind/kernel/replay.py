@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nbrewind.kernel import packages, record, repeat
+from nbrewind.kernel import figures, packages, record, repeat
 from nbrewind.kernel.ambient import CannotReset
 from nbrewind.kernel.log import LogRun
 from nbrewind.kernel.namespace import NamespaceState
@@ -49,6 +49,7 @@ _SYMBOLIC = (
     "process_pending",
     "hidden",
     "shown",
+    "texts",
 )
 
 
@@ -68,7 +69,7 @@ def set_aside(session: Session) -> Iterator[None]:
             session.symbolic_ambient = session.symbolic_beginning()
             session.ambient_pending, session.ambient_chunks = {}, {}
             session.process, session.process_pending = [], []
-            session.hidden, session.shown = [], []
+            session.hidden, session.shown, session.texts = [], [], {}
             yield
         finally:
             for name, value in live.items():
@@ -149,7 +150,7 @@ def _walk(
         record_found, _ = repeat.decide(session, run, cell["tags"])
         if record_found is None:
             return found, cell["id"]
-        repeat.replay(session, record_found, dry=True)
+        repeat.replay(session, record_found, run, dry=True)
         if any(output["kind"] == "execute_result" for output in record_found["outputs"]):
             session.shown.append(record_found["run_id"])
         found.append((cell, record_found))
@@ -400,9 +401,7 @@ def _take_over(session: Session, symbolic: dict[str, Any], pool: dict[str, Any])
         session.namespace.pop(name, None)
     with warnings.catch_warnings():
         pass
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None:
-        pyplot.close("all")
+    session.figures.open_only(figures.NONE_OPEN)
 
 
 def _forget_results(session: Session) -> None:
@@ -488,5 +487,7 @@ def _make_real(session: Session) -> None:
                     repeat.load_names(session, set(state.group_of(version.names[0])))
                 except (CannotReplay, KeyError):
                     continue
+            if session.figures.names().isdisjoint(state.pending()):
+                session.figures.make_real(session.figures.expected())
     except (CannotReplay, KeyboardInterrupt):
         return

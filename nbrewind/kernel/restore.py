@@ -135,7 +135,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
             repeat.run_process_effects(session)
         values, report, kept = _load_all(session, run, versions)
         # Loading may have drawn from generators and moved elsewhere.
-        _restore_ambient(session, run, session.ambient.providers)
+        _restore_ambient(session, run, _ambient_names(session, is_late=False))
     except BaseException:
         session.process, session.process_pending = undo["process"], undo["process_pending"]
         session.ambient.put_back(undo["ambient"])
@@ -157,6 +157,8 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     session.namespace.update(values)
     state.bound = {name: versions[manifest_id] for name, manifest_id in run["state"].items()}
     state.loaded = set(values)
+    with session.guarded("restoring what is open"):
+        _restore_ambient(session, run, _ambient_names(session, is_late=True))
     session.ambient_pending.clear()
     session.ambient_chunks = dict(run["ambient_state"])
     state.remember_objects()
@@ -173,6 +175,11 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         "recorded_seconds": run["seconds"],
         "names": [asdict(item) for item in report],
     }
+
+
+def _ambient_names(session: Session, *, is_late: bool) -> list[str]:
+    providers = session.ambient.providers.items()
+    return [name for name, provider in providers if provider.is_late == is_late]
 
 
 def _restore_ambient(session: Session, run: dict[str, Any], names: Iterable[str]) -> None:

@@ -27,8 +27,9 @@ from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module
-from nbrewind.kernel import baseline, outside, packages, record, repeat
-from nbrewind.kernel.ambient import Ambient
+from nbrewind.kernel import asking, baseline, figures, outside, packages, record, repeat, unrecorded
+from nbrewind.kernel.ambient import Ambient, Provider
+from nbrewind.kernel.budget import Budget
 from nbrewind.kernel.history import History
 from nbrewind.kernel.log import Log, LogRun
 from nbrewind.kernel.namespace import CoVariable, NamespaceState
@@ -64,6 +65,8 @@ class Run:
     threads: set[int]
     modules: set[str]
     shell_hooks: frozenset[tuple[str, int]] = frozenset()
+    # Settings that are gone when the cell ends.
+    contextual: dict[str, Any] = field(default_factory=dict)
     why: list[str] = field(default_factory=list)
     started: float = 0.0
     clock: float = 0.0
@@ -97,7 +100,16 @@ class Session:
         self.notebook: str | None = os.path.basename(hint) if hint.endswith(".ipynb") else None
         self.session_id = uuid.uuid4().hex
         self.run_number = 0
-        self.ambient = Ambient()
+        self.figures = figures.Figures(self)
+        self.ambient = Ambient(
+            Provider(
+                figures.PROVIDER,
+                self.figures.now,
+                self.figures.bring,
+                default=lambda: figures.NONE_OPEN,
+                is_late=True,
+            )
+        )
         self.state = NamespaceState(self.namespace, self.ambient.places.root)
         self.symbolic_ambient: dict[str, str | None] = {}
         self.ambient_pending: dict[str, dict[str, Any]] = {}
@@ -120,6 +132,10 @@ class Session:
         self.shown: list[str] = []
         self.scratch: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
         self.distrusted: set[str] = set()
+        # Of runs that made the state: fingerprints of their text as the notebook has it, and as it ran.
+        self.texts: dict[str, tuple[str, str]] = {}
+        # Sets of classes of which a value was loaded right after it was stored, and was what it had been.
+        self.proven: set[frozenset[bytes]] = set()
         self.reports: list[dict[str, Any]] = []
         self.tags: dict[str, list[str]] = {}
         self.tasks: Any = None
@@ -135,6 +151,7 @@ class Session:
         # What is there of a baseline that could not be finished.
         self.baseline = baseline.Begun()
         self.interrupts = Interrupts()
+        self.budget = Budget()
         # Set by `comm.open_target`: the queue of requests.
         self.requests: Any = None
         self.base_hooks = record.shell_hooks(shell)
@@ -191,11 +208,17 @@ class Session:
             started = time.perf_counter()
             result = None
             is_ours = False
+            before = None
             try:
+                if note is not None:
+                    before = self._before_unrecorded(raw_cell, kwargs)
                 if self._passes_through(raw_cell, store_history, silent):
                     self.quiet.disturb()
                     if note is not None and not _is_own_magic(raw_cell):
                         result = self._make_complete(raw_cell, note)
+                elif before is not None and note is not None:
+                    self.quiet.disturb()
+                    result = self._make_complete(raw_cell, note)
                 else:
                     result = self._begin(raw_cell, kwargs.get("cell_id"), kwargs.get("cell_meta"))
                     is_ours = result is not None or self.current is not None
@@ -207,7 +230,9 @@ class Session:
                 if note is not None:
                     note.seconds = time.perf_counter() - started
                     note.status = _status(result)
-                    if not is_ours:
+                    if before is not None:
+                        self._end_unrecorded(note, before)
+                    elif not is_ours:
                         self._note_unrecorded(note)
                 if self.requests is not None:
                     self.requests.cell_ends(token)
@@ -221,10 +246,38 @@ class Session:
         if on_main and self._depth == 0 and self.requests is not None:
             self.requests.shell_is_done()
 
+    def _before_unrecorded(self, source: str, sent: dict[str, Any]) -> unrecorded.Before | None:
+        """What is there before a cell that is never recorded; None for all others."""
+        tags = self._tags(sent.get("cell_id"), sent.get("cell_meta"))
+        if not repeat.is_never_recorded(analyze(source), tags):
+            return None
+        if self.mode != "off":
+            with self.guarded("looking at what is there"):
+                self.observe(source, sent.get("cell_id"))
+            # Nor are its tasks recorded.
+            from nbrewind import tasks
+
+            tasks.uninstall()
+        return unrecorded.Before(self)
+
+    def _end_unrecorded(self, note: LogRun, before: unrecorded.Before) -> None:
+        """A cell ran that is never recorded."""
+        note.is_private = True
+        with self.guarded("looking at what a cell made that is never recorded"):
+            before.end(self, analyze(note.source))
+            if self.tasks is not None:
+                from nbrewind import tasks
+
+                tasks.install(self.tasks)
+        self._tell_unrecorded(note, "it is tagged never to be recorded")
+
     def _note_unrecorded(self, note: LogRun) -> None:
         """A cell ran while nothing was recorded: the log has it, and whoever listens is told."""
         if not _is_own_magic(note.source):
             self.unexplained.append(note.source)
+        self._tell_unrecorded(note, "nothing is recorded now")
+
+    def _tell_unrecorded(self, note: LogRun, why: str) -> None:
         self.tell(
             {
                 "event": "run",
@@ -234,13 +287,13 @@ class Session:
                 "source": note.source,
                 "status": "executed" if note.status == "ok" else "failed",
                 "seconds": note.seconds,
-                "why": ["nothing is recorded now"],
+                "why": [why],
                 "tasks": {"hit": 0, "run": 0, "pruned": 0, "why": {}},
             }
         )
 
     def _make_complete(self, source: str, note: LogRun) -> ExecutionResult | None:
-        """Nothing is recorded any more, but names of a replay may still be in the store: load what is read."""
+        """This is not recorded, but names of a replay may still be in the store: load what is read."""
         if not self.state.pending() and not self.process_pending and not self.ambient_pending:
             return None
         try:
@@ -353,8 +406,17 @@ class Session:
         wanted.update((effects.get("directives") or {}).get("reads") or [])
         if runs_bodies(source, effects):
             wanted.update(effects["loads"])
+        # Any code may reach what is open in pyplot.
+        wanted.update(self.figures.names())
+        unseen = effects["unknown"]
+        n_questions = sum(map(asking.is_asked, unseen))
+        if n_questions:
+            names = asking.names_asked_for(self.shell.transform_cell(source), n_questions)
+            if names is not None:
+                unseen = [entry for entry in unseen if not asking.is_asked(entry)]
+                wanted.update(names)
         present, absent = self.state.closure(wanted)
-        unknown = [f"{entry['construct']} (line {entry['line']})" for entry in effects["unknown"]]
+        unknown = [f"{entry['construct']} (line {entry['line']})" for entry in unseen]
         for name in sorted(present):
             unknown += [
                 mark for mark in self.state.facts(name).marks if mark.startswith("unknown:")
@@ -435,6 +497,7 @@ class Session:
         run.threads = {thread.ident or 0 for thread in threading.enumerate()}
         run.modules = set(sys.modules)
         run.places = (dict(os.environ), list(sys.path))
+        run.contextual = self.ambient.snapshot_contextual()
         run.started = time.time()
         run.clock = time.perf_counter()
         run.cpu = time.process_time()
@@ -457,6 +520,7 @@ class Session:
         outputs = self.tap.stop() if self.tap is not None else []
         status = _status(result)
         note = self._note
+        self.ambient.put_back_contextual(run.contextual)
         self.unseen += opaque_constructs(run.effects)
         is_recorded = False
         report: dict[str, Any] = {
@@ -508,10 +572,11 @@ class Session:
             report["run_id"] = None
             self.unexplained.append(run.source)
         self.say(report)
+        self.keep_budget()
 
     def _replayed(self, found: dict[str, Any], run: Run, started: float) -> ExecutionResult:
         try:
-            repeat.replay(self, found)
+            repeat.replay(self, found, run)
         except Exception as error:
             raise CannotReplay(
                 f"its record cannot be replayed: {type(error).__name__}: {error}", found["run_id"]
@@ -537,7 +602,7 @@ class Session:
                 "status": "replayed",
                 "seconds": time.perf_counter() - started,
                 "recorded_seconds": found["seconds"],
-                "why": [],
+                "why": repeat.told_of(found),
                 "marks": found.get("marks", []),
                 "tasks": {"hit": 0, "run": 0, "pruned": 0, "why": {}},
             }
@@ -661,8 +726,16 @@ class Session:
     def open_history(self) -> History:
         """The history, opened at the chosen place. Raises `StoreError` when the store cannot be used."""
         if self.history is None:
+            with self.guarded("looking at the size of the store"):
+                self.budget.begin(self.store_path())
             self.history = History(self.store_path())
         return self.history
+
+    def keep_budget(self) -> None:
+        """Have the store cleaned up when it is above its budget."""
+        if self.history is not None and self.history.is_writable:
+            with self.guarded("looking at the size of the store"):
+                self.budget.look(self.history.path)
 
     def store_path(self) -> str:
         """Where the history is or will be."""

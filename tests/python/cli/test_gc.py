@@ -169,6 +169,18 @@ def test_a_kernel_goes_on_while_others_clean_up(book: Book) -> None:
     verify(book)
 
 
+def test_a_store_above_its_budget_is_cleaned_up_when_a_session_begins(book: Book) -> None:
+    before = roots.disk_bytes(book.store)
+    with Live(book.folder, NBREWIND_BUDGET="5 MB") as kernel:
+        kernel.ask("configure", mode="repeat", store=str(book.store), notebook=book.path.name)
+        assert roots.disk_bytes(book.store) <= 5 * MB < before
+        shown = [kernel.run(source, cell) for cell, source in book.cells.items()]
+        assert set(kernel.statuses().values()) == {"replayed"} and shown[-1]
+        assert "budget is off" in kernel.show("%nbrewind budget off")
+        assert "is not a size" in kernel.show("%nbrewind budget much")
+    verify(book)
+
+
 def _stop(connection_file: str) -> None:
     from jupyter_client.blocking.client import BlockingKernelClient
 

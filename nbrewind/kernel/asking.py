@@ -1,0 +1,106 @@
+"""Cells that ask the namespace itself: `'x' in globals()`, `dir()`, `vars()`.
+
+Nobody can say what such a cell reads, unless it says so itself: by a constant string. Then it reads that name, there
+or not, like any other code.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from nbrewind.kernel.namespace import is_tracked
+
+_ASKS = frozenset({"globals", "dir", "vars", "locals"})
+_METHODS = frozenset({"get", "pop", "setdefault", "__contains__", "__getitem__"})
+
+
+def names_asked_for(source: str, n_questions: int) -> set[str] | None:
+    """The names that the code asks `globals()` and its kin for; None when it may ask for any.
+
+    `n_questions` is how many there are: those in the text of a magic do not show in the Python that it becomes.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return None
+    finder = _Finder()
+    finder.visit(tree)
+    is_known = not finder.is_unknown and finder.n_questions >= n_questions
+    return finder.names if is_known else None
+
+
+def is_asked(entry: dict[str, Any]) -> bool:
+    """True for an unknown construct that is answered by `names_asked_for`."""
+    return str(entry["construct"]).removesuffix("()") in _ASKS
+
+
+class _Finder(ast.NodeVisitor):
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.is_unknown = False
+        self.n_questions = 0
+        self._depth = 0
+
+    def visit_FunctionDef(self, node: Any) -> None:
+        self._depth += 1
+        self.generic_visit(node)
+        self._depth -= 1
+
+    # In a function, `dir()` and `locals()` tell of something else.
+    visit_AsyncFunctionDef = visit_Lambda = visit_ClassDef = visit_FunctionDef
+    visit_GeneratorExp = visit_ListComp = visit_SetComp = visit_DictComp = visit_FunctionDef
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        one = len(node.ops) == 1 and isinstance(node.ops[0], ast.In | ast.NotIn)
+        if one and self._is_question(node.comparators[0]):
+            self._ask(node.left)
+            return
+        self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if self._is_question(node.value, but="dir"):
+            self._ask(node.slice)
+            return
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        func = node.func
+        if (
+            isinstance(func, ast.Attribute)
+            and func.attr in _METHODS
+            and node.args
+            and self._is_question(func.value, but="dir")
+        ):
+            self._ask(node.args[0])
+            for child in [*node.args[1:], *node.keywords]:
+                self.visit(child)
+            return
+        self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if node.id in _ASKS:
+            self.is_unknown = True
+
+    def _is_question(self, node: ast.expr, but: str = "") -> bool:
+        return (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in _ASKS
+            and node.func.id != but
+            and (self._depth == 0 or node.func.id == "globals")
+            and not node.args
+            and not node.keywords
+        )
+
+    def _ask(self, node: ast.expr) -> None:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value.isidentifier()
+            and is_tracked(node.value)
+        ):
+            self.names.add(node.value)
+            self.n_questions += 1
+        else:
+            self.is_unknown = True
