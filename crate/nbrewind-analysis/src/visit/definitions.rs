@@ -117,6 +117,30 @@ impl Visitor<'_> {
         }
         let value = Value::of(Source::Function(id)).or(&held);
         self.bind(node.name.as_str(), value);
+        self.registered(&node.decorator_list, id);
+    }
+
+    /// `@f.register` and `@app.route('/')` hand the definition to what they belong to, which keeps it.
+    fn registered(&mut self, decorators: &[ast::Decorator], id: FunctionId) {
+        for decorator in decorators {
+            let callee = match &decorator.expression {
+                Expr::Call(call) => &*call.func,
+                other => other,
+            };
+            let Expr::Attribute(attribute) = callee else {
+                continue;
+            };
+            let Expr::Name(receiver) = &*attribute.value else {
+                continue;
+            };
+            // Those of properties give a new property.
+            let is_property = matches!(attribute.attr.as_str(), "setter" | "getter" | "deleter");
+            let receiver = self.mangled(receiver.id.as_str());
+            if !receiver.is_empty() && !is_property && !self.is_module(&receiver) {
+                let target = self.value_of(&receiver);
+                self.mutate(target, None, Value::of(Source::Function(id)));
+            }
+        }
     }
 
     /// Walks a function's body in a frame of its own. A function inside a function counts as called by it.
@@ -270,5 +294,6 @@ impl Visitor<'_> {
         });
         let value = Value::of(Source::Function(class)).or(&held);
         self.bind(node.name.as_str(), value);
+        self.registered(&node.decorator_list, class);
     }
 }

@@ -185,8 +185,12 @@ impl Visitor<'_> {
         self.outside(Outside::FileWrite(path));
     }
 
+    /// A script for another program: files and the network are open to it, names of the notebook are not.
     pub(crate) fn run_process(&mut self, construct: &str, line: usize) {
         self.note_process(construct, line);
-        self.unknown(construct, line);
+        self.found.unknown.insert(Note {
+            construct: construct.to_owned(),
+            line,
+        });
     }
 }
