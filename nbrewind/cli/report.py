@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from nbrewind import roots
+from nbrewind._native import analyze_cell
 from nbrewind.cli.notebook import CodeCell
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -105,22 +106,43 @@ def write_task_log(path: str, reports: list[dict[str, Any]]) -> None:
 
 
 def verdicts(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What executing again showed, per cell."""
+    """What executing again showed, per cell; a cell that reads what differs is judged as the cell that made it."""
     found = []
+    judged: dict[str, str] = {}
     for item in reports:
         told = item.get("shadow") or {}
+        differences = told.get("differences", [])
         if item["status"] == "failed":
             verdict = "failed"
         elif not told.get("would_replay"):
-            verdict = "not checked"
-        elif not told["differences"]:
+            differences = item.get("why") or []
+            verdict = _verdict_by_inputs(differences, judged)
+            if verdict != "not checked":
+                judged.update(dict.fromkeys(_names_made_by(item.get("source") or ""), verdict))
+        elif not differences:
             verdict = "reproduced"
         else:
             verdict = "nondeterministic" if told["marks"] else "differs"
-        found.append(
-            {"id": item["cell_id"], "verdict": verdict, "differences": told.get("differences", [])}
-        )
+            judged.update(dict.fromkeys(differences, verdict))
+        found.append({"id": item["cell_id"], "verdict": verdict, "differences": differences})
     return found
+
+
+_CHANGED = re.compile(r"`(\w+)` (changed|and the names it shares objects with changed)")
+
+
+def _verdict_by_inputs(why: list[str], judged: dict[str, str]) -> str:
+    """Of a cell whose inputs no record has: that of the cells which made them, when there is no other reason."""
+    names = [match[1] for match in map(_CHANGED.fullmatch, why) if match is not None]
+    if not why or len(names) < len(why) or not judged.keys() >= set(names):
+        return "not checked"
+    kinds = {judged[name] for name in names}
+    return "differs" if "differs" in kinds else "nondeterministic"
+
+
+def _names_made_by(source: str) -> list[str]:
+    effects = json.loads(analyze_cell(source))
+    return [*effects["writes"], *effects["mutates"]]
 
 
 def error_of(cell: CodeCell) -> str:

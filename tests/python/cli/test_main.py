@@ -224,12 +224,45 @@ def test_parameters_are_injected_and_recorded(book: Book) -> None:
 
 def test_check_tells_reproduced_from_different_and_nondeterministic(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("1")
-    book = Book(tmp_path, {"a": "x = 1", "b": "import uuid\nu = uuid.uuid4().hex"})
-    assert nbrewind("audit", book.path, cwd=tmp_path).returncode == 0
-    done = nbrewind("check", book.path, "--json", cwd=tmp_path)
-    verdicts = {cell["id"]: cell["verdict"] for cell in json.loads(done.stdout)["cells"]}
-    assert verdicts == {"a": "reproduced", "b": "nondeterministic"}
-    assert done.returncode == 0
+    cells = {
+        "a": "x = 1",
+        "b": "import uuid\nu = uuid.uuid4().hex",
+        "c": "name = f'run {u}'",
+        "d": "print(name)",
+        "e": "text = open('in.txt').read()",
+        "f": "order = list({f'k{i}' for i in range(40)})",
+        "g": "print(order)",
+        "h": "print(x)",
+    }
+    book = Book(tmp_path, cells)
+    assert nbrewind("audit", book.path, cwd=tmp_path, PYTHONHASHSEED="1").returncode == 0
+    (tmp_path / "in.txt").write_text("2")
+    done = nbrewind("check", book.path, "--json", cwd=tmp_path, PYTHONHASHSEED="2")
+    found = {cell["id"]: cell for cell in json.loads(done.stdout)["cells"]}
+    assert {cell: item["verdict"] for cell, item in found.items()} == {
+        "a": "reproduced",
+        "b": "nondeterministic",
+        "c": "nondeterministic",
+        "d": "nondeterministic",
+        "e": "not checked",
+        "f": "differs",
+        "g": "differs",
+        "h": "reproduced",
+    }
+    assert found["e"]["differences"] == ["file in.txt changed"]
+    assert done.returncode == 1
+
+
+def test_shadow_executes_everything_and_reports_what_differs(tmp_path: Path) -> None:
+    book = Book(tmp_path, {"a": "order = list({f'k{i}' for i in range(40)})", "b": "print(1)"})
+    assert nbrewind("audit", book.path, cwd=tmp_path, PYTHONHASHSEED="1").returncode == 0
+    done = nbrewind("repeat", "--shadow", book.path, "--json", cwd=tmp_path, PYTHONHASHSEED="1")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["shadow"]) == (0, {"compared": 2, "differences": []})
+    assert {cell["status"] for cell in summary["cells"]} == {"executed"}
+    done = nbrewind("repeat", "--shadow", book.path, cwd=tmp_path, PYTHONHASHSEED="2")
+    assert done.returncode == 1
+    assert "shadow: 2 replays compared, 1 differ\n  differs: a: order" in done.stdout
 
 
 def test_why_stats_ls_and_graph_answer(book: Book) -> None:
