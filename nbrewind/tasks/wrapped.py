@@ -484,7 +484,7 @@ class Wrapped:
         elif len(printed) == _MAX_PIECES or sum(len(text) for _, text in printed) > _MAX_PRINTED:
             refused = "it prints too much to be kept"
         elif function is None:
-            writes = writes or self._changed_here(value)
+            writes = writes or recorder.why_writer() or self._changed_here(value)
         elif self._function_content() != function:
             # What it was given are copies; what it refers to stays in that process.
             writes = writes or "changes an object that its function refers to"
@@ -565,6 +565,34 @@ class Loaded:
         }
         word["printed"] = False
         return Away(value, self.wrapped.number, word)
+
+
+class Rest:
+    """A wrapped call without what it calls, for engines that send functions and arguments their own way."""
+
+    __slots__ = ("wrapped",)
+
+    def __init__(self, wrapped: Wrapped) -> None:
+        self.wrapped = wrapped
+
+    def __reduce__(self) -> Any:
+        one = self.wrapped
+        return _rest, (one.call, one.content, one.store, one.number, one.home)
+
+    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.wrapped.func, self.wrapped.args, self.wrapped.kwargs = func, args, kwargs
+        found = self.wrapped()
+        # Nobody knows how long this process lives.
+        worker.flush()
+        return found
+
+
+def _rest(
+    call: worker.Call | None, content: str | None, store: str, number: int, home: Place
+) -> Rest:
+    made = Wrapped(None, (), {}, call=call, content=content, store=store, number=number)  # type: ignore[arg-type]
+    made.home = home
+    return Rest(made)
 
 
 def probe(path: str, inode: int | None) -> dict[str, Any]:

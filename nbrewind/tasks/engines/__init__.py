@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures  # noqa: F401 - hooks need it, so it must not be hooked while they are imported
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -16,6 +17,16 @@ _HOOKS = {
     "distributed.client": ("nbrewind.tasks.engines.dask", "hook_client", "unhook_client"),
     "concurrent.futures._base": ("nbrewind.tasks.engines.futures", "hook_base", "unhook_base"),
     "parsl.dataflow.dflow": ("nbrewind.tasks.engines.parsl", "hook_kernel", "unhook_kernel"),
+    "ndcctools.taskvine.manager": (
+        "nbrewind.tasks.engines.taskvine",
+        "hook_manager",
+        "unhook_manager",
+    ),
+    "ndcctools.taskvine.dask_executor": (
+        "nbrewind.tasks.engines.taskvine",
+        "hook_dask",
+        "unhook_dask",
+    ),
     "joblib.parallel": ("nbrewind.tasks.engines.joblib", "hook_parallel", "unhook_parallel"),
 }
 _hooked: set[str] = set()

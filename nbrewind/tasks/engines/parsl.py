@@ -110,7 +110,7 @@ class Guarded:
 
 
 # What `wrap_error` makes of every function has this code.
-_WRAPPER = wrap_error(len).__code__  # type: ignore[attr-defined]
+_WRAPPER = wrap_error(len).__code__
 
 
 def _users_function(func: Any) -> Any:
@@ -136,10 +136,10 @@ def unhook_kernel(module: ModuleType) -> None:
 
 def _begin(original: Any, kernel: Any, config: Any) -> None:
     if config.memoizer is not None or calls.asking_cache() is None:
-        return original(kernel, config)  # type: ignore[no-any-return]
+        return original(kernel, config)
     config.memoizer = Memoizer()
     try:
-        return original(kernel, config)  # type: ignore[no-any-return]
+        return original(kernel, config)
     finally:
         # The configuration is the user's.
         config.memoizer = None
