@@ -1,6 +1,6 @@
 # The one entry. `make test` is what CI runs; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui bench-checkpoint bench-store bench-workloads screenshots clean
+.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui bench-analysis bench-corpus bench-checkpoint bench-store bench-workloads screenshots clean
 
 comma := ,
 
@@ -73,6 +73,15 @@ bench-store: setup ## Durable put beside dd and blake3; writes docs/bench/store.
 
 bench-workloads: setup ## The five workloads of the paper, about half an hour; writes docs/bench/workloads.md
 	@.build/venv/bin/python -m bench.workloads --write $(WORKLOADS)
+
+bench-analysis: ## Edits among a thousand cells, natively and in WASM; writes docs/bench/analysis.md
+	@tools/setup.sh native
+	@tools/setup.sh wasm
+	@.build/venv/bin/python bench/analysis/run.py --write
+
+bench-corpus: ## Names as CPython resolves them, over all Python code that is installed
+	@tools/setup.sh native
+	@.build/venv/bin/python bench/corpus/scopes.py
 
 bench-ui: ## Keystroke to badge on 300 cells, in a real browser; writes docs/bench/ui.md
 	@tools/setup.sh lab

@@ -1,0 +1,40 @@
+// Times the analysis of one notebook in WebAssembly: node bench/analysis/wasm.mjs FILE.json, as run.py writes it. One
+// line of JSON. Cells and verdicts cross between JavaScript and the module as they do in the browser's worker.
+
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+const begun = performance.now();
+const wasm = await import(join(root, 'pkg', 'nbrewind_wasm.js'));
+wasm.initSync({ module: readFileSync(join(root, 'pkg', 'nbrewind_wasm_bg.wasm')) });
+const load_ms = performance.now() - begun;
+
+const { cells, edits } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const runs = cells.map((cell, at) => ({ cell: cell.id, source: cell.source, number: at + 1, status: 'ok' }));
+const full_ms = [];
+let bench;
+for (let round = 0; round < 15; round++) {
+  bench?.free();
+  const started = performance.now();
+  bench = new wasm.Workbench();
+  const verdicts = bench.verdicts(cells, runs);
+  full_ms.push(performance.now() - started);
+  if (verdicts.some(one => one.state !== 'fresh')) {
+    throw new Error('a notebook that just ran is not fresh');
+  }
+}
+const edit_ms = [];
+const undo_ms = [];
+const reached = [];
+for (const [at, source] of edits) {
+  let started = performance.now();
+  const changed = bench.edit(at, source);
+  edit_ms.push(performance.now() - started);
+  reached.push(changed.length);
+  started = performance.now();
+  bench.edit(at, cells[at].source);
+  undo_ms.push(performance.now() - started);
+}
+console.log(JSON.stringify({ load_ms, first_ms: full_ms[0], full_ms, edit_ms, undo_ms, reached }));
