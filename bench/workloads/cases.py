@@ -162,6 +162,9 @@ def write_variant(
     if is_reformatted:
         for code in notebook.code_cells():
             code.node.source = reformatted(code.source)
+    if "figure" in without:
+        cell = notebook.find("imports").node
+        cell.source = cell.source.replace("import matplotlib.pyplot as plt\n", "")
     notebook.node.cells = [
         cell
         for cell in notebook.node.cells
