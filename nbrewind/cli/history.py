@@ -8,6 +8,7 @@ from typing import Any
 from nbrewind._native import Store
 from nbrewind.cli import analysis
 from nbrewind.cli.notebook import Notebook, NotebookError
+from nbrewind.tasks.fingerprint import explain
 
 SHOWN = (
     "run_id",
@@ -74,12 +75,31 @@ def why(store: Store, cells: list[dict[str, Any]], notebook: Notebook, subject: 
 
 
 def _why_task(store: Store, name: str) -> list[str]:
+    """How the newest record of a task differs from the one before it that is most like it."""
     tasks = [json.loads(record["payload"]) for record in store.records("task")]
     tasks = [
-        task for task in tasks if task.get("name") == name or task["fingerprint"].startswith(name)
+        task
+        for task in tasks
+        if "components" in task
+        and (task.get("name") == name or task["fingerprint"].startswith(name))
     ]
-    if len(tasks) < 2:
-        return [f"{name} has one record; it ran because there was none"] if tasks else []
-    old, new = dict(tasks[-2]["components"]), dict(tasks[-1]["components"])
-    changed = sorted(label for label in new if old.get(label) != new[label])
-    return [f"{name}: {label} changed" for label in changed] or [f"{name}: an input changed"]
+    if not tasks:
+        return []
+    newest = tasks[-1]
+    if len(tasks) == 1:
+        return [f"{name} has one record; it ran because there was none"]
+
+    def unlike(task: dict[str, Any]) -> tuple[bool, int]:
+        # The same partition before an edit, rather than another partition after it.
+        old, new = task["components"], newest["components"]
+        differing = [label for label in {*old, *new} if old.get(label) != new.get(label)]
+        return ("arguments" in differing, len(differing))
+
+    earlier = [task for task in tasks if task["fingerprint"] != newest["fingerprint"]]
+    if not earlier:
+        return [f"{name}: an input that only running showed changed, or its result was gone"]
+    before = min(reversed(earlier), key=unlike)
+    told = explain(
+        newest["components"], before["components"], newest.get("notes"), before.get("notes")
+    )
+    return [f"{name}: {told}"]

@@ -443,6 +443,8 @@ class TaskCache:
             **options,
         )
         facts = fingerprinter.run()
+        for name in fingerprinter.collisions:
+            self.note(f"{name}: Dask gives the result of another task that has the same key")
         decisions = decide(graph, facts, look_up, self._is_writer, replay=self.replay)
         plan = Plan(
             graph,

@@ -44,6 +44,7 @@ from nbrewind.fingerprint import (
     path_digest,
     register,
 )
+from nbrewind.tasks import remote
 from nbrewind.tasks.graph import Graph, Key, Node, TaskName, key_tokens
 from nbrewind.tasks.worker import signature
 
@@ -162,6 +163,8 @@ class Literal:
     shows: str | None = None
     # Name of a function -> the constants that it names, as text: for telling which one changed.
     notes: dict[str, dict[str, str]] = field(default_factory=dict)
+    # Remote files: (file system, path, version).
+    remotes: list[tuple[Any, str, str]] = field(default_factory=list)
 
 
 class _TaskContext(Context):
@@ -169,6 +172,8 @@ class _TaskContext(Context):
 
     def __init__(self) -> None:
         super().__init__(follow_globals=True)
+        # (file system, path) -> version, asked for once per graph.
+        self.versions: dict[tuple[int, str], tuple[Any, str | None]] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -178,6 +183,17 @@ class _TaskContext(Context):
         self.writer: str | None = None
         self.reasons: list[str] = []
         self.notes: dict[str, dict[str, str]] = {}
+        self.remotes: list[tuple[Any, str, str]] = []
+
+    def version_of(self, filesystem: Any, path: str) -> str | None:
+        """The version of a remote file, to be checked again when the task has run."""
+        key = (id(filesystem), path)
+        if key not in self.versions:
+            self.versions[key] = (filesystem, remote.version_of(filesystem, path))
+        version = self.versions[key][1]
+        if version is not None:
+            self.remotes.append((filesystem, path, version))
+        return version
 
     def facts(self, obj: Any) -> Fact:
         if type(obj) is Fact:
@@ -230,6 +246,8 @@ class _TaskContext(Context):
         self.notes.setdefault(func.__name__, _notes(func, names.global_names))
         self.names |= names.attributes
         self.names |= set(names.global_names)
+        if url := next(filter(remote.is_url, _texts_of(func, names.global_names)), None):
+            self.reasons.append(f"{func.__name__} names {url}, whose version is not known")
         if names.stored:
             self.writer = f"{func.__name__} (binds the global {min(names.stored)})"
         if (
@@ -303,11 +321,57 @@ class _TaskContext(Context):
             obj,
             min(names & _SHOWS, default=None) if self.is_user else None,
             self.notes,
+            self.remotes,
+        )
+
+    def remote_texts(self, texts: list[str]) -> Literal:
+        """Addresses that a reader is given, by the versions of what is there."""
+        self.reset()
+        versions: list[tuple[str, str]] = []
+        for text in texts:
+            place = remote.locate(text)
+            version = self.version_of(*place) if place is not None else None
+            if version is None:
+                self.reasons.append(f"the version of {text} is not known")
+            else:
+                versions.append((text, version))
+        label = f"file:{texts[0]}"
+        fp = digest(("remote", *versions))
+        return Literal(
+            None if self.reasons else fp,
+            self.reasons,
+            [(label, fp)],
+            {},
+            [],
+            False,
+            False,
+            None,
+            remotes=self.remotes,
         )
 
 
 _NOTED = (bool, int, float, complex)
 _MAX_NOTE = 40
+
+
+def _texts_of(func: types.FunctionType, global_names: tuple[str, ...]) -> list[str]:
+    """Texts in a function's code, defaults, closure and globals, apart from its docstring."""
+    cells = [_content_of(cell) for cell in func.__closure__ or ()]
+    found = [
+        *(const for code in _nested(func.__code__) for const in code.co_consts),
+        *(func.__globals__.get(name) for name in global_names),
+        *(func.__defaults__ or ()),
+        *(func.__kwdefaults__ or {}).values(),
+        *cells,
+    ]
+    return [text for text in found if type(text) is str]
+
+
+def _content_of(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def _notes(func: types.FunctionType, global_names: tuple[str, ...]) -> dict[str, str]:
@@ -383,6 +447,24 @@ def _has_dynamic_getattr(code: types.CodeType) -> bool:
                 ):
                     return True
     return False
+
+
+@register("fsspec.core:OpenFile")
+def _open_file_fact(opened: Any, ctx: Context) -> Fact:
+    name = type(opened.fs).__name__
+    if name == "LocalFileSystem" or not isinstance(ctx, _TaskContext):
+        return Fact("object", tuple(opened.__reduce__()), mutable=True)
+    version = ctx.version_of(opened.fs, opened.path)
+    if version is None:
+        return Fact("opaque", opaque=f"the version of {opened.path} is not known")
+    how = (opened.mode, opened.compression, opened.encoding, opened.errors, opened.newline)
+    where = (name, opened.path, *map(str, how), version)
+    # As bytes: nothing here names a file of this machine.
+    return Fact(
+        "remote file",
+        tuple(text.encode() for text in where),
+        label=f"file:{opened.path}",
+    )
 
 
 @register("fsspec.spec:AbstractFileSystem")
@@ -497,6 +579,8 @@ class Fingerprinter:
         # Keeps what `by_id` names alive, so that no address is used twice.
         self.kept: list[Any] = []
         self.facts: list[TaskFacts] = []
+        # Tasks whose keys the cluster holds for another task: Dask gives that one's result.
+        self.collisions: list[str] = []
 
     def run(self) -> list[TaskFacts]:
         """Facts of every node, in the order of `graph.nodes`."""
@@ -506,6 +590,8 @@ class Fingerprinter:
             if node.owner is None and node.kind != "external" and live(node.key):
                 known, _ = self.known(node.key)
                 if known is None or known != facts.fp:
+                    if known is not None and facts.fp is not None:
+                        self.collisions.append(facts.name)
                     facts.fp = None
                     facts.opaque.insert(
                         0, f"{facts.name} has a result on the cluster that another task made"
@@ -657,6 +743,10 @@ class Fingerprinter:
         found: tuple[Literal, ...] = (func,) if func is not None else ()
         if literals:
             found = (*found, self._literal(tuple(literals)))
+            if func is not None and (func.is_reader or func.reads_natively):
+                urls = [text for text in literals if type(text) is str and remote.is_url(text)]
+                if urls:
+                    found = (*found, self.context.remote_texts(urls))
         facts.literals = found
         for literal in found:
             if literal.opaque:

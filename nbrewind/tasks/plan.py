@@ -231,6 +231,7 @@ class _Shared:
     notes: dict[str, dict[str, str]]
     marks: list[str]
     files: dict[str, Any] | None
+    remotes: list[tuple[Any, str, str]]
 
 
 class _Emitter:
@@ -291,6 +292,8 @@ class _Emitter:
             stem=stem,
             may_equal=stem is not None and plan.is_known_stem(stem),
             is_repair=decision.why == DAMAGED,
+            # The user's own code may ask others than those that it is given.
+            remotes=[] if fact.is_user else shared.remotes,
         )
         values = (self.t.TaskRef(name) for name in refs.values())
         return self.t.Task(key, worker.run, call, *values, _data_producer=node.spec.data_producer)
@@ -306,6 +309,7 @@ class _Emitter:
                 notes(fact),
                 fact.marks,
                 self.signatures(fact.files),
+                [one for literal in fact.literals for one in literal.remotes],
             )
         return found
 

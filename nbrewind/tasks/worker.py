@@ -62,6 +62,7 @@ class Call:
         "names",
         "notes",
         "reads_natively",
+        "remotes",
         "shared",
         "spec",
         "stem",
@@ -89,6 +90,7 @@ class Call:
         stem: str | None = None,
         may_equal: bool = False,
         is_repair: bool = False,
+        remotes: list[tuple[Any, str, str]] | None = None,
     ) -> None:
         self.store = store
         self.fp = fp
@@ -119,6 +121,8 @@ class Call:
         self.may_equal = may_equal
         # What was stored of it is damaged: this process has to see that before it stores it again.
         self.is_repair = is_repair
+        # Remote files: (file system, path, version as it was when the task was planned).
+        self.remotes = remotes
 
 
 class Stored:
@@ -264,6 +268,7 @@ _LIBRARY_ROOTS = tuple(
         }
     )
 )
+_CONNECTS = "opens a connection"
 _SYSTEM_ROOTS = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/run/")
 # Threads that belong to the engine, not to a task.
 _ENGINE_THREADS = (
@@ -454,7 +459,7 @@ def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
         if args and args[0] != ":memory:":
             recorder.changes.append("opens a database")
     elif event.startswith("socket."):
-        recorder.changes.append("opens a connection")
+        recorder.changes.append(_CONNECTS)
     else:
         recorder.changes.append(event)
 
@@ -583,6 +588,8 @@ def _keep(
 ) -> str | None:
     record = _head(call, seconds)
     store = open_store(call.store)
+    if call.remotes:
+        recorder.changes = [what for what in recorder.changes if what != _CONNECTS]
     writes = writes or (None if call.is_trusted else recorder.why_writer())
     if writes is not None:
         _append(call, store, {**record, "status": "writer", "reason": writes}, [])
@@ -590,6 +597,12 @@ def _keep(
     for path, before in call.files.items():
         if signature(path) != before:
             raise RuntimeError(f"{path} changed after the task was planned")
+    if call.remotes:
+        from nbrewind.tasks import remote
+
+        for filesystem, path, version in call.remotes:
+            if remote.version_of(filesystem, path) != version:
+                raise RuntimeError(f"{path} changed after the task was planned")
     if call.reads_natively is not None and not recorder.is_watched:
         raise RuntimeError(
             f"it reads files natively ({call.reads_natively}), which could not be watched here"

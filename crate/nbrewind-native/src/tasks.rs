@@ -349,7 +349,7 @@ impl<'a, 'py> Encoding<'a, 'py> {
                 }
             }
         }
-        if self.names_file(content) {
+        if content.contains("://") || self.names_file(content) {
             return self.literal(text.as_any());
         }
         self.put(b'u', content.as_bytes());

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - cells read better on one line
 """Notebooks whose cells ask for tasks: which cells a repeat replays, and what it shows."""
 
 from __future__ import annotations

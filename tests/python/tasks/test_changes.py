@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from nbrewind._native import Store
+from nbrewind.cli import history
 from tests.python.tasks.session import run_session
 
 PIPELINE = """
@@ -458,6 +460,9 @@ def test_a_constant_that_changed_is_named(store):
     [one] = run_session(store, source.format(scale=2, factor=10.0))
     assert [why.partition(" in: ")[2] for why in one.why] == [
         "score -> helper -> constant 5.0 became 10.0"
+    ]
+    assert history._why_task(Store(str(store), "r"), "score") == [
+        "score: score -> helper -> constant 5.0 became 10.0"
     ]
     [two] = run_session(store, source.format(scale=3, factor=10.0))
     assert [why.partition(" in: ")[2] for why in two.why] == ["score -> SCALE 2 became 3"]

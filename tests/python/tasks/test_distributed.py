@@ -188,3 +188,66 @@ result = ([future.result()[-1] for future in futures], tails, client.submit(len,
     assert "big" in cell.ran and any("cannot be read" in text for text in cell.not_captured)
     [again] = run_session(store, source, engine="distributed")
     assert (again.value, again.n_run, again.not_captured) == (first.value, 0, [])
+
+
+def test_a_key_that_two_tasks_share_is_reported_and_its_result_never_stored(store):
+    source = """
+from dask._task_spec import List, Task
+first = client.get({"x": Task("x", list, List(1, 2))}, "x", sync=False)
+first.result()
+second = client.get({"x": Task("x", list, List(2, 1))}, "x", sync=False)
+result = second.result()
+"""
+    [cell] = run_session(store, source, engine="distributed", replay=False)
+    # Dask's own mistake, in plain Dask as well.
+    assert cell.value == "[1, 2]"
+    assert any("same key" in text for text in cell.not_captured), cell.not_captured
+    alone = source.replace("List(1, 2)", "List(2, 1)")
+    [right] = run_session(store, alone, engine="distributed")
+    assert right.value == "[2, 1]"
+
+
+def test_nested_clients_retries_and_cancelled_tasks(store):
+    source = """
+import os
+from distributed import worker_client, wait
+def outer(n):
+    with worker_client() as inner:
+        return sum(inner.gather(inner.map(abs, range(-n, 0))))
+def flaky(path):
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return "done"
+    raise ValueError("not yet")
+def slow(event):
+    from distributed import Event
+    Event(event).wait()
+nested = client.submit(outer, 3).result()
+retried = client.submit(flaky, "flag", retries=2).result()
+stuck = client.submit(slow, "never", pure=False)
+stuck.cancel(force=True)
+from distributed import Event
+Event("never").set()
+failed = client.submit(lambda: 1 / 0)
+wait(failed)
+result = (nested, retried, stuck.status, failed.status)
+"""
+    for replay in (False, True):
+        [cell] = run_session(store, source, engine="distributed", replay=replay)
+        assert (cell.value, cell.error) == ("(6, 'done', 'cancelled', 'error')", None), cell
+
+
+def test_a_result_that_a_dead_worker_held_is_made_again(store):
+    source = """
+import os, signal
+futures = client.map(lambda i: i * 10, range(4))
+client.gather(futures)
+holder = next(iter(client.who_has(futures[:1]).values()))[0]
+os.kill(client.run(os.getpid)[holder], signal.SIGKILL)
+client.wait_for_workers(2)
+result = client.gather(futures)
+"""
+    for replay in (False, True):
+        [cell] = run_session(store, source, engine="distributed", replay=replay)
+        assert (cell.value, cell.error) == ("[0, 10, 20, 30]", None), cell
