@@ -73,7 +73,7 @@ def _main() -> None:
         client = Client(cluster)
         namespace.update(cluster=cluster, client=client)
         close = [client, cluster]
-    else:
+    elif engine is not None:
         import dask
 
         dask.config.set(scheduler=engine)
