@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.python.generated import describe
 from tests.python.generated.cases import Case, Cells, Step
 from tests.python.generated.kernels import Zygote
 
@@ -282,7 +283,7 @@ def write_files(folder: Path, files: dict[str, str | None]) -> None:
 
 
 def read_files(folder: Path) -> dict[str, str]:
-    """Every file's content; folders by a stroke at the end."""
+    """Every file's content, without addresses; folders by a stroke at the end."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -290,7 +291,8 @@ def read_files(folder: Path) -> dict[str, str]:
             found[f"{name}/"] = ""
         else:
             data = path.read_bytes()
-            found[name] = data.decode("utf-8", "replace") if len(data) < 500 else _hash(data)
+            text = describe.masked(data.decode("utf-8", "replace"))
+            found[name] = text if len(text) < 500 else _hash(text.encode())
     return found
 
 
