@@ -165,6 +165,8 @@ class Context:
         self.memory = memory
         # Arrays that other arrays are views of: their pickles must share one owner.
         self.view_owners: set[int] = set()
+        # Tasks in the lazy values that were met.
+        self.n_lazy_nodes = 0
 
     def facts(self, obj: Any) -> Fact:
         """The fact for one object that the walker does not read by itself."""

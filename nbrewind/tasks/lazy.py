@@ -78,7 +78,8 @@ def _frame_fact(frame: Any, ctx: Context) -> Fact:
     return Fact("lazy frame", (type(frame), frame.expr), mutable=True)
 
 
-# Larger graphs take too long to be looked at before and after every cell.
+# More than this takes too long to be looked at before and after every cell: in one graph, or in all that one walk
+# meets (in a list of values that are each made of the one before, the graphs grow with the square of its length).
 _MAX_NODES = 10_000
 # Packages whose values are content, and large.
 _NAME_NO_FILES = frozenset({"numpy", "pandas", "pyarrow", "polars", "scipy"})
@@ -95,12 +96,9 @@ def _graph_fact(value: Any, ctx: Context) -> Fact:
 
     graph = value.__dask_graph__()
     keys = list(flatten([value.__dask_keys__()]))
-    if len(graph) > _MAX_NODES:
-        return Fact(
-            "lazy",
-            opaque=f"a lazy {type(value).__name__} of more than {_MAX_NODES} tasks",
-            mutable=True,
-        )
+    ctx.n_lazy_nodes += len(graph)
+    if ctx.n_lazy_nodes > _MAX_NODES:
+        return Fact("lazy", opaque=f"lazy values of more than {_MAX_NODES} tasks", mutable=True)
     nodes, files, opaque = _Flat(keys).flatten(build(graph, keys))
     head: list[Any] = [type(value)]
     for name in ("chunks", "dtype", "npartitions", "_nout", "_pure", "_length"):

@@ -182,3 +182,17 @@ print(json.dumps(found))
     plain, fused = json.loads(done.stdout)
     assert (plain[0], fused[0]) == (False, True)
     assert plain[1:] == fused[1:] and len(plain[1]) == 64
+
+
+def test_lazy_values_made_of_each_other_are_looked_at_only_so_far() -> None:
+    import dask
+
+    import nbrewind.tasks.lazy  # noqa: F401 - knows lazy values
+    from nbrewind.fingerprint import walk
+
+    steps = [dask.delayed(len)("a")]
+    for _ in range(150):
+        steps.append(dask.delayed(abs)(steps[-1]))
+    assert walk(steps[:50]).opaque == []
+    # Their graphs together have 11,476 tasks.
+    assert any("more than 10000 tasks" in reason for reason in walk(steps).opaque)
