@@ -55,7 +55,7 @@ def counts(trials: Trials, label: str) -> str:
 
 TITLES = (
     *("", "tasks", "plain s", "audit s", "unchanged s", "comments s", "changed s"),
-    *("audit / plain", "in CPU", "ran / must", "reused", "changed / ideal", "in CPU"),
+    *("audit / plain", "in CPU", "ran / must", "reused", "changed / ideal"),
     *("plain / changed", "audit / changed", "audit / unchanged", "store MB", "data MB", "wrong"),
 )
 
@@ -73,7 +73,6 @@ def row(name: str, trials: Trials) -> list[str]:
         counts(trials, "changed"),
         f"{100 * middle(trials, reused):.1f} %",
         f"{middle(trials, lambda trial: trial['to_ideal']):.2f}",
-        f"{middle(trials, lambda trial: trial['cpu_to_ideal']):.2f}",
         f"{middle(trials, ratio('plain changed', 'changed')):.1f}x",
         f"{middle(trials, ratio('audit', 'changed')):.1f}x",
         f"{middle(trials, ratio('audit', 'unchanged')):.1f}x",
@@ -96,7 +95,6 @@ def means(by_name: dict[str, Trials]) -> list[str]:
         "",
         f"{100 * mean(reused):.1f} % ({100 * PAPER_REUSED:.0f} %)",
         f"{mean(lambda trial: trial['to_ideal']):.2f}",
-        f"{mean(lambda trial: trial['cpu_to_ideal']):.2f}",
         f"{mean(ratio('plain changed', 'changed')):.1f}x",
         f"{mean(ratio('audit', 'changed')):.1f}x ({PAPER_CHANGED}x)",
         f"{mean(ratio('audit', 'unchanged')):.1f}x ({PAPER_UNCHANGED}x)",

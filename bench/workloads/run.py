@@ -261,9 +261,6 @@ class Trial:
         }
         self.found["ideal"] = {**parts, "total": sum(parts.values())}
         self.found["to_ideal"] = self.found["seconds"]["changed"] / self.found["ideal"]["total"]
-        # The same in CPU seconds: tasks one after the other, set-up by its CPU.
-        cpu = {**parts, "set-up": self.found["cpu"]["set-up"], "tasks": total}
-        self.found["cpu_to_ideal"] = self.found["cpu"]["changed"] / sum(cpu.values())
 
     def loading(self) -> float:
         """Seconds to load the frontier, in one process."""
