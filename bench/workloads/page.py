@@ -154,24 +154,26 @@ def machine(trials: Trials) -> str:
     rounds = max(len(found) for found in grouped(trials).values())
     return (
         f"{os.cpu_count()} cores ({model.group(1) if model else platform.machine()}), "
-        f"{date.today()}, {rounds} round{'s' if rounds > 1 else ''}; load average before each workload "
-        f"{min(loads):.1f} to {max(loads):.1f}."
+        f"{trials[0].get('date', date.today())}, {rounds} round{'s' if rounds > 1 else ''}; "
+        f"load average before each workload {min(loads):.1f} to {max(loads):.1f}."
     )
 
 
 def text(results: Trials) -> str:
     """All engines."""
     parts = []
-    for engine in dict.fromkeys(trial["engine"] for trial in results):
-        trials = [trial for trial in results if trial["engine"] == engine]
-        size = " (small)" if trials[0]["small"] else ""
+    for engine, is_small in dict.fromkeys((trial["engine"], trial["small"]) for trial in results):
+        trials = [
+            trial for trial in results if (trial["engine"], trial["small"]) == (engine, is_small)
+        ]
+        size = ", at the size of the tests: right or wrong, not fast or slow" if is_small else ""
         parts += [f"## Dask, {engine}{size}", machine(trials), table(trials), ideal_table(trials)]
         parts.append(extras(trials))
     return "\n\n".join(parts) + "\n"
 
 
 def plot(results: Trials, folder: Path) -> None:
-    """Seconds of every step, and what was reused, one picture per engine."""
+    """Seconds of every step, and what was reused, one picture per engine; small trials have none."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -183,8 +185,9 @@ def plot(results: Trials, folder: Path) -> None:
         ("changed", "repeat, changed", "tab:blue"),
         ("unchanged", "repeat, unchanged", "tab:green"),
     )
-    for engine in dict.fromkeys(trial["engine"] for trial in results):
-        by_name = grouped([trial for trial in results if trial["engine"] == engine])
+    whole = [trial for trial in results if not trial["small"]]
+    for engine in dict.fromkeys(trial["engine"] for trial in whole):
+        by_name = grouped([trial for trial in whole if trial["engine"] == engine])
         figure, (left, right) = plt.subplots(
             1, 2, figsize=(11, 3.6), width_ratios=(3, 1), layout="constrained"
         )
@@ -205,7 +208,7 @@ def plot(results: Trials, folder: Path) -> None:
             )
         left.set_xticks(range(len(by_name)), list(by_name))
         left.set_ylabel("seconds")
-        left.legend(fontsize=8)
+        left.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=5)
         shares = [100 * middle(found, reused) for found in by_name.values()]
         right.bar(range(len(shares)), shares, color="tab:blue")
         right.axhline(100 * PAPER_REUSED, color="black", linestyle="--", label="paper, mean")

@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ class Trial:
             "engine": engine,
             "small": small,
             "load": os.getloadavg()[0],
+            "date": date.today().isoformat(),
             "seconds": {},
             "cpu": {},
             "repeats": {},
