@@ -8,6 +8,8 @@ import type { CellInput, RunInput, Verdict } from '../generated/analysis';
 /** What the WASM gives; `Workbench` of `pkg/nbrewind_wasm`. */
 export interface IWorkbench {
   verdicts(cells: CellInput[], runs: RunInput[]): Verdict[];
+  /** One cell of the page of the last call has another text: what stands otherwise now, by position. */
+  edit(at: number, source: string): [number, Verdict][];
   free(): void;
 }
 
@@ -30,7 +32,11 @@ interface IPage {
   workbench: IWorkbench;
   cells: CellInput[];
   runs: RunInput[];
+  verdicts: Verdict[];
 }
+
+// More than this and it is quicker to hand over the whole page.
+const MOST_EDITS = 16;
 
 export class Desk {
   constructor(private readonly create: () => IWorkbench) {}
@@ -54,13 +60,32 @@ export class Desk {
   private _judge(notebook: string, change: IPageChange): Verdict[] {
     let page = this._pages.get(notebook);
     if (!page) {
-      page = { workbench: this.create(), cells: [], runs: [] };
+      page = { workbench: this.create(), cells: [], runs: [], verdicts: [] };
       this._pages.set(notebook, page);
+    }
+    if (change.changed.length <= MOST_EDITS && this._stands(page, change)) {
+      for (const [at, cell] of change.changed) {
+        page.cells[at] = cell;
+        for (const [which, verdict] of page.workbench.edit(at, cell.source)) {
+          page.verdicts[which] = verdict;
+        }
+      }
+      return [...page.verdicts];
     }
     const changed = new Map(change.changed);
     page.cells = change.order.map((id, at) => changed.get(at) ?? this._kept(page!, id, at));
     page.runs = change.runs ?? page.runs;
-    return page.workbench.verdicts(page.cells, page.runs);
+    page.verdicts = page.workbench.verdicts(page.cells, page.runs);
+    return [...page.verdicts];
+  }
+
+  /** Whether only texts changed since the last answer. */
+  private _stands(page: IPage, change: IPageChange): boolean {
+    return (
+      !change.runs &&
+      page.verdicts.length === change.order.length &&
+      change.order.every((id, at) => page.cells[at]?.id === id)
+    );
   }
 
   private _kept(page: IPage, id: string, at: number): CellInput {
