@@ -1,6 +1,6 @@
 # The one entry. `make test` is what CI runs; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui bench-analysis bench-corpus bench-checkpoint bench-store bench-workloads screenshots clean
+.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui bench-analysis bench-corpus bench-checkpoint bench-store bench-planning bench-workloads screenshots clean
 
 comma := ,
 
@@ -82,6 +82,9 @@ bench-analysis: ## Edits among a thousand cells, natively and in WASM; writes do
 bench-corpus: ## Names as CPython resolves them, over all Python code that is installed
 	@tools/setup.sh native
 	@.build/venv/bin/python bench/corpus/scopes.py
+
+bench-planning: setup ## What the task cache needs for planning; writes docs/bench/planning.md
+	@.build/venv/bin/python bench/planning/run.py --write
 
 bench-ui: ## Keystroke to badge on 300 cells, in a real browser; writes docs/bench/ui.md
 	@tools/setup.sh lab
