@@ -79,6 +79,10 @@ export type Verdict = {
    */
   reason: string;
   /**
+   * For cells that are stale, edited above or unknown.
+   */
+  why?: Why;
+  /**
    * Cells to jump to, most relevant first.
    */
   because: Array<Because>;
@@ -88,6 +92,11 @@ export type Verdict = {
  * How a cell on the page stands towards its last run in this kernel.
  */
 export type VerdictState = "never-run" | "running" | "edited" | "failed" | "stale" | "upstream-edited" | "unknown" | "ahead" | "replayed" | "fresh";
+
+/**
+ * What is behind a verdict that comes from other cells, for programs; the sentence says it to people.
+ */
+export type Why = "edited" | "not-run" | "failed" | "ran-later" | "outside" | "upstream" | "already-changed" | "deleted-definition" | "removed-definition" | "deleted-name" | "console" | "defined-below" | "out-of-order" | "unknown-code";
 
 /**
  * A cell that a verdict speaks of.

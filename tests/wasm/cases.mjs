@@ -201,6 +201,10 @@ class Session {
         const isRight = text.endsWith('.') ? reason === text : reason.includes(text);
         return isRight ? undefined : `reason of ${head}: ${reason}`;
       },
+      why: () => {
+        const { why } = this.verdicts[this.at(head)];
+        return why === text ? undefined : `why of ${head}: ${why}`;
+      },
       jump: () => {
         const found = this.verdicts[this.at(head)].because.map(one => one.cell ?? '-').join(', ');
         return found === text ? undefined : `because of ${head}: ${found}`;
@@ -210,7 +214,7 @@ class Session {
       throw new Error(`what does this line mean? ${line}`);
     }
     const complaint = steps[verb]();
-    return ['then', 'reason', 'jump'].includes(verb) ? complaint : undefined;
+    return ['then', 'reason', 'why', 'jump'].includes(verb) ? complaint : undefined;
   }
 
   check(expected) {

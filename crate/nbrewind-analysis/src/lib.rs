@@ -34,7 +34,7 @@ pub use notebook::{
     Staleness, analyze_notebook, stale,
 };
 pub use session::Workbench;
-pub use verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
+pub use verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState, Why};
 
 #[cfg(feature = "types")]
 pub use types::typescript;

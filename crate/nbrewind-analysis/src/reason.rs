@@ -9,9 +9,8 @@ use crate::memo::Text;
 use crate::name::Name;
 use crate::notebook::first_line;
 use crate::session::{Matched, add, is_cut_short};
-use crate::verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
+use crate::verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState, Why};
 use rustc_hash::FxHashSet as HashSet;
-use std::cmp::Ordering;
 use std::rc::Rc;
 
 /// What is known when the cell's turn comes: the verdicts on all cells above, the states of all.
@@ -42,6 +41,7 @@ pub(crate) struct Difference<'a> {
 /// A sentence, how much it explains, and where to jump.
 struct Finding {
     rank: u32,
+    why: Why,
     text: String,
     because: Vec<Because>,
 }
@@ -90,7 +90,7 @@ impl Evidence<'_> {
     }
 
     /// The sentence for a stale, upstream-edited or unknown cell.
-    pub(crate) fn explain(&self, difference: Difference<'_>) -> (String, Vec<Because>) {
+    pub(crate) fn explain(&self, difference: Difference<'_>) -> (String, Why, Vec<Because>) {
         let is_certain = difference.state != VerdictState::Unknown;
         let version = |read: &ReadRecord| {
             if is_certain {
@@ -128,8 +128,10 @@ impl Evidence<'_> {
                     if is_settled && !(is_past && self.can_be_strong(read, &difference)) {
                         continue;
                     }
-                    let kind = self.kind(read, &difference, is_past);
-                    if !seen.insert((is_past, read.name, read.through.is_none(), kind)) {
+                    let Some(kind) = self.kind(read, &difference, is_past) else {
+                        continue;
+                    };
+                    if !seen.insert(u64::from(read.name.index()) << 32 | u64::from(kind)) {
                         continue;
                     }
                     consider(
@@ -144,7 +146,7 @@ impl Evidence<'_> {
             }
         }
         if let Some((_, finding)) = best {
-            return (capitalised(finding.text), finding.because);
+            return (capitalised(finding.text), finding.why, finding.because);
         }
         let text = match self.page[difference.at].alone.effects.unknown.first() {
             Some(note) if !is_certain => format!(
@@ -154,7 +156,7 @@ impl Evidence<'_> {
             _ => "Something that this cell reads is not what a run from the top would give it."
                 .to_owned(),
         };
-        (text, Vec::new())
+        (text, Why::UnknownCode, Vec::new())
     }
 
     /// Whether `came` may rank this read above every name of the cell's own: it is from the cell's own earlier run, from a
@@ -164,13 +166,8 @@ impl Evidence<'_> {
         run.is_some_and(|&run| self.matched.page_of_run[run].is_none_or(|own| own == difference.at))
     }
 
-    /// All that the rank of a read depends on besides its name.
-    fn kind(
-        &self,
-        read: &ReadRecord,
-        difference: &Difference<'_>,
-        is_past: bool,
-    ) -> Option<(Option<VerdictState>, Ordering, [bool; 5], Manner)> {
+    /// All that the rank of a read depends on besides its name, as bits.
+    fn kind(&self, read: &ReadRecord, difference: &Difference<'_>, is_past: bool) -> Option<u32> {
         let origin = read.origin?;
         let (run, page) = if is_past {
             let run = *self.run_of_step.get(origin)?;
@@ -180,18 +177,21 @@ impl Evidence<'_> {
             (self.matched.last[page], Some(page))
         };
         let flags = [
+            is_past,
+            read.through.is_none(),
             run.is_none(),
             run.is_some_and(|run| run > difference.run),
             run.is_some_and(|run| is_cut_short(self.runs[run].status)),
             run.is_some_and(|run| self.runs[run].cell.is_empty()),
+            page.is_some_and(|page| page < difference.at),
+            page.is_some_and(|page| page == difference.at),
             page.is_some_and(|page| self.sets(page, &read.name)) || read.version.certain == 0,
         ];
-        Some((
-            page.map(|page| self.states[page]),
-            page.cmp(&Some(difference.at)),
-            flags,
-            read.manner,
-        ))
+        let state = page.map_or(0, |page| self.states[page] as u32 + 1);
+        let bits = flags
+            .iter()
+            .fold(state, |bits, &flag| bits << 1 | u32::from(flag));
+        Some(bits << 4 | read.manner as u32)
     }
 
     /// What a run from the top would read and the run did not.
@@ -205,7 +205,7 @@ impl Evidence<'_> {
         let ran = self.runs[difference.run].number;
         let last = self.matched.last[from];
         let mut because = vec![self.jump(read, from)];
-        let (rank, text) = match self.states[from] {
+        let (rank, why, text) = match self.states[from] {
             VerdictState::Edited
                 if last.is_none_or(|last| last < difference.run)
                     || difference.state != VerdictState::Stale =>
@@ -216,13 +216,23 @@ impl Evidence<'_> {
                 } else {
                     &error
                 };
-                (100, format!("{what}, which was edited{happened}."))
+                (
+                    100,
+                    Why::Edited,
+                    format!("{what}, which was edited{happened}."),
+                )
             }
-            VerdictState::NeverRun => (95, format!("{what}, which has not run.")),
-            VerdictState::Ahead => (95, format!("{what}, which has not run since the restore.")),
-            VerdictState::Failed if difference.state == VerdictState::Unknown => {
-                (90, format!("{what}, {}.", self.did_not_finish(last?)))
-            }
+            VerdictState::NeverRun => (95, Why::NotRun, format!("{what}, which has not run.")),
+            VerdictState::Ahead => (
+                95,
+                Why::NotRun,
+                format!("{what}, which has not run since the restore."),
+            ),
+            VerdictState::Failed if difference.state == VerdictState::Unknown => (
+                90,
+                Why::Failed,
+                format!("{what}, {}.", self.did_not_finish(last?)),
+            ),
             // A cell that is stale itself did not give what differs when it ran again.
             VerdictState::Fresh
             | VerdictState::Replayed
@@ -250,12 +260,17 @@ impl Evidence<'_> {
                     }
                     _ => format!("{what}, which ran after this cell{ran}."),
                 };
-                (80, text)
+                let why = match (difference.state, self.ideal[from].varies) {
+                    (VerdictState::Unknown, Some(_)) => Why::Outside,
+                    _ => Why::RanLater,
+                };
+                (80, why, text)
             }
             VerdictState::UpstreamEdited => {
                 let root = self.follow(from, difference.at, &mut because);
                 (
                     70,
+                    Why::Upstream,
                     match root {
                         Some(root) => format!("{what}, which depends on {root}."),
                         None => format!("{what}, which depends on an edited cell."),
@@ -264,13 +279,13 @@ impl Evidence<'_> {
             }
             VerdictState::Stale => {
                 self.follow(from, difference.at, &mut because);
-                (60, format!("{what}, which is stale."))
+                (60, Why::Upstream, format!("{what}, which is stale."))
             }
             VerdictState::Unknown => {
                 self.follow(from, difference.at, &mut because);
-                (50, format!("{what}, which may be stale."))
+                (50, Why::Upstream, format!("{what}, which may be stale."))
             }
-            _ if read.manner == Manner::Unknown => (20, format!("{what}.")),
+            _ if read.manner == Manner::Unknown => (20, Why::UnknownCode, format!("{what}.")),
             _ if difference
                 .before
                 .reads
@@ -279,6 +294,7 @@ impl Evidence<'_> {
             {
                 (
                     30,
+                    Why::OutOfOrder,
                     format!(
                         "{}From top to bottom, {name} would come from {}.",
                         through(read),
@@ -288,6 +304,7 @@ impl Evidence<'_> {
             }
             _ => (
                 30,
+                Why::OutOfOrder,
                 format!(
                     "{}This cell ran without {name}, which comes from {}.",
                     through(read),
@@ -297,6 +314,7 @@ impl Evidence<'_> {
         };
         Some(Finding {
             rank,
+            why,
             text,
             because,
         })
@@ -335,7 +353,7 @@ impl Evidence<'_> {
             None => jump,
         }];
         let certain = difference.state != VerdictState::Unknown;
-        let (rank, text) = match own {
+        let (rank, why, text) = match own {
             _ if run == difference.run => return None,
             Some(own) if own == difference.at => {
                 let earlier = match number {
@@ -349,6 +367,7 @@ impl Evidence<'_> {
                 };
                 (
                     STRONG + 10,
+                    Why::AlreadyChanged,
                     format!("{ran} on {name} that {earlier} {changed}."),
                 )
             }
@@ -370,10 +389,15 @@ impl Evidence<'_> {
                     Manner::File => "written",
                     _ => "changed",
                 };
-                (25, format!("{name} may have been {verb} in {place}{tail}."))
+                (
+                    25,
+                    Why::UnknownCode,
+                    format!("{name} may have been {verb} in {place}{tail}."),
+                )
             }
             None if self.runs[run].cell.is_empty() => (
                 STRONG,
+                Why::Console,
                 format!("{name} was set in a console; a run from the top does not do that."),
             ),
             None => {
@@ -381,6 +405,7 @@ impl Evidence<'_> {
                 let verb = if certain { "comes" } else { "may come" };
                 (
                     STRONG + 5,
+                    Why::DeletedDefinition,
                     format!("{name} {verb} from a cell that was deleted (`{line}`)."),
                 )
             }
@@ -389,6 +414,7 @@ impl Evidence<'_> {
             {
                 (
                     90,
+                    Why::RemovedDefinition,
                     format!(
                         "{name} came from {}, which was edited and does not set it any more.",
                         self.label(own)
@@ -404,11 +430,13 @@ impl Evidence<'_> {
             {
                 (
                     85,
+                    Why::OutOfOrder,
                     format!("{}, which stands below this cell.", self.what(read, own)),
                 )
             }
             Some(own) if own > difference.at && is_gone => (
                 85,
+                Why::DefinedBelow,
                 format!(
                     "{name} is defined only below, in {}: after a restart this cell would not find it.",
                     self.label(own)
@@ -426,11 +454,13 @@ impl Evidence<'_> {
                 };
                 (
                     80,
+                    Why::DeletedName,
                     format!("{name} is deleted in {}{happened}.", self.label(deleter)),
                 )
             }
             Some(own) if failed && !certain => (
                 75,
+                Why::Failed,
                 format!(
                     "{} {}.",
                     self.what(read, own) + ",",
@@ -439,6 +469,7 @@ impl Evidence<'_> {
             ),
             Some(own) if own > difference.at => (
                 65,
+                Why::OutOfOrder,
                 format!(
                     "{ran} with {name} from {}, which stands below it.",
                     self.label(own)
@@ -455,6 +486,7 @@ impl Evidence<'_> {
                     );
                     (
                         40,
+                        Why::OutOfOrder,
                         format!(
                             "{ran} with {name} from {}; from top to bottom it would come from {}.",
                             self.label(own),
@@ -464,12 +496,14 @@ impl Evidence<'_> {
                 }
                 _ => (
                     10,
+                    Why::RanLater,
                     format!("{ran} with {name} as {} had left it then.", self.label(own)),
                 ),
             },
         };
         Some(Finding {
             rank,
+            why,
             text,
             because,
         })

@@ -3,7 +3,7 @@
 use crate::{
     Because, CellEffects, CellInput, CellReport, CellState, DefUseEdge, Directives,
     FunctionEffects, Marks, Note, NotebookEffects, ParseError, RecordedCell, RecordedFacts, RunHow,
-    RunInput, RunStatus, Staleness, StatementEffects, StatementKind, Verdict, VerdictState,
+    RunInput, RunStatus, Staleness, StatementEffects, StatementKind, Verdict, VerdictState, Why,
 };
 use ts_rs::{Config, TS};
 
@@ -28,6 +28,7 @@ pub fn typescript() -> String {
         RunHow,
         Verdict,
         VerdictState,
+        Why,
         Because,
         CellEffects,
         FunctionEffects,

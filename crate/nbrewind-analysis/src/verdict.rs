@@ -89,6 +89,41 @@ pub enum VerdictState {
     Fresh,
 }
 
+/// What is behind a verdict that comes from other cells, for programs; the sentence says it to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// A cell above was edited and has not run since.
+    Edited,
+    /// A cell above has not run.
+    NotRun,
+    /// A cell above failed or was interrupted.
+    Failed,
+    /// A cell above ran later, with another result.
+    RanLater,
+    /// A cell above ran again and depends on what lies outside: random numbers, files, the network, the clock.
+    Outside,
+    /// A cell above is stale itself.
+    Upstream,
+    /// The cell ran on an input that it had changed before.
+    AlreadyChanged,
+    /// An input comes from a cell that was deleted.
+    DeletedDefinition,
+    /// An input comes from a cell that does not set it any more.
+    RemovedDefinition,
+    /// A cell above deletes an input.
+    DeletedName,
+    /// An input was set in a console.
+    Console,
+    /// An input is defined only below: after a restart the cell would not find it.
+    DefinedBelow,
+    /// The cell took an input from another cell than a run from the top would.
+    OutOfOrder,
+    /// Code that nothing can see through may have changed an input.
+    UnknownCode,
+}
+
 /// The verdict on one cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "types", derive(ts_rs::TS))]
@@ -99,6 +134,10 @@ pub struct Verdict {
     pub state: VerdictState,
     /// One sentence; empty for a fresh cell.
     pub reason: String,
+    /// For cells that are stale, edited above or unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "types", ts(optional))]
+    pub why: Option<Why>,
     /// Cells to jump to, most relevant first.
     pub because: Vec<Because>,
 }

@@ -134,6 +134,13 @@ impl Session {
                     return Some(format!("reason of {head}: {}", found.reason));
                 }
             }
+            "why" => {
+                let found = serde_json::to_value(self.verdicts[self.at(head)].why);
+                let found = found.expect("a name");
+                if found.as_str() != Some(&text) {
+                    return Some(format!("why of {head}: {found}"));
+                }
+            }
             "jump" => {
                 let found = &self.verdicts[self.at(head)].because;
                 let cells: Vec<&str> = found

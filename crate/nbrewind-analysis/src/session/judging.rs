@@ -64,7 +64,7 @@ impl Judge<'_> {
             if !is_new && !is_compared && evidence.verdicts[at].state == state && !is_new_text(at) {
                 continue;
             }
-            let (reason, because) = if is_compared {
+            let (reason, why, because) = if is_compared {
                 let run = self.matched.last[at].unwrap_or_default();
                 let step = self.step_of_run[run].unwrap_or_default();
                 let (before, after, pages) = match (state, sent_steps[at]) {
@@ -73,21 +73,23 @@ impl Judge<'_> {
                     }
                     _ => (&self.actual[step], &self.ideal[at], &all_pages[..]),
                 };
-                evidence.explain(reason::Difference {
+                let (reason, why, because) = evidence.explain(reason::Difference {
                     at,
                     run,
                     state,
                     before,
                     after,
                     pages,
-                })
+                });
+                (reason, Some(why), because)
             } else {
-                (evidence.plain(at, state), Vec::new())
+                (evidence.plain(at, state), None, Vec::new())
             };
             let verdict = Verdict {
                 id: self.cells[at].id.clone(),
                 state,
                 reason,
+                why,
                 because,
             };
             if is_new {
