@@ -13,6 +13,9 @@ What may differ, and why:
 * Annotations of local variables: symtable has their names, but CPython never evaluates them. Files that differ are
   compared again with these annotations taken out.
 * A class body that binds a name may read the global of that name before (`styles = styles`): symtable calls it local.
+* `x += 1` reads `x`, and `x: int` alone binds nothing: symtable has the first as a binding only, the second as one.
+* A name that a function declares `global` and binds counts as loaded (its old value may stay), and so does the name in
+  `globals()['x']`; symtable sees neither.
 * `del x` looks `x` up, so we count it among the reads; symtable has it among the bindings alone.
 * Code that nests deeper than the analysis allows (`MAX_DEPTH` in syntax.rs) is refused and marked unknown.
 """
@@ -73,6 +76,31 @@ def class_locals(table: symtable.SymbolTable) -> set[str]:
         if scope.get_type() == "class"
         for symbol in scope.get_symbols()
         if symbol.is_referenced() and symbol.is_local()
+    }
+
+
+def read_otherwise(source: str) -> set[str]:
+    """Names that are read without a plain load: by `+=`, by `global`, by `globals()['x']`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.AugAssign(target=ast.Name(id=name)):
+                found.add(name)
+            case ast.Global(names=names):
+                found.update(names)
+            case ast.Subscript(
+                value=ast.Call(func=ast.Name(id="globals")), slice=ast.Constant(value=str(name))
+            ):
+                found.add(name)
+    return found
+
+
+def declared(source: str) -> set[str]:
+    """Names that are declared without a value."""
+    return {
+        node.target.id
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.AnnAssign) and not node.value and isinstance(node.target, ast.Name)
     }
 
 
@@ -141,6 +169,7 @@ def differences(source: str, name: str, judged: str | None = None) -> tuple[int,
     for function in ours["functions"].values():
         writes |= set(function["writes"])
     may_read = set(ours["deletes"]) | class_locals(symtable.symtable(source, name, "exec"))
+    may_read |= read_otherwise(source)
 
     def compare(what: str, expected: set[str], given: set[str]) -> None:
         if expected != given:
@@ -148,11 +177,12 @@ def differences(source: str, name: str, judged: str | None = None) -> tuple[int,
             found.append(f"{name}: {what}: missing {missing}, extra {extra}")
 
     compare("reads", reads, set(ours["loads"]) - (may_read - reads))
-    compare("binds", binds, writes)
+    compare("binds", binds - (declared(source) - writes), writes)
     for function, (function_reads, function_binds) in functions.items():
         own = ours["functions"].get(function)
         if own is not None:
-            compare(f"{function}: reads", function_reads, set(own["reads"]))
+            own_reads = set(own["reads"]) - (may_read - function_reads)
+            compare(f"{function}: reads", function_reads, own_reads)
             compare(f"{function}: binds", function_binds, set(own["writes"]))
     return 1 + len(functions), found
 
