@@ -184,11 +184,11 @@ def _is_unseeded(value: Any) -> bool:
 def _func_wrapper_fact(obj: Any, ctx: Context) -> Fact:
     """scikit-learn sends its settings and the filters of warnings along.
 
-    Threads of its own leave the filters in one order or another. Only one that raises decides on results.
+    Threads of its own leave now these filters and now those behind. Only one that raises decides on results.
     """
     filters = [tuple(map(repr, one)) for one in getattr(obj, "warning_filters", ())]
     if not any(one[0] == repr("error") for one in filters):
-        filters = sorted(set(filters))
+        filters = []
     return Fact("sklearn call", (obj.function, getattr(obj, "config", None), tuple(filters)))
 
 
