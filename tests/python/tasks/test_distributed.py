@@ -190,27 +190,9 @@ result = ([future.result()[-1] for future in futures], tails, client.submit(len,
     assert (again.value, again.n_run, again.not_captured) == (first.value, 0, [])
 
 
-def test_a_key_that_two_tasks_share_is_reported_and_its_result_never_stored(store):
-    source = """
-from dask._task_spec import List, Task
-first = client.get({"x": Task("x", list, List(1, 2))}, "x", sync=False)
-first.result()
-second = client.get({"x": Task("x", list, List(2, 1))}, "x", sync=False)
-result = second.result()
-"""
-    [cell] = run_session(store, source, engine="distributed", replay=False)
-    # Dask's own mistake, in plain Dask as well.
-    assert cell.value == "[1, 2]"
-    assert any("same key" in text for text in cell.not_captured), cell.not_captured
-    alone = source.replace("List(1, 2)", "List(2, 1)")
-    [right] = run_session(store, alone, engine="distributed")
-    assert right.value == "[2, 1]"
-
-
-def test_nested_clients_retries_and_cancelled_tasks(store):
-    source = """
+NESTED = """
 import os
-from distributed import worker_client, wait
+from distributed import Event, wait, worker_client
 def outer(n):
     with worker_client() as inner:
         return sum(inner.gather(inner.map(abs, range(-n, 0))))
@@ -220,26 +202,34 @@ def flaky(path):
     except FileExistsError:
         return "done"
     raise ValueError("not yet")
-def slow(event):
-    from distributed import Event
-    Event(event).wait()
 nested = client.submit(outer, 3).result()
 retried = client.submit(flaky, "flag", retries=2).result()
-stuck = client.submit(slow, "never", pure=False)
+stuck = client.submit(lambda: Event("never").wait(), pure=False)
 stuck.cancel(force=True)
-from distributed import Event
 Event("never").set()
 failed = client.submit(lambda: 1 / 0)
 wait(failed)
 result = (nested, retried, stuck.status, failed.status)
 """
-    for replay in (False, True):
-        [cell] = run_session(store, source, engine="distributed", replay=replay)
-        assert (cell.value, cell.error) == ("(6, 'done', 'cancelled', 'error')", None), cell
 
+SHARED_KEY = """
+from dask._task_spec import List, Task
+first = client.get({"x": Task("x", list, List(1, 2))}, "x", sync=False)
+first.result()
+second = client.get({"x": Task("x", list, List(2, 1))}, "x", sync=False)
+result = second.result()
+"""
 
-def test_a_result_that_a_dead_worker_held_is_made_again(store):
-    source = """
+EQUAL = """
+import dask
+def clean(x):
+    return CLEAN
+def follow(x):
+    return x + 1
+result = sum(dask.compute(*[dask.delayed(follow)(dask.delayed(clean)(i)) for i in range(3)]))
+"""
+
+DEAD = """
 import os, signal
 futures = client.map(lambda i: i * 10, range(4))
 client.gather(futures)
@@ -248,6 +238,35 @@ os.kill(client.run(os.getpid)[holder], signal.SIGKILL)
 client.wait_for_workers(2)
 result = client.gather(futures)
 """
-    for replay in (False, True):
-        [cell] = run_session(store, source, engine="distributed", replay=replay)
-        assert (cell.value, cell.error) == ("[0, 10, 20, 30]", None), cell
+
+
+def test_what_clusters_do_besides(store):
+    first = run_session(
+        store,
+        NESTED,
+        SHARED_KEY,
+        EQUAL.replace("CLEAN", "x * 10"),
+        DEAD,
+        engine="distributed",
+        replay=False,
+    )
+    second = run_session(
+        store,
+        NESTED,
+        SHARED_KEY.replace("List(1, 2)", "List(2, 1)"),
+        EQUAL.replace("CLEAN", "10 * x"),
+        DEAD,
+        engine="distributed",
+    )
+    for nested, _, equal, dead in (first, second):
+        # Nested clients, retries, cancelled and failed tasks.
+        assert (nested.value, nested.error) == ("(6, 'done', 'cancelled', 'error')", None), nested
+        assert equal.value == "33"
+        # What a dead worker held is made again.
+        assert (dead.value, dead.error) == ("[0, 10, 20, 30]", None), dead
+    # A key that two tasks share is Dask's own mistake, in plain Dask as well: reported, and never stored.
+    assert first[1].value == "[1, 2]"
+    assert any("same key" in text for text in first[1].not_captured), first[1].not_captured
+    assert second[1].value == "[2, 1]"
+    # Early cut-off is decided on the workers.
+    assert second[2].ran == ["clean"] * 3, second[2]

@@ -75,28 +75,29 @@ result = int(dask.delayed(lambda frame: frame.a.sum())(frame).compute())
 """
 
 
-@pytest.mark.parametrize("source", [BAG, FRAME], ids=["bag", "delayed"])
-def test_a_remote_file_counts_by_its_version(store, server, source):
+@pytest.mark.parametrize(
+    ("source", "values"), [(BAG, ("8", "14")), (FRAME, ("1", "301"))], ids=["bag", "delayed"]
+)
+def test_a_remote_file_counts_by_its_version(store, server, source, values):
     source = source.format(url=server.url)
     server.text = b"a,b\n1,2\n"
     [first] = run_session(store, source, replay=False)
-    assert first.error is None and "GET" in server.asked
+    assert first.value == values[0] and "GET" in server.asked
     server.asked.clear()
     [same] = run_session(store, source)
     assert (same.value, same.n_run) == (first.value, 0), same
     assert set(server.asked) == {"HEAD"}
     server.text = b"a,b\n1,2\n300,4\n"
     [changed] = run_session(store, source)
-    assert changed.value != first.value and changed.n_run > 0
-    [plain] = run_session(store.with_name("other"), source, replay=False)
-    assert changed.value == plain.value
+    assert changed.value == values[1]
 
 
 def test_without_a_version_a_remote_file_is_read_again(store, server):
     source = BAG.format(url=server.url)
+    server.tag, server.text = None, b"abc\n"
+    run_session(store, source, replay=False)
     for tag in (None, "weak"):
-        server.tag, server.text = tag, b"abc\n"
-        run_session(store, source, replay=False)
+        server.tag = tag
         [same] = run_session(store, source)
         assert same.n_run > 0 and any("version" in why for why in same.why), same.why
 
