@@ -623,3 +623,54 @@ impl World {
         self.runs[step].cell.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(text: &str) -> Rc<Cell> {
+        Rc::new(crate::cell::analyze(text, &[], &[]))
+    }
+
+    fn turn(place: usize) -> Turn {
+        Turn {
+            place: Some(place),
+            ..Turn::default()
+        }
+    }
+
+    /// How many steps run when one of these texts is another one.
+    fn n_runs(texts: &[&str], at: usize, text: &str) -> usize {
+        let mut world = World::new();
+        for (at, text) in texts.iter().enumerate() {
+            world.push(cell(text), turn(at), None);
+        }
+        assert_eq!(world.settle(), 0);
+        world.replace(at, cell(text), turn(at));
+        world.settle()
+    }
+
+    #[test]
+    fn an_edit_runs_what_it_reaches_and_nothing_else() {
+        let page = [
+            "x = f()",
+            "y = x + 1",
+            "z = 3",
+            "print(y)",
+            "print(z)",
+            "w = [z]",
+        ];
+        assert_eq!(n_runs(&page, 0, "x = g()"), 3);
+        assert_eq!(n_runs(&page, 2, "z = 4"), 3);
+        assert_eq!(n_runs(&page, 4, "print(z, z)"), 1);
+        assert_eq!(n_runs(&page, 3, ""), 1);
+    }
+
+    #[test]
+    fn what_comes_out_as_before_ends_the_way() {
+        let page = ["x = 1", "y = x", "print(y)", "open('a', 'w')", "open('a')"];
+        assert_eq!(n_runs(&page, 0, "x = (1)  # the same"), 1);
+        // Bound by another statement: the reader looks again and gives what it gave.
+        assert_eq!(n_runs(&page, 0, "z = 2\nx = 1"), 2);
+    }
+}
