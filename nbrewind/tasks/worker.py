@@ -683,7 +683,8 @@ _DIGEST_RATE = 1e9
 _SMALL_BYTES = 4 << 20
 _SMALL_ITEMS = 10_000
 
-# Id of a value -> the value (weakly) and its digest.
+# Id of a value -> the value (weakly) and its digest, until the first task gets it: that one may
+# change it in place.
 _digests: dict[int, tuple[weakref.ref[Any], str]] = {}
 
 
@@ -710,6 +711,10 @@ def _digest(value: Any) -> str | None:
 
 def _remember(value: Any, digest: str) -> None:
     key = id(value)
+    if getattr(value, "base", None) is not None:
+        # Whoever has the memory that this is a view of can change it.
+        _digests.pop(key, None)
+        return
     with contextlib.suppress(TypeError):
         _digests[key] = (weakref.ref(value, lambda _: _digests.pop(key, None)), digest)
 
@@ -721,11 +726,11 @@ def _inputs(values: tuple[Any, ...]) -> str | None:
     try:
         found = []
         for value in values:
-            known = _digests.get(id(value))
-            if known is not None and known[0]() is value:
-                found.append(known[1])
-                continue
-            digest = _digest(value) if _is_small(value) else None
+            known = _digests.pop(id(value), None)
+            if _is_small(value):
+                digest = _digest(value)
+            else:
+                digest = known[1] if known is not None and known[0]() is value else None
             if digest is None:
                 return None
             found.append(digest)

@@ -465,3 +465,25 @@ def test_a_constant_that_changed_is_named(store):
     ]
     [two] = run_session(store, source.format(scale=3, factor=10.0))
     assert [why.partition(" in: ")[2] for why in two.why] == ["score -> SCALE 2 became 3"]
+
+
+def test_what_a_task_changed_in_its_input_counts(store):
+    source = """
+import dask, numpy as np
+def make(n):
+    return np.ones(n)
+def scale(array):
+    array *= {factor}
+def total(array, done):
+    return float(array.sum())
+results = []
+for n in (10, 1_000_000):
+    array = dask.delayed(make)(n)
+    results.append(dask.delayed(total)(array, dask.delayed(scale)(array)).compute())
+result = [value / n for value, n in zip(results, (10, 1_000_000))]
+"""
+    for factor in (2, 3):
+        run_session(store, source.format(factor=factor), replay=factor == 3)
+        [plain] = run_session(store.with_name("other"), source.format(factor=factor), replay=False)
+        [cell] = run_session(store, source.format(factor=factor))
+        assert cell.value == plain.value == repr([float(factor)] * 2)
