@@ -53,7 +53,7 @@ def test_a_second_session_runs_no_call(store):
 def test_known_and_new_calls_keep_their_order(store):
     source = (
         WORK.format(k=1)
-        + "result = [Parallel(n_jobs=2, backend=b)(delayed(work)(i) for i in {order}) for b in ('loky', 'threading')], list(Parallel(n_jobs=2, backend='threading', return_as='generator')(delayed(work)(i) for i in {order})), sorted(Parallel(n_jobs=2, backend='threading', return_as='generator_unordered')(delayed(work)(i) for i in {order}))"
+        + "result = [Parallel(n_jobs=2, backend=b)(delayed(work)(i) for i in {order}) for b in ('sequential', 'threading')], list(Parallel(n_jobs=2, backend='threading', return_as='generator')(delayed(work)(i) for i in {order})), sorted(Parallel(n_jobs=2, backend='threading', return_as='generator_unordered')(delayed(work)(i) for i in {order}))"
     )
     run_session(store, source.format(order=[1, 3, 5]), engine=None, replay=False)
     [cell] = run_session(store, source.format(order=[5, 0, 1, 2, 3, 4]), engine=None)
@@ -72,7 +72,7 @@ def fail(i):
         raise ValueError(i)
     return i
 result = []
-for backend in ("loky", "threading", "sequential"):
+for backend in ("threading", "sequential"):
     try:
         Parallel(n_jobs=2, backend=backend)(delayed(fail)(i) for i in range(4))
     except ValueError as error:
@@ -80,7 +80,7 @@ for backend in ("loky", "threading", "sequential"):
 """
     )
     [cell] = run_session(store, source, engine=None)
-    assert cell.value == repr(["ValueError(2)"] * 3), cell
+    assert cell.value == repr(["ValueError(2)"] * 2), cell
 
 
 def test_large_arrays_reach_workers_as_files_and_count_by_content(store):
