@@ -160,6 +160,12 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     with session.guarded("restoring what is open"):
         _restore_ambient(session, run, _ambient_names(session, is_late=True))
     session.ambient_pending.clear()
+    for name, provider in session.ambient.providers.items():
+        item = run["ambient_state"].get(name)
+        if provider.is_contextual and item is not None and item["chunks"]:
+            # A request may be carried out in another context than cells are: the next cell sets it in its own.
+            session.ambient_pending[name] = item
+            session.symbolic_ambient[name] = item["fp"]
     session.ambient_chunks = dict(run["ambient_state"])
     state.remember_objects()
     session.read_ambient()

@@ -371,6 +371,21 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Live, d
 Restored = tuple[Live, dict[str, str]]
 
 
+def test_settings_in_context_variables_come_back_through_a_subshell(tmp_path: Path) -> None:
+    cells = {
+        "a": "import decimal\nimport numpy as np",
+        "b": "np.seterr(divide='ignore')\ndecimal.getcontext().prec = 5",
+    }
+    audit(tmp_path, cells)
+    with elsewhere(tmp_path) as kernel:
+        # As JupyterLab sends requests: they are carried out in a context of their own.
+        kernel.make_subshell()
+        restore(kernel, "b")
+        assert kernel.show("print(np.geterr()['divide'], decimal.getcontext().prec)") == (
+            "ignore 5\n"
+        )
+
+
 def test_rule_18_what_joins_names(restored: Restored) -> None:
     kernel, _ = restored
     shown = kernel.show(
