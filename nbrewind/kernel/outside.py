@@ -78,9 +78,7 @@ _SERVICE_THREADS = (
     "subshell-",
 )
 _STDLIB = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
-_MAKERS = frozenset(
-    {"makedirs", "mkdir", "removedirs", "rmtree", "copytree", "_ensure_file_exists"}
-)
+_MAKERS = frozenset({"makedirs", "mkdir", "copytree", "_ensure_file_exists"})
 # What makes a folder under a name that nobody had before.
 _NEW_NAMES = frozenset({"mkdtemp"})
 _IMPORTERS = frozenset(

@@ -271,6 +271,7 @@ def test_rule_12_folders_and_what_the_user_put_in_the_way(tmp_path: Path) -> Non
         "write": "open('out/deep/x.txt', 'w').write('1');",
         "scratch": "os.mkdir('scratch')\nopen('scratch/y.txt', 'w').write('y');",
         "clean": "shutil.rmtree('scratch')",
+        "nothing": "shutil.rmtree('later', ignore_errors=True)",
         "remove": "open('z.txt', 'w').write('z')\nos.remove('z.txt')",
     }
     book = Book(tmp_path, cells)
@@ -280,11 +281,13 @@ def test_rule_12_folders_and_what_the_user_put_in_the_way(tmp_path: Path) -> Non
     (tmp_path / "out" / "deep").rmdir()
     (tmp_path / "out").rmdir()
     (tmp_path / "z.txt").write_text("mine")
+    (tmp_path / "later").mkdir()
     book.edit(write="open('out/deep/x.txt', 'w').write('2');")
     book.repeat()
     assert {"make", "scratch"}.isdisjoint(book.executed) and "write" in book.executed
     assert (tmp_path / "out" / "deep" / "x.txt").read_text() == "2"
-    assert not (tmp_path / "scratch").exists() and not (tmp_path / "z.txt").exists()
+    gone = ("scratch", "z.txt", "later")
+    assert [name for name in gone if (tmp_path / name).exists()] == []
     assert [path.read_text() for path in (book.store / "kept").iterdir()] == ["mine"]
 
 
