@@ -9,12 +9,13 @@ use std::ops::Range;
 #[derive(Clone, Debug, Default)]
 pub struct Sources(HashMap<[u8; 32], Range<usize>>);
 
-impl Sources {
-    /// Note a slice.
-    pub(crate) fn add(&mut self, digest: [u8; 32], span: Range<usize>) {
-        self.0.insert(digest, span);
+impl FromIterator<([u8; 32], Range<usize>)> for Sources {
+    fn from_iter<I: IntoIterator<Item = ([u8; 32], Range<usize>)>>(slices: I) -> Self {
+        Self(slices.into_iter().collect())
     }
+}
 
+impl Sources {
     /// Fill `into` with what is now where this slice was. False when nothing is known of it, or when it is gone.
     #[must_use]
     pub fn copy(&self, digest: &[u8; 32], into: &mut [u8]) -> bool {

@@ -289,15 +289,16 @@ impl Memory {
     /// Where the content of contiguous buffers was when they were last looked at.
     #[must_use]
     pub fn sources(&self) -> Sources {
-        let mut found = Sources::default();
-        for (layout, known) in &self.known {
-            if layout.is_contiguous() {
-                for (slice, digest) in known.digests.iter().enumerate() {
-                    found.add(*digest, layout.span_of(slice));
-                }
-            }
-        }
-        found
+        let contiguous = self
+            .known
+            .iter()
+            .filter(|(layout, _)| layout.is_contiguous());
+        contiguous
+            .flat_map(|(layout, known)| {
+                let digests = known.digests.iter().enumerate();
+                digests.map(|(slice, digest)| (*digest, layout.span_of(slice)))
+            })
+            .collect()
     }
 
     /// Fingerprints of something that was computed from these pieces of memory and nothing else, when none of them changed.
