@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from IPython.utils.capture import capture_output
+
 from nbrewind.fingerprint import is_library_file, path_digest, walk
 from nbrewind.kernel import record
 from nbrewind.kernel.namespace import CoVariable, is_tracked
@@ -174,7 +176,8 @@ def rebuild(session: Session, version: CoVariable, built: dict[str, Any]) -> dic
                 compile(session.shell.transform_cell(text), "<nbrewind: recipe>", "exec")
                 for text in step["statements"]
             ]
-            with _in_folder_of(session, runs, step["run_id"]):
+            # What the statements show was shown when their cell ran.
+            with _in_folder_of(session, runs, step["run_id"]), capture_output():
                 if version.is_handle:
                     for code in codes:
                         exec(code, live)

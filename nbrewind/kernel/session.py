@@ -294,7 +294,12 @@ class Session:
 
     def _make_complete(self, source: str, note: LogRun) -> ExecutionResult | None:
         """This is not recorded, but names of a replay may still be in the store: load what is read."""
-        if not self.state.pending() and not self.process_pending and not self.ambient_pending:
+        if not self.state.pending() and not self.process_pending:
+            if self.ambient_pending:
+                # No need to look at what is there.
+                with self.guarded("restoring settings"):
+                    repeat.make_process_ready(self)
+                    self.figures.make_real(self.figures.expected())
             return None
         try:
             with self.guarded("loading what was replayed"):

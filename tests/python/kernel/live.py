@@ -130,6 +130,10 @@ class Live:
             self._outputs.setdefault(parent, []).append((kind, text))
         return True
 
+    def all_outputs(self) -> list[tuple[str, ...]]:
+        """Everything that was shown so far, for whatever message."""
+        return [output for outputs in self._outputs.values() for output in outputs]
+
     def _wait_idle(self, message: str) -> None:
         self.until(lambda: message in self._idle)
 
