@@ -211,6 +211,8 @@ class TaskCache:
         self._lock = threading.RLock()
         self._pending: list[tuple[Submission, float]] = []
         self._report = TaskReport()
+        # How many cell runs have begun: two calls with the same number belong to the same one.
+        self.n_begun = 0
         self._is_refreshed = False
 
     # -- one cell run
@@ -221,6 +223,7 @@ class TaskCache:
 
         with self._lock:
             self._report = TaskReport()
+            self.n_begun += 1
             self._occurrences = {}
             self._is_refreshed = False
         engines.begin_run()

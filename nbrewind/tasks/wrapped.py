@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import pickle
+import random
 import sys
 import threading
 import time
 import types
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cloudpickle
@@ -338,9 +340,52 @@ def _generators(is_home: bool) -> tuple[Any, ...]:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_rng_state"):
         found.append(torch.get_rng_state().numpy().tobytes())
-    if is_home and "random" in sys.modules:
-        found.append(sys.modules["random"].getstate())
+    if is_home:
+        found.append(random.getstate())
     return tuple(found)
+
+
+# What engines themselves drew from Python's generator: its state before -> after, as digests.
+_drawn_by_engines: dict[bytes, bytes] = {}
+_MAX_DRAWN = 10_000
+
+
+def _digest_of(state: Any) -> bytes:
+    return hashlib.blake2b(repr(state).encode(), digest_size=16).digest()
+
+
+def choose(options: Sequence[Any]) -> Any:
+    """`random.choice` for an engine: calls that run meanwhile on other threads did not draw that.
+
+    A draw of theirs in between shows, as then the generator is not where this choice alone leaves it.
+    """
+    before = random.getstate()
+    chosen = random.choice(options)
+    own = random.Random()
+    own.setstate(before)
+    own.choice(options)
+    after = own.getstate()
+    if after == random.getstate():
+        while len(_drawn_by_engines) >= _MAX_DRAWN:
+            _drawn_by_engines.pop(next(iter(_drawn_by_engines)), None)
+        _drawn_by_engines[_digest_of(before)] = _digest_of(after)
+    return chosen
+
+
+def _has_drawn(before: tuple[Any, ...], after: tuple[Any, ...], is_home: bool) -> bool:
+    """Did anything but the engines move a generator?"""
+    if before == after or len(before) != len(after):
+        # A generator that has been imported meanwhile was no input.
+        return False
+    if is_home and before[:-1] == after[:-1]:
+        state, end = _digest_of(before[-1]), _digest_of(after[-1])
+        for _ in range(_MAX_DRAWN):
+            if state == end:
+                return False
+            if state not in _drawn_by_engines:
+                return True
+            state = _drawn_by_engines[state]
+    return True
 
 
 # --- Running -------------------------------------------------------------------------------------
@@ -417,7 +462,7 @@ class Wrapped:
                 ticket.failed()
             raise
         writes = None
-        if is_near and len(before) == len(after := _generators(is_home)) and before != after:
+        if is_near and _has_drawn(before, _generators(is_home), is_home):
             writes = "draws from a generator that belongs to the whole process"
         word = self._word(recorder, writes)
         # The notebook shows what forked children print, and no record of the cell has it.

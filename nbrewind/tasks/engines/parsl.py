@@ -11,6 +11,7 @@ files, run as they are.
 
 from __future__ import annotations
 
+import random
 import sys
 import threading
 from concurrent.futures import Future
@@ -20,7 +21,7 @@ from typing import Any
 from parsl.app.errors import RemoteExceptionWrapper, wrap_error
 from parsl.dataflow import memoization
 
-from nbrewind.tasks import calls, worker
+from nbrewind.tasks import calls, worker, wrapped
 from nbrewind.tasks.engines import futures
 
 
@@ -31,8 +32,12 @@ class Memoizer(memoization.Memoizer):
         self._lock = threading.Lock()
         # Futures that `check_memo` gives, by the id of their task.
         self._ready: dict[int, Future[Any]] = {}
-        # Apps with `cache=True`, by task fingerprint: Parsl shares their results within a run.
+        # Apps with `cache=True`, by task fingerprint: Parsl shares their results within a session.
         self._shared: dict[str, Future[Any]] = {}
+        # And by Parsl's own hash, which knows neither code nor files, within one run of a cell: there they
+        # are shared even if what they read has been changed meanwhile, perhaps by themselves.
+        self._shared_in_run: dict[str, Future[Any]] = {}
+        self._run = 0
 
     def start(self, *, run_dir: str, config_run_dir: str) -> None:
         """The store is the session's."""
@@ -40,6 +45,7 @@ class Memoizer(memoization.Memoizer):
     def close(self) -> None:
         """Records become durable with their cell."""
         self._shared.clear()
+        self._shared_in_run.clear()
 
     def check_memo(self, task: Any) -> Future[Any] | None:
         """The result of a task that need not run."""
@@ -82,14 +88,33 @@ class Memoizer(memoization.Memoizer):
 
     def _share(self, task: Any, planned: calls.Planned) -> calls.Planned | None:
         """The call itself, unless the same app with `cache=True` has been asked for already."""
-        if planned.fp is None or not task["memoize"]:
+        if not task["memoize"]:
             return planned
+        places: list[tuple[dict[str, Future[Any]], str]] = []
+        if planned.fp is not None:
+            places.append((self._shared, planned.fp))
+        try:
+            hashed = memoization.make_hash(task)
+        except ValueError:
+            # An argument that Parsl cannot hash.
+            hashed = None
+        if hashed is not None:
+            places.append((self._shared_in_run, hashed))
         with self._lock:
-            known = self._shared.setdefault(planned.fp, task["app_fu"])
-            if known is task["app_fu"] or (known.done() and known.exception() is not None):
-                self._shared[planned.fp] = task["app_fu"]
+            if self._run != planned.cache.n_begun:
+                self._run = planned.cache.n_begun
+                self._shared_in_run.clear()
+            for shared, key in places:
+                known = shared.get(key)
+                if known is None or known is task["app_fu"]:
+                    continue
+                if not known.done() or known.exception() is None:
+                    self._ready[task["id"]] = known
+                    break
+            else:
+                for shared, key in places:
+                    shared[key] = task["app_fu"]
                 return planned
-            self._ready[task["id"]] = known
         planned.drop()
         return None
 
@@ -123,14 +148,29 @@ def _users_function(func: Any) -> Any:
 # --- Hooks ---------------------------------------------------------------------------------------
 
 
+class _Random:
+    """In the place of the module `random` where Parsl picks an executor for an app."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(random, name)
+
+    def choice(self, options: Any) -> Any:
+        """What `random.choice` gives, and known to be no draw of the apps that are running."""
+        return random.choice(options) if calls.asking_cache() is None else wrapped.choose(options)
+
+
 def hook_kernel(module: ModuleType) -> None:
     """Let every data flow kernel have a memoizer of ours, and wrap what it launches."""
+    if getattr(module, "random", None) is random:
+        module.random = _Random()  # type: ignore[attr-defined]
     futures.hook(module.DataFlowKernel, "__init__", _begin)
     futures.hook(module.DataFlowKernel, "launch_task", _launch)
 
 
 def unhook_kernel(module: ModuleType) -> None:
     """Undo `hook_kernel`."""
+    if type(getattr(module, "random", None)) is _Random:
+        module.random = random  # type: ignore[attr-defined]
     futures.unhook(lambda cls: cls is module.DataFlowKernel)
 
 

@@ -46,6 +46,34 @@ def test_a_second_session_runs_no_app(store):
     assert any("work -> helper" in why for why in edited.why), edited.why
 
 
+def test_what_parsl_draws_is_no_draw_of_an_app_that_runs_meanwhile(store):
+    def work(draws):
+        return f"""
+import random, threading
+# Globals would be inputs of the app, and have no content.
+threading.begun, threading.go = threading.Event(), threading.Event()
+@python_app
+def slow():
+    threading.begun.set()
+    threading.go.wait(60)
+    return {draws}
+@python_app
+def next_one():
+    return 1
+first = slow()
+threading.begun.wait(60)
+# Parsl picks an executor for it while the first app runs.
+result = next_one().result()
+threading.go.set()
+result = first.result()
+"""
+
+    _, quiet, _ = run_session(store, BEGIN, work("0"), END, engine=None, replay=False)
+    _, draws, _ = run_session(store, BEGIN, work("random.random()"), END, engine=None, replay=False)
+    drawn = "slow: draws from a generator that belongs to the whole process, so it always runs"
+    assert drawn not in quiet.not_captured and drawn in draws.not_captured, (quiet, draws)
+
+
 REST = """
 @bash_app
 def shell(outputs=()):
@@ -69,14 +97,16 @@ made = os.path.abspath("made.txt")
 shell(outputs=[File(made)]).result()
 result = [os.path.exists(made), repr(fail(1).exception()), join(1).result()]
 a, b = once(1), once(1)
-result += [a.result(), b.result(), open("ru" + "ns.txt").read()]
+result += [a.result(), b.result()]
+# The file that it names has changed; Parsl knows such apps by their names and arguments.
+result += [once(1).result(), open("ru" + "ns.txt").read()]
 """
 
 
 def test_apps_with_effects_run_and_the_others_are_replayed(store, tmp_path):
     for replay in (False, True):
         _, cell, _ = run_session(store, BEGIN, REST, END, engine=None, replay=replay)
-        assert cell.value == "[True, 'ValueError(1)', [2], 1, 1, 'x']", cell
+        assert cell.value == "[True, 'ValueError(1)', [2], 1, 1, 1, 'x']", cell
         (tmp_path / "made.txt").unlink()
         (tmp_path / "runs.txt").unlink()
     assert cell.n_hit == 1, cell
