@@ -68,6 +68,32 @@ test_wheel() {
     stage "Wheel: install it into an empty environment and run the demo" tools/test_wheel.sh
 }
 
+# beside PART: runs a part while others run, out of sight; `gather` then shows and counts it.
+beside() {
+    rm -f "$BUILD/beside.score"
+    (
+        passed=0 failed=0 summary=()
+        "$@"
+        {
+            echo "$passed $failed"
+            printf '%s\n' "${summary[@]}"
+        } >"$BUILD/beside.score"
+    ) >"$BUILD/beside.log" 2>&1 &
+}
+
+gather() {
+    local more_passed=0 more_failed=1 line
+    wait
+    cat "$BUILD/beside.log"
+    if [ -f "$BUILD/beside.score" ]; then
+        { read -r more_passed more_failed && while read -r line; do summary+=("$line"); done; } <"$BUILD/beside.score"
+    else
+        summary+=("FAILED            what ran beside the others did not end")
+    fi
+    passed=$((passed + more_passed))
+    failed=$((failed + more_failed))
+}
+
 # What a person may have to install stops everything at once, before an hour of stages.
 prepare() {
     for part in "$@"; do
@@ -91,14 +117,24 @@ for part in "$@"; do
     esac
 done
 
+# What runs beside is deaf to Ctrl-C.
+trap 'trap - INT; kill 0' INT
+
+# The browser's stories wait for pages and kernels more than they compute: the wheel is built and tried meanwhile.
+is_beside=
+[[ " $* " != *" ui "*" wheel "* ]] || is_beside=1
+
 for part in "$@"; do
     case $part in
     rust) lint_rust && test_rust ;;
     python) lint_python && test_python ;;
     wasm) test_wasm ;;
     lab) lint_lab && test_lab ;;
-    ui) test_ui ;;
-    wheel) test_wheel ;;
+    ui)
+        [ -z "$is_beside" ] || beside test_wheel
+        test_ui
+        ;;
+    wheel) if [ -n "$is_beside" ]; then gather; else test_wheel; fi ;;
     lint) lint_rust && lint_python && lint_lab ;;
     esac
 done
