@@ -77,7 +77,7 @@ setup_python() {
 setup_native() {
     local wanted
     wanted=$(hash_of Cargo.toml Cargo.lock pyproject.toml data/data/share/jupyter/kernels jupyter_config.json vendor tools/requirements.txt \
-        crate/nbrewind-{analysis,plan,store,native})
+        crate/nbrewind-{analysis,memory,plan,store,native})
     wanted="$wanted $("$VENV/bin/python" -V) $(rustc --version)"
     if is_stamped native "$wanted" && [ -n "$(compgen -G 'nbrewind/_native*.so')" ] && [ -x "$VENV/bin/nbrewind" ]; then
         return
