@@ -475,27 +475,44 @@ def _weak_set_fact(obj: Any, ctx: Context) -> Fact:
 # Objects that libraries keep and hand to everyone: the very same in every process, and joining no names.
 _HELD_TYPES = frozenset({"builtins:object", "matplotlib.path:Path"})
 _held: dict[int, tuple[Any, str, str]] = {}
-_n_modules_seen = [0]
+# Types that attributes of libraries have: are such objects held, or classes that may hold some?
+_kinds_of_held: dict[type, str] = {}
+# Module -> the number of its names when it was looked at.
+_modules_seen: dict[str, tuple[Any, int]] = {}
+_n_modules_seen = 0
 
 
 def library_name_of(obj: Any) -> tuple[str, str] | None:
     """Module and dotted name under which a library keeps this very object. None: it is the user's own."""
+    global _n_modules_seen
     known = _held.get(id(obj))
-    if known is None and len(sys.modules) != _n_modules_seen[0]:
-        _n_modules_seen[0] = len(sys.modules)
-        for module_name, module in list(sys.modules.items()):
-            if is_library_module(module_name):
-                _note_held(module_name, "", vars(module))
+    if known is None and len(sys.modules) != _n_modules_seen:
+        _n_modules_seen = len(sys.modules)
+        for name, module in list(sys.modules.items()):
+            attributes = vars(module) if is_library_module(name) else {}
+            # Markers are there from the beginning; paths are kept on first use, by their own class.
+            if _modules_seen.get(name) != (module, len(attributes)) or name == "matplotlib.path":
+                _modules_seen[name] = module, len(attributes)
+                _note_held(name, "", attributes)
         known = _held.get(id(obj))
     return None if known is None or known[0] is not obj else known[1:]
+
+
+def _kind_of_held(kind: type) -> str:
+    if f"{kind.__module__}:{kind.__qualname__}" in _HELD_TYPES:
+        return "held"
+    return "class" if issubclass(kind, type) else "other"
 
 
 def _note_held(module: str, prefix: str, attributes: Any) -> None:
     for name, value in list(attributes.items()):
         kind = type(value)
-        if f"{kind.__module__}:{kind.__qualname__}" in _HELD_TYPES:
+        what = _kinds_of_held.get(kind)
+        if what is None:
+            what = _kinds_of_held[kind] = _kind_of_held(kind)
+        if what == "held":
             _held.setdefault(id(value), (value, module, prefix + name))
-        elif isinstance(value, type) and not prefix and value.__module__ == module:
+        elif what == "class" and not prefix and value.__module__ == module:
             _note_held(module, f"{name}.", vars(value))
 
 

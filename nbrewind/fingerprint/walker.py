@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbrewind import _native
+from nbrewind import _native, collector
 from nbrewind.fingerprint.files import path_fact_parts
 
 # Smaller buffers are hashed as they come.
@@ -205,7 +205,8 @@ class Context:
     def walk(self, obj: Any) -> Walk:
         """Walk one object."""
         paths = self.path_fact if self.follow_globals else None
-        return Walk.from_native(_native.walk(obj, self.facts, paths, self.memory))
+        with collector.paused():
+            return Walk.from_native(_native.walk(obj, self.facts, paths, self.memory))
 
     def walk_namespace(
         self, values: list[Any], root: str | None = None
@@ -214,8 +215,9 @@ class Context:
 
         A string that contains `root` marks its walk as `rooted`: the value would differ in another folder.
         """
-        walks, groups, mixed = _native.walk_namespace(values, self.facts, root, self.memory)
-        return [Walk.from_native(found) for found in walks], groups, set(mixed)
+        with collector.paused():
+            walks, groups, mixed = _native.walk_namespace(values, self.facts, root, self.memory)
+            return [Walk.from_native(found) for found in walks], groups, set(mixed)
 
 
 def walk(

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import cloudpickle
 
-from nbrewind import _native
+from nbrewind import _native, collector
 from nbrewind.fingerprint import is_importable
 from nbrewind.kernel.reducers import reduce_own
 from nbrewind.tasks.lazy import reduce_lazy
@@ -330,7 +330,8 @@ def load(
     before = _namespace, _pieces
     _namespace, _pieces = namespace, pieces
     try:
-        values: dict[str, Any] = pickle.loads(head, buffers=buffers)
+        with collector.paused():
+            values: dict[str, Any] = pickle.loads(head, buffers=buffers)
     finally:
         _namespace, _pieces = before
     return values

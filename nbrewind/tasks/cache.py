@@ -7,18 +7,16 @@ unchanged, and the report says why.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbrewind import _native
+from nbrewind import _native, collector
 from nbrewind.fingerprint import path_digest
 from nbrewind.tasks import worker
 from nbrewind.tasks.fingerprint import (
@@ -80,18 +78,6 @@ class Submission:
     fingerprinter: Any = None
     # What the engine knows beyond the records: reads, effects, what has not ended.
     account: Callable[[TaskReport], None] = lambda report: None
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """A plan is many small objects that all stay: looking for garbage among them takes a third of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class _Records:
@@ -382,7 +368,7 @@ class TaskCache:
         return self._guarded(plan, list(graph.outputs))
 
     def _guarded(self, plan: Callable[[], Submission], keys: list[Key]) -> Submission | None:
-        with self._lock, _without_collector():
+        with self._lock, collector.paused():
             try:
                 if not self._is_refreshed:
                     self._refresh()
