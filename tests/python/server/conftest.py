@@ -230,23 +230,32 @@ class Shell:
     def __exit__(self, *exc: object) -> None:
         self.client.stop_channels()
 
-    def run(self, code: str, timeout: float = 60) -> str:
-        """What the code printed, or the name of its error."""
-        shown: list[str] = []
+    def send(self, code: str) -> str:
+        """Execute when what was sent before has ended."""
+        return str(self.client.execute(code))
 
-        def heard(message: dict[str, Any]) -> None:
+    def end(self, sent: str) -> str:
+        """What it printed, or the name of its error."""
+        shown: list[str] = []
+        while True:
+            message = self.client.get_iopub_msg(timeout=90)
+            if message["parent_header"].get("msg_id") != sent:
+                continue
             content = message["content"]
             if message["msg_type"] == "stream":
                 shown.append(content["text"])
             elif message["msg_type"] == "error":
                 shown.append(content["ename"])
+            elif message["msg_type"] == "status" and content["execution_state"] == "idle":
+                return re.sub(r"\n$", "", "".join(shown))
 
-        self.client.execute_interactive(code, timeout=timeout, output_hook=heard)
-        return re.sub(r"\n$", "", "".join(shown))
+    def run(self, code: str) -> str:
+        """What the code printed, or the name of its error."""
+        return self.end(self.send(code))
 
     def begin(self, code: str) -> None:
         """Execute without waiting for the end."""
-        sent = self.client.execute(code)
+        sent = self.send(code)
         while True:
             message = self.client.get_iopub_msg(timeout=60)
             if (
