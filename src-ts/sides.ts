@@ -1,8 +1,10 @@
 /**
- * One side per open notebook: link, log, verdicts and operations, made when the notebook is ready and gone with it.
+ * One side per open notebook: link, log, verdicts and operations, made when the notebook is ready and gone with it. Two views
+ * of one notebook share what belongs to its kernel, so that they agree on what runs, and wait for each other.
  */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import type { ISessionContext } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
 import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
 import { UUID } from '@lumino/coreutils';
@@ -17,6 +19,11 @@ import { RecordedCells } from './kernel/recorded';
 import { recordedRuns } from './request';
 import { PLUGIN_ID } from './settings';
 import { CommandIDs, INotebookSides, type INotebookSide } from './tokens';
+
+/** What all views of one notebook share. */
+interface IShared extends Pick<INotebookSide, 'link' | 'log' | 'recorded' | 'operations'> {
+  nViews: number;
+}
 
 class Sides implements INotebookSides {
   constructor(
@@ -66,21 +73,23 @@ class Sides implements INotebookSides {
     if (panel.isDisposed || !model || this._sides.has(panel)) {
       return;
     }
-    const link = new KernelLink(panel.sessionContext, () => PathExt.basename(panel.context.path));
-    const log = new RunLog(panel.sessionContext, link, () => shownCells(panel));
+    const { sessionContext } = panel;
+    const shared = this._share(panel);
+    const { link, log, recorded, operations } = shared;
     const verdicts = new VerdictModel(this._core, model, log);
-    const operations = new Operations(panel.sessionContext, log);
-    const recorded = new RecordedCells(link, () => recordedRuns(panel.context.path));
     const side: INotebookSide = { panel, link, log, recorded, verdicts, operations };
     this._sides.set(panel, side);
     // The content goes first: the kernel can still be told then.
     panel.content.disposed.connect(() => {
       this._sides.delete(panel);
-      operations.dispose();
       verdicts.dispose();
-      recorded.dispose();
-      log.dispose();
-      link.dispose();
+      if (--shared.nViews === 0) {
+        this._shared.delete(sessionContext);
+        operations.dispose();
+        recorded.dispose();
+        log.dispose();
+        link.dispose();
+      }
     });
     // Before a kernel says what it speaks, the notebook's metadata does.
     const languageOf = () => {
@@ -102,6 +111,22 @@ class Sides implements INotebookSides {
     this._tell();
   }
 
+  private _share({ context, sessionContext }: NotebookPanel): IShared {
+    let shared = this._shared.get(sessionContext);
+    if (!shared) {
+      const link = new KernelLink(sessionContext, () => PathExt.basename(context.path));
+      const log = new RunLog(sessionContext, link, () => shownCells(context));
+      const recorded = new RecordedCells(link, () => recordedRuns(context.path));
+      const operations = new Operations(sessionContext, log);
+      // A rename, a move, or "Save Notebook As".
+      context.pathChanged.connect(() => void link.rename().catch(() => undefined));
+      shared = { link, log, recorded, operations, nViews: 0 };
+      this._shared.set(sessionContext, shared);
+    }
+    shared.nViews++;
+    return shared;
+  }
+
   /** Commands are asked again whether they are enabled and toggled. */
   private _tell(): void {
     for (const id of Object.values(CommandIDs)) {
@@ -115,12 +140,13 @@ class Sides implements INotebookSides {
   private readonly _core = new Core();
   private readonly _names = new WeakMap<NotebookPanel, string>();
   private readonly _sides = new Map<NotebookPanel, INotebookSide>();
+  private readonly _shared = new Map<ISessionContext, IShared>();
   private readonly _added = new Signal<this, INotebookSide>(this);
   private readonly _changed = new Signal<this, void>(this);
 }
 
-function shownCells(panel: NotebookPanel): IShownCell[] {
-  return [...(panel.content.model?.cells ?? [])]
+function shownCells(context: NotebookPanel['context']): IShownCell[] {
+  return [...context.model.cells]
     .filter(cell => cell.type === 'code')
     .map(cell => ({
       id: cell.id,

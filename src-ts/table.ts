@@ -40,6 +40,10 @@ export class Table extends Widget {
       }
     }
     table.createCaption().textContent = caption;
+    // Long tables scroll; the keyboard has to reach them for that.
+    this.node.tabIndex = 0;
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', caption);
     this.node.append(table);
   }
 }

@@ -10,7 +10,14 @@ test('sizes are short and have a unit', () => {
 });
 
 test('times are as long as they need to be', () => {
-  expect([0.04, 0.31, 12.2, 200, 7500].map(duration)).toEqual(['0.04 s', '0.3 s', '12 s', '3 min 20 s', '2 h 5 min']);
+  expect([0, 0.04, 0.31, 12.2, 200, 7500].map(duration)).toEqual([
+    '0 s',
+    '0.04 s',
+    '0.3 s',
+    '12 s',
+    '3 min 20 s',
+    '2 h 5 min'
+  ]);
 });
 
 test('long lists of names are cut', () => {

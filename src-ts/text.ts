@@ -13,8 +13,11 @@ export function bytes(n: number): string {
   return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** 0.3 s, 12 s, 3 min 20 s, 2 h 5 min. */
+/** 0 s, 0.02 s, 0.3 s, 12 s, 3 min 20 s, 2 h 5 min. */
 export function duration(seconds: number): string {
+  if (seconds < 0.005) {
+    return '0 s';
+  }
   if (seconds < 10) {
     return `${seconds.toFixed(seconds < 0.095 ? 2 : 1)} s`;
   }

@@ -58,6 +58,7 @@ export namespace CommandIDs {
   export const restoreRun = 'nbrewind:restore-run';
   export const undoRestore = 'nbrewind:undo-restore';
   export const replayFromCell = 'nbrewind:replay-from-cell';
+  export const replayStale = 'nbrewind:replay-stale';
   export const cancel = 'nbrewind:cancel';
   export const nextStale = 'nbrewind:next-stale';
   export const previousStale = 'nbrewind:previous-stale';

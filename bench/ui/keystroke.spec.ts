@@ -10,7 +10,7 @@ import { mkdirSync, writeFileSync } from 'fs';
 import { cpus } from 'os';
 import { join } from 'path';
 
-import { expect, open, SETTINGS, test } from '../../ui-tests/notebook';
+import { expect, open, SETTINGS, pageTest as test } from '../../ui-tests/notebook';
 
 const N_CELLS = 300;
 const N_KEYS = 60;

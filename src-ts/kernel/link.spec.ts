@@ -3,7 +3,7 @@ import { Signal } from '@lumino/signaling';
 import { KernelLink } from './link';
 
 /** A kernel that answers as a test says; everything it was sent is kept. */
-function open({ language = 'python', isLoaded = true, handleComms = true } = {}) {
+function open({ language = 'python', isLoaded = true, handleComms = true, answers: doesAnswer = true } = {}) {
   const sent: Record<string, any>[] = [];
   const interrupts: number[] = [];
   let comm: any = null;
@@ -25,7 +25,7 @@ function open({ language = 'python', isLoaded = true, handleComms = true } = {})
     name: 'python3',
     status: 'idle',
     handleComms,
-    info: Promise.resolve({ language_info: { name: language } }),
+    info: doesAnswer ? Promise.resolve({ language_info: { name: language } }) : new Promise(() => undefined),
     requestExecute: () => ({
       done: Promise.resolve({
         content: {
@@ -120,6 +120,45 @@ describe('the way to the kernel', () => {
     const waiting = link.ask('restore', { run: 'r' });
     context.statusChanged.emit('restarting');
     await expect(waiting).rejects.toMatchObject({ code: 'gone' });
+  });
+
+  it('notices that another page has loaded the extension', async () => {
+    const { link, kernel, settled } = open({ isLoaded: false });
+    await settled();
+    expect(link.state).toBe('absent');
+    kernel.requestExecute = () => ({
+      done: Promise.resolve({
+        content: { status: 'ok', user_expressions: { nbrewind: { status: 'ok', data: { 'text/plain': 'True' } } } }
+      })
+    });
+    const heard = (data: any) =>
+      kernel.anyMessage.emit({
+        direction: 'recv',
+        msg: { channel: 'iopub', header: { msg_type: 'comm_msg', session: 'one' }, content: { data } }
+      });
+    heard({ method: 'update' });
+    await settled();
+    expect(link.state).toBe('absent');
+    heard({ id: 'x', ok: true, mode: 'audit' });
+    await settled();
+    expect([link.state, link.mode]).toEqual(['ready', 'audit']);
+  });
+
+  it('stops waiting for a kernel that never answers when it is cancelled', async () => {
+    const { link, settled } = open({ answers: false });
+    const abort = new AbortController();
+    const loading = link.load(abort.signal);
+    await settled();
+    abort.abort();
+    await expect(loading).rejects.toMatchObject({ code: 'cancelled' });
+  });
+
+  it('tells the kernel the new name of a notebook that was renamed', async () => {
+    const { link, sent, settled } = open();
+    await settled();
+    await link.rename();
+    expect(sent[sent.length - 1]).toMatchObject({ do: 'configure', notebook: 'book.ipynb' });
+    expect(sent[sent.length - 1].mode).toBeUndefined();
   });
 
   it('notices another process behind the same kernel', async () => {

@@ -127,8 +127,20 @@ export class KernelLink implements IDisposable {
     Signal.clearData(this);
   }
 
-  /** Make the kernel ready to be asked: start one if there is none, load the extension if it is not there. */
-  async load(): Promise<void> {
+  /** Another number: another process than the one that was spoken to before. */
+  get generation(): number {
+    return this._generation;
+  }
+
+  /**
+   * Make the kernel ready to be asked: start one if there is none, load the extension if it is not there. A kernel that never
+   * answers is waited for until the signal is aborted.
+   */
+  async load(signal?: AbortSignal): Promise<void> {
+    return unlessAborted(this._makeReady(), signal);
+  }
+
+  private async _makeReady(): Promise<void> {
     await this._connecting;
     if (this._state === 'no-kernel') {
       await this.context.startKernel();
@@ -189,6 +201,13 @@ export class KernelLink implements IDisposable {
     return answer;
   }
 
+  /** The notebook has another name now: what is recorded from here on bears it. */
+  async rename(): Promise<void> {
+    if (this._state === 'ready') {
+      await this.ask('configure', { notebook: this.notebookName() });
+    }
+  }
+
   /** Take over what an answer says about the mode. */
   noteMode(mode: Mode): void {
     // A replay passes; it is nobody's wish.
@@ -228,7 +247,15 @@ export class KernelLink implements IDisposable {
 
   /** A message came from another process than the one that we spoke to: someone else restarted the kernel. */
   private _onMessage(_: Kernel.IKernelConnection, { msg, direction }: Kernel.IAnyMessageArgs): void {
-    if (direction !== 'recv' || msg.channel !== 'iopub' || !this._comm) {
+    if (direction !== 'recv' || msg.channel !== 'iopub') {
+      return;
+    }
+    if (!this._comm) {
+      // Another page has loaded the extension: its answers pass by here as well.
+      const data = msg.header.msg_type === 'comm_msg' ? (msg.content as KernelMessage.ICommMsgMsg['content']).data : {};
+      if (this._state === 'absent' && data.ok === true && typeof data.mode === 'string') {
+        this._connect();
+      }
       return;
     }
     if (this._kernelSession !== '' && msg.header.session !== this._kernelSession) {
@@ -489,4 +516,19 @@ export class KernelLink implements IDisposable {
   private readonly _changed = new Signal<this, void>(this);
   private readonly _opened = new Signal<this, void>(this);
   private readonly _event = new Signal<this, ILinkEvent>(this);
+}
+
+/** The promise; a rejection as soon as the signal is aborted. What was begun goes on, and nobody waits for it. */
+function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) {
+    return promise;
+  }
+  return new Promise<T>((resolve, reject) => {
+    const stop = () => reject(new LinkError('cancelled', 'It was cancelled.'));
+    if (signal.aborted) {
+      stop();
+    }
+    signal.addEventListener('abort', stop);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
 }

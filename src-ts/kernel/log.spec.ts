@@ -75,6 +75,27 @@ describe('the log of runs', () => {
     expect(log.runs[0]).toMatchObject({ how: 'replayed', status: 'ok' });
   });
 
+  it('names the recorded run that left the state, if it was executed and completed', () => {
+    const { log, say, link } = open();
+    const run = (id: string, status: string, runId: string | null) => {
+      say('send', 'execute_request', id, { code: 'x = 1', silent: false, store_history: true }, { cellId: 'a' });
+      const event = { event: 'run', cell_id: 'a', run_id: runId, status, why: [] };
+      link.event.emit({ parentId: id, event });
+      say('recv', 'execute_reply', id, { status: status === 'failed' ? 'error' : 'ok' });
+    };
+    expect(log.lastRecorded).toBeNull();
+    run('m1', 'executed', 'r1');
+    expect(log.lastRecorded).toBe('r1');
+    run('m2', 'replayed', 'r2');
+    expect(log.lastRecorded).toBeNull();
+    run('m3', 'executed', 'r3');
+    expect(log.lastRecorded).toBe('r3');
+    run('m4', 'failed', 'r4');
+    expect(log.lastRecorded).toBeNull();
+    run('m5', 'executed', null);
+    expect(log.lastRecorded).toBeNull();
+  });
+
   it('is empty after a restart', () => {
     const { log, say, context } = open();
     say('send', 'execute_request', 'm1', { code: 'x = 1', silent: false, store_history: true }, { cellId: 'a' });

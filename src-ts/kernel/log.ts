@@ -59,6 +59,15 @@ export class RunLog implements IDisposable {
     return this._entries.some(entry => entry.run.status === 'running');
   }
 
+  /**
+   * The recorded run that left the state that is there now; null when the last cell was not recorded, did not complete, or
+   * was replayed: the state after a replayed run has names of its own.
+   */
+  get lastRecorded(): string | null {
+    const last = this._entries.filter(entry => !entry.run.undone).pop();
+    return last && last.run.status === 'ok' && last.run.how !== 'replayed' ? last.runId : null;
+  }
+
   get changed(): ISignal<this, void> {
     return this._changed;
   }

@@ -3,30 +3,35 @@
  */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ICommandPalette, IToolbarWidgetRegistry, Notification } from '@jupyterlab/apputils';
+import { Dialog, ICommandPalette, IToolbarWidgetRegistry, Notification, showDialog } from '@jupyterlab/apputils';
 import type { NotebookPanel } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
 
 import { CommandToolbarButton } from '@jupyterlab/ui-components';
 
 import { auditIcon, auditOnIcon } from '../../icons';
-import type { IBaseline } from '../../kernel/protocol';
+import type { ILinkEvent, KernelLink } from '../../kernel/link';
+import type { IBaseline, IStatus } from '../../kernel/protocol';
+import { PLUGIN_ID } from '../../settings';
+import { Table } from '../../table';
 import { bytes, nameList } from '../../text';
 import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
 import { sideOf } from '../cells';
-import { messageOf, type IOutcome } from '../progress/model';
+import type { IOutcome } from '../progress/model';
 
 export const auditPlugin: JupyterFrontEndPlugin<void> = {
   id: 'nbrewind:audit',
   description: 'Audit mode: records every cell run.',
   autoStart: true,
   requires: [INotebookSides],
-  optional: [IToolbarWidgetRegistry, ICommandPalette, ITranslator],
+  optional: [IToolbarWidgetRegistry, ICommandPalette, ISettingRegistry, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     sides: INotebookSides,
     toolbars: IToolbarWidgetRegistry | null,
     palette: ICommandPalette | null,
+    settingRegistry: ISettingRegistry | null,
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load('nbrewind');
@@ -67,8 +72,42 @@ export const auditPlugin: JupyterFrontEndPlugin<void> = {
       });
     });
     palette?.addItem({ command: CommandIDs.toggleAudit, category: CATEGORY });
-    // A recording that fails is said once, where the user looks.
+    let isFromStart = false;
+    const all = new Set<INotebookSide>();
+    // Once per kernel: who turns it off means it.
+    const tried = new WeakMap<KernelLink, string>();
+    const begin = (side: INotebookSide) => {
+      const kernel = side.panel.sessionContext.session?.kernel;
+      if (isFromStart && kernel && side.link.state === 'absent' && tried.get(side.link) !== kernel.id) {
+        tried.set(side.link, kernel.id);
+        void toggle(side, trans);
+      }
+    };
     sides.added.connect((_, side) => {
+      all.add(side);
+      side.panel.disposed.connect(() => all.delete(side));
+      side.link.changed.connect(() => begin(side));
+      begin(side);
+    });
+    void settingRegistry
+      ?.load(PLUGIN_ID)
+      .then(settings => {
+        const read = () => {
+          isFromStart = settings.get('auditFromStart').composite as boolean;
+          all.forEach(begin);
+        };
+        settings.changed.connect(read);
+        read();
+      })
+      .catch(error => console.warn('NBRewind: settings could not be read', error));
+    // A recording that fails is said once, where the user looks.
+    const heard = new WeakSet<KernelLink>();
+    sides.added.connect((_, side) => {
+      if (heard.has(side.link)) {
+        // Another view of the same notebook.
+        return;
+      }
+      heard.add(side.link);
       const told = new Set<string>();
       side.link.event.connect((_, { event }) => {
         if (event.event === 'run' && event.status === 'not recorded') {
@@ -85,19 +124,36 @@ export const auditPlugin: JupyterFrontEndPlugin<void> = {
 
 async function toggle(side: INotebookSide, trans: TranslationBundle): Promise<void> {
   if (side.link.mode !== 'off') {
-    try {
-      await side.link.configure('off');
-    } catch (error) {
-      Notification.error(trans.__('Audit could not be turned off: %1', messageOf(error)), { autoClose: 10000 });
-    }
+    await side.operations.run(trans.__('Stop recording'), async operation => {
+      await side.link.configure('off', operation.signal);
+      return null;
+    });
     return;
   }
   await side.operations.run(trans.__('Audit'), async operation => {
     operation.progress(trans.__('loading NBRewind in the kernel'));
-    await side.link.load();
-    operation.progress(trans.__('taking a checkpoint of what is there'));
-    const { baseline } = await side.link.configure<{ baseline?: IBaseline | null }>('audit', operation.signal);
-    return baseline ? tell(baseline, trans) : null;
+    await side.link.load(operation.signal);
+    const doing = trans.__('taking a checkpoint of what is there');
+    operation.progress(doing);
+    const heard = (_: unknown, { event }: ILinkEvent) => {
+      if (event.event === 'progress') {
+        operation.progress(`${doing}, ${event.what}`, event.done, event.total);
+      }
+    };
+    side.link.event.connect(heard);
+    try {
+      const { baseline } = await side.link.configure<{ baseline?: IBaseline | null }>('audit', operation.signal);
+      const { is_writable, store } = await side.link.ask<IStatus>('status');
+      if (is_writable === false) {
+        return {
+          kind: 'warning',
+          text: trans.__('Audit is on, but nothing is recorded: the store %1 cannot be written.', store ?? '')
+        };
+      }
+      return baseline ? tell(baseline, trans) : null;
+    } finally {
+      side.link.event.disconnect(heard);
+    }
   });
 }
 
@@ -123,7 +179,19 @@ function tell(baseline: IBaseline, trans: TranslationBundle): IOutcome | null {
     actions: [
       {
         label: trans.__('Why?'),
-        run: () => Notification.info(not_taken.map(one => `${one.name}: ${one.why}`).join('\n'), { autoClose: 20000 })
+        caption: trans.__('What could not be taken, and why'),
+        run: () =>
+          void showDialog({
+            title: trans.__('The first checkpoint'),
+            body: new Table(
+              [trans.__('Name'), trans.__('Why it was not taken')],
+              not_taken.map(one => [{ text: one.name, isCode: true }, { text: one.why }]),
+              trans.__(
+                'After a restore in another kernel these names are made again by the cells that made them, or named as lost.'
+              )
+            ),
+            buttons: [Dialog.okButton({ label: trans.__('Close') })]
+          })
       }
     ]
   };

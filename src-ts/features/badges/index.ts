@@ -16,6 +16,7 @@ import { PLUGIN_ID } from '../../settings';
 import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
 import { isToExecute } from './model';
 import { Badge, goTo, ReasonNote } from './widget';
+import { wordOf, type BadgeState } from './words';
 
 /** Which badges the user wants to see. */
 export type Shown = 'all' | 'no-never-run' | 'none';
@@ -143,7 +144,10 @@ export class NotebookBadges implements IDisposable {
   private _isDisposed = false;
 }
 
-/** How many cells need execution, in the status bar; a click goes to the next one. */
+// As the status bar counts them.
+const ORDER: BadgeState[] = ['failed', 'edited', 'stale', 'upstream-edited', 'unknown', 'ahead', 'never-run'];
+
+/** How many cells need execution, and by what mark, in the status bar; a click goes to the next one. */
 class StaleCount extends Widget {
   constructor(
     private readonly sides: INotebookSides,
@@ -154,7 +158,6 @@ class StaleCount extends Widget {
     this.addClass('jp-NBRewind-count');
     this._button = document.createElement('button');
     this._button.type = 'button';
-    this._button.title = trans.__('Go to the next cell that needs execution');
     this._button.addEventListener('click', next);
     this.node.appendChild(this._button);
     sides.changed.connect(this._update, this);
@@ -164,9 +167,18 @@ class StaleCount extends Widget {
 
   private _update(): void {
     const verdicts = this.sides.current?.verdicts;
-    const n = verdicts?.needsExecution.length ?? 0;
-    this._button.hidden = !verdicts || n === 0;
-    this._button.textContent = this.trans._n('%1 cell to execute', '%1 cells to execute', n);
+    const wanted = verdicts?.needsExecution ?? [];
+    this._button.hidden = !verdicts || verdicts.verdicts.length === 0;
+    this._button.disabled = wanted.length === 0;
+    this._button.textContent =
+      wanted.length === 0
+        ? this.trans.__('Cells up to date')
+        : this.trans._n('%1 cell to execute', '%1 cells to execute', wanted.length);
+    const of = ORDER.map(state => ({ state, n: wanted.filter(verdict => verdict.state === state).length }))
+      .filter(({ n }) => n > 0)
+      .map(({ state, n }) => `${n} ${wordOf(state, this.trans)}`)
+      .join(', ');
+    this._button.title = of && this.trans.__('%1. Click to go to the next one', of);
   }
 
   private readonly _button: HTMLButtonElement;

@@ -23,7 +23,9 @@ export const progressPlugin: JupyterFrontEndPlugin<void> = {
   ) => {
     const trans = (translator ?? nullTranslator).load('nbrewind');
     sides.added.connect((_, side) => {
-      side.panel.contentHeader.addWidget(new Strip(side.operations, trans));
+      const strip = new Strip(side.operations, trans, () => side.panel.content.activate());
+      side.panel.contentHeader.addWidget(strip);
+      side.panel.node.append(strip.spoken);
     });
     app.commands.addCommand(CommandIDs.cancel, {
       label: trans.__('Cancel the Restore or Replay'),

@@ -111,6 +111,19 @@ describe('restores and replays of one notebook', () => {
     });
   });
 
+  it('take back what they said of a state when another process comes, but not that they failed', async () => {
+    const { operations, become } = open();
+    await operations.run('Restore', async () => done('Restored.'));
+    become('restarting');
+    expect(operations.current).toBeNull();
+    become('idle');
+    await operations.run('Replay', async () => {
+      throw new Error('the kernel died.');
+    });
+    become('autorestarting');
+    expect(operations.current?.outcome?.text).toBe('Replay: the kernel died.');
+  });
+
   it('leave their outcome until it is dismissed', async () => {
     const { operations } = open();
     await operations.run('Restore', async () => done('Restored.'));

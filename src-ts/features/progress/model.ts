@@ -6,6 +6,7 @@
  */
 
 import type { ISessionContext } from '@jupyterlab/apputils';
+import type { Kernel } from '@jupyterlab/services';
 import type { IDisposable } from '@lumino/disposable';
 import { Signal, type ISignal } from '@lumino/signaling';
 
@@ -64,7 +65,9 @@ export class Operations implements IDisposable {
   constructor(
     private readonly context: ISessionContext,
     private readonly busy: IBusy
-  ) {}
+  ) {
+    context.statusChanged.connect(this._onStatusChanged, this);
+  }
 
   /** The operation that is shown: at work, or waiting for the kernel, or the last that ended and was not dismissed. */
   get current(): Operation | null {
@@ -150,6 +153,7 @@ export class Operations implements IDisposable {
   dispose(): void {
     if (!this._isDisposed) {
       this._isDisposed = true;
+      this.context.statusChanged.disconnect(this._onStatusChanged, this);
       this._current?.cancel();
       Signal.clearData(this);
     }
@@ -185,6 +189,13 @@ export class Operations implements IDisposable {
       operation.signal.addEventListener('abort', look);
       look();
     });
+  }
+
+  /** What was said of a state, and offered to undo, means nothing in a new process. */
+  private _onStatusChanged(_: ISessionContext, status: Kernel.Status): void {
+    if ((status === 'restarting' || status === 'autorestarting') && this._current?.outcome?.kind !== 'failed') {
+      this.dismiss();
+    }
   }
 
   private _current: Operation | null = null;

@@ -18,6 +18,7 @@ import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../
 import { isToExecute } from '../badges/model';
 import { cellName, cellOf, cellTexts } from '../cells';
 import type { IOutcome, Operation } from '../progress/model';
+import { restoreRun } from '../restore';
 import { PlanPreview, reportTable, type ICellReport } from './preview';
 
 export const replayPlugin: JupyterFrontEndPlugin<void> = {
@@ -77,7 +78,31 @@ export const replayPlugin: JupyterFrontEndPlugin<void> = {
         }
       }
     });
-    palette?.addItem({ command: CommandIDs.replayFromCell, category: CATEGORY });
+    const firstStale = () => {
+      const side = sides.current;
+      const first = side?.verdicts.needsExecution[0];
+      return side && first && side.link.obstacle === null ? { side, cell: first.id } : null;
+    };
+    app.commands.addCommand(CommandIDs.replayStale, {
+      label: trans.__('Replay All Stale Cells'),
+      caption: () =>
+        sides.current?.link.obstacle ??
+        trans.__('Bring every cell up to date: execute only what a change touches, take the rest from the records'),
+      isEnabled: () => firstStale() !== null,
+      execute: async () => {
+        const found = firstStale();
+        if (found) {
+          const { side, cell } = found;
+          await side.operations.run(trans.__('Replay of all stale cells'), operation =>
+            new Replay(side, cell, operation, trans, dialogs).run(confirm)
+          );
+        }
+      },
+      describedBy: { args: { type: 'object', properties: {} } }
+    });
+    for (const command of [CommandIDs.replayFromCell, CommandIDs.replayStale]) {
+      palette?.addItem({ command, category: CATEGORY });
+    }
     sides.added.connect((_, side) => {
       side.link.opened.connect(link => {
         if (!link.foundReplaying) {
@@ -110,6 +135,8 @@ export const replayPlugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
+const INTERRUPT_AGAIN = 3000;
+
 /** One replay from its plan to its report. */
 class Replay {
   constructor(
@@ -124,7 +151,7 @@ class Replay {
     const { side, operation, trans } = this;
     if (side.link.state !== 'ready') {
       operation.progress(trans.__('loading NBRewind in the kernel'));
-      await side.link.load();
+      await side.link.load(operation.signal);
     }
     operation.progress(trans.__('looking what a replay would execute'));
     const plan = await side.link.askCancellable<IReplayPlan>('plan-replay', this.request(), operation.signal);
@@ -162,16 +189,19 @@ class Replay {
     const distrusted: string[] = [];
     let hasBegun = false;
     let report: IReplayReport | null = null;
+    let { generation } = side.link;
     side.link.event.connect(this._onEvent, this);
     try {
       for (;;) {
         await side.operations.idle(operation);
+        this._before ??= hasBegun ? null : side.log.lastRecorded;
         operation.progress(trans.__('replaying'));
         const begun = await this.begin(distrusted);
         if (begun === null) {
           return null;
         }
         hasBegun = true;
+        ({ generation } = side.link);
         side.log.replace(begun.runs);
         side.link.noteUndo(false);
         const restart = await this.runCells(begun);
@@ -187,7 +217,8 @@ class Replay {
       }
     } finally {
       side.link.event.disconnect(this._onEvent, this);
-      if (hasBegun && side.link.state === 'ready') {
+      this._isGone = generation !== side.link.generation;
+      if (hasBegun && !this._isGone) {
         const ended = await side.link.ask<{ report: IReplayReport; mode: Mode }>('end-replay').catch(() => null);
         report = ended?.report ?? null;
         if (ended) {
@@ -228,9 +259,10 @@ class Replay {
   }
 
   private async restart(): Promise<void> {
+    this._before ??= this.side.log.lastRecorded;
     this.operation.progress(this.trans.__('restarting the kernel'));
     await this.side.panel.sessionContext.restartKernel();
-    await this.side.link.load();
+    await this.side.link.load(this.operation.signal);
   }
 
   /**
@@ -266,10 +298,18 @@ class Replay {
     }
     const codeCells = content.widgets.filter(cell => cell.model.type === 'code');
     const start = codeCells.findIndex(cell => cell.model.id === begun.next);
-    const todo = codeCells.slice(start).filter(cell => cell.model.sharedModel.getSource().trim() !== '');
-    for (const [at, cell] of todo.entries()) {
+    const todo = codeCells
+      .slice(start)
+      .filter(cell => cell.model.sharedModel.getSource().trim() !== '')
+      .map(cell => ({ id: cell.model.id, was: cell }));
+    for (const [at, { id, was }] of todo.entries()) {
       if (operation.signal.aborted) {
         break;
+      }
+      // A cell that the user moved meanwhile has another widget, and one that was deleted has none.
+      const cell = was.isDisposed ? content.widgets.find(one => one.model.id === id && one.model.type === 'code') : was;
+      if (!cell) {
+        continue;
       }
       this._restart = [];
       operation.progress(
@@ -297,9 +337,13 @@ class Replay {
     return [];
   }
 
-  /** Run one cell; cancelling interrupts it. */
+  /** Run one cell; cancelling interrupts it, again while it goes on: a kernel that is just beginning a cell loses an interrupt. */
   private async runCell(run: () => Promise<boolean>): Promise<boolean> {
-    const interrupt = () => void this.side.panel.sessionContext.session?.kernel?.interrupt();
+    let again: number | undefined;
+    const interrupt = () => {
+      this.side.panel.sessionContext.session?.kernel?.interrupt().catch(() => undefined);
+      again = window.setTimeout(interrupt, INTERRUPT_AGAIN);
+    };
     this.operation.signal.addEventListener('abort', interrupt);
     try {
       return await run();
@@ -308,6 +352,7 @@ class Replay {
       return false;
     } finally {
       this.operation.signal.removeEventListener('abort', interrupt);
+      window.clearTimeout(again);
     }
   }
 
@@ -339,6 +384,15 @@ class Replay {
           buttons: [Dialog.okButton({ label: trans.__('Close') })]
         })
     };
+    const before = this._before;
+    const actions = [details];
+    if (before !== null) {
+      actions.push({
+        label: trans.__('Undo replay'),
+        caption: trans.__('Bring back, from its record, the state that was there before; outputs stay as they are'),
+        run: () => void restoreRun(side, before, trans)
+      });
+    }
     const executed = report?.executed ?? reports.filter(one => one.status === 'executed').length;
     const replayed = report?.replayed ?? reports.filter(one => one.status === 'replayed').length;
     const parts = [
@@ -356,21 +410,36 @@ class Replay {
       return {
         kind: 'cancelled',
         text: trans.__('%1: stopped. The state is that after the last cell that ended; %2.', operation.title, what),
-        actions: [details]
+        actions
+      };
+    }
+    if (this._isGone) {
+      return {
+        kind: 'failed',
+        text: trans.__(
+          '%1: the kernel died or was restarted meanwhile. Replay again: what had ended by then is recorded; %2.',
+          operation.title,
+          what
+        ),
+        actions
       };
     }
     if (this._failed !== null) {
       return {
         kind: 'failed',
         text: trans.__('%1: %2 failed; %3.', operation.title, cellName(side, this._failed), what),
-        actions: [details]
+        actions
       };
     }
     const took = report ? trans.__(' in %1', duration(report.seconds)) : '';
-    return { kind: 'done', text: `${operation.title}${took}: ${what}.`, actions: [details] };
+    return { kind: 'done', text: `${operation.title}${took}: ${what}.`, actions };
   }
 
   private _reports: ICellReport[] = [];
   private _restart: string[] = [];
   private _failed: string | null = null;
+  // The process in which the replay began is no more.
+  private _isGone = false;
+  // The recorded run that left the state in which the replay began.
+  private _before: string | null = null;
 }

@@ -41,7 +41,10 @@ export class PlanPreview extends Widget implements Dialog.IBodyWidget<{ isLastTi
       ...(of('perhaps') > 0 ? [trans.__('%1 perhaps, if what they read changes', of('perhaps'))] : []),
       trans.__('%1 replayed', of('replay'))
     ].join(', ');
-    const time = trans.__('About %1; records save about %2.', duration(plan.seconds), duration(plan.saved_seconds));
+    const time =
+      plan.saved_seconds < 0.1
+        ? trans.__('About %1.', duration(plan.seconds))
+        : trans.__('About %1; records save about %2.', duration(plan.seconds), duration(plan.saved_seconds));
     const notes: HTMLElement[] = [];
     if (plan.restart.length > 0) {
       notes.push(note(trans.__('The kernel is restarted first: %1.', plan.restart.join('; '))));
@@ -74,14 +77,19 @@ export class PlanPreview extends Widget implements Dialog.IBodyWidget<{ isLastTi
       );
     }
     const table = new Table(
-      [trans.__('Cell'), '', trans.__('Plan'), trans.__('Time'), trans.__('Why')],
-      plan.plan.map(step => [
-        { text: cellName(side, step.id) },
-        { text: textOf(side, step.id), isCode: true },
-        { text: words[step.status], kind: step.status },
-        { text: step.status === 'replay' ? '' : duration(step.seconds), isNumber: true },
-        { text: step.why.join('; ') }
-      ]),
+      [trans.__('Cell'), trans.__('Text'), trans.__('Plan'), trans.__('Time'), trans.__('Why')],
+      inRows(plan.plan).map(steps => {
+        const [step] = steps;
+        const names = [step, steps[steps.length - 1]].map(one => cellName(side, one.id));
+        const isOne = steps.length === 1;
+        return [
+          { text: isOne ? names[0] : `${names[0]} – ${names[1]}` },
+          { text: isOne ? textOf(side, step.id) : trans.__('%1 cells', steps.length), isCode: isOne },
+          { text: words[step.status], kind: step.status },
+          { text: step.status === 'replay' ? '' : duration(step.seconds), isNumber: true },
+          { text: isOne ? step.why.join('; ') : '' }
+        ];
+      }),
       `${summary}. ${time}`
     );
     this._box = document.createElement('input');
@@ -96,6 +104,23 @@ export class PlanPreview extends Widget implements Dialog.IBodyWidget<{ isLastTi
   }
 
   private readonly _box: HTMLInputElement;
+}
+
+// A plan of as many cells is shown whole; of a longer one, cells in a row that are replayed share one line.
+const SHOWN_WHOLE = 12;
+
+/** The steps that share a line of the table. */
+export function inRows(steps: IPlanStep[]): IPlanStep[][] {
+  const rows: IPlanStep[][] = [];
+  for (const step of steps) {
+    const row = rows[rows.length - 1];
+    if (steps.length > SHOWN_WHOLE && step.status === 'replay' && row?.[0].status === 'replay') {
+      row.push(step);
+    } else {
+      rows.push([step]);
+    }
+  }
+  return rows;
 }
 
 function note(text: string): HTMLElement {
@@ -118,7 +143,7 @@ export function reportTable(
     failed: trans.__('failed')
   };
   return new Table(
-    [trans.__('Cell'), '', trans.__('What'), trans.__('Time'), trans.__('Tasks'), trans.__('Why')],
+    [trans.__('Cell'), trans.__('Text'), trans.__('What'), trans.__('Time'), trans.__('Tasks'), trans.__('Why')],
     reports.map(one => [
       { text: cellName(side, one.id) },
       { text: textOf(side, one.id), isCode: true },
@@ -138,7 +163,9 @@ export function reportTable(
       }
     ]),
     report
-      ? trans.__('%1 in all; about %2 saved', duration(report.seconds), duration(report.saved_seconds))
+      ? report.saved_seconds < 0.1
+        ? trans.__('%1 in all', duration(report.seconds))
+        : trans.__('%1 in all; about %2 saved', duration(report.seconds), duration(report.saved_seconds))
       : trans.__('What happened, by cell')
   );
 }

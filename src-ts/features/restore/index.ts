@@ -116,11 +116,24 @@ async function restoreTo(
   await side.operations.run(title, async operation => {
     if (side.link.state !== 'ready') {
       operation.progress(trans.__('loading NBRewind in the kernel'));
-      await side.link.load();
+      await side.link.load(operation.signal);
     }
     const run = chosen ?? (await newest(side, cell, trans));
     if (!(await agreesWithText(side, cell, run, trans))) {
       return null;
+    }
+    return restore(side, run, operation, trans);
+  });
+}
+
+/** Restore to a run that is known by its id alone. */
+export async function restoreRun(side: INotebookSide, runId: string, trans: TranslationBundle): Promise<void> {
+  await side.operations.run(trans.__('Restore'), async operation => {
+    await side.link.load(operation.signal);
+    const { runs } = await side.link.ask<{ runs: IRecordedRun[] }>('runs');
+    const run = runs.find(one => one.run_id === runId);
+    if (!run) {
+      throw new LinkError('unknown-run', trans.__('the run is not in the store any more.'));
     }
     return restore(side, run, operation, trans);
   });

@@ -36,7 +36,7 @@ export function restoreTable(report: IRestoreReport, trans: TranslationBundle): 
     (a, b) => order.indexOf(a.how) - order.indexOf(b.how) || a.name.localeCompare(b.name)
   );
   return new Table(
-    [trans.__('Name'), trans.__('How'), trans.__('Type'), trans.__('Size'), ''],
+    [trans.__('Name'), trans.__('How'), trans.__('Type'), trans.__('Size'), trans.__('Why')],
     names.map(name => [
       { text: name.name, isCode: true },
       { text: words[name.how] ?? name.how, kind: name.how },
