@@ -5,8 +5,8 @@
 
 import { expect, galata, test as base, type IJupyterLabPageFixture } from '@jupyterlab/galata';
 import type { Locator } from '@playwright/test';
-import { mkdirSync, readFileSync, writeFileSync } from 'fs';
-import { dirname, join } from 'path';
+import { mkdtempSync, readFileSync, writeFileSync } from 'fs';
+import { basename, dirname, join } from 'path';
 
 export { expect };
 
@@ -16,6 +16,7 @@ export interface ITextCell {
   id: string;
   source: string;
   tags?: string[];
+  isMarkdown?: boolean;
 }
 
 /** Settings with which every story runs; stories of long notebooks choose their own windowing mode. */
@@ -29,14 +30,15 @@ export const SETTINGS = {
   '@jupyterlab/docmanager-extension:plugin': { autosave: false }
 };
 
-let n_books = 0;
+// The folders of the notebooks that the story at hand opened.
+let folders: string[] = [];
 
 /** An open notebook. */
 export class Book {
   constructor(
     readonly page: IJupyterLabPageFixture,
     readonly path: string,
-    private readonly ids: string[]
+    private readonly cells: ITextCell[]
   ) {}
 
   /** The folder of the notebook on disk. */
@@ -79,7 +81,7 @@ export class Book {
   /** The words on all badges, by cell id; cells without one are left out. */
   async badges(): Promise<Record<string, string>> {
     const found: Record<string, string> = {};
-    for (const id of this.ids) {
+    for (const { id } of this.cells) {
       // At once: a badge that goes while it is looked at is none.
       const [word] = await this.badge(id).allInnerTexts();
       if (word !== undefined) {
@@ -157,7 +159,7 @@ export class Book {
 
   async runAll(): Promise<void> {
     await this.command('notebook:run-all-cells');
-    for (const id of this.ids) {
+    for (const { id } of this.cells.filter(cell => !cell.isMarkdown)) {
       await this.waitForRun(id);
     }
   }
@@ -206,7 +208,7 @@ export class Book {
   }
 
   private at(id: string): number {
-    const at = this.ids.indexOf(id);
+    const at = this.cells.findIndex(cell => cell.id === id);
     if (at < 0) {
       throw new Error(`there is no cell ${id}`);
     }
@@ -220,11 +222,11 @@ export async function open(
   cells: ITextCell[],
   { kernel = 'python3' as string | null, name = 'book.ipynb', language = 'python', noKernel = false } = {}
 ): Promise<Book> {
-  const path = `book-${Date.now()}-${++n_books}/${name}`;
-  const file = join(ROOT, path);
-  mkdirSync(dirname(file), { recursive: true });
+  const folder = basename(mkdtempSync(join(ROOT, 'book-')));
+  folders.push(folder);
+  const path = `${folder}/${name}`;
   writeFileSync(
-    file,
+    join(ROOT, path),
     JSON.stringify({
       nbformat: 4,
       nbformat_minor: 5,
@@ -233,12 +235,11 @@ export async function open(
         language_info: { name: language }
       },
       cells: cells.map(cell => ({
-        cell_type: 'code',
+        cell_type: cell.isMarkdown ? 'markdown' : 'code',
         id: cell.id,
         source: cell.source,
         metadata: cell.tags ? { tags: cell.tags } : {},
-        outputs: [],
-        execution_count: null
+        ...(cell.isMarkdown ? {} : { outputs: [], execution_count: null })
       }))
     })
   );
@@ -262,11 +263,7 @@ export async function reopen(
     },
     [path, noKernel] as const
   );
-  const book = new Book(
-    page,
-    path,
-    cells.map(cell => cell.id)
-  );
+  const book = new Book(page, path, cells);
   await expect(book.panel).toBeVisible();
   await expect(book.cell(cells[0].id)).toBeVisible();
   if (!noKernel) {
@@ -293,18 +290,83 @@ export function demoCells(name: string, edits: [string, string, string][] = []):
   });
 }
 
-export const test = base.extend<{ settled: void }>({
+/** Close what a story opened, unsaved, and end its kernels. */
+async function tidy(page: IJupyterLabPageFixture): Promise<void> {
+  const left = folders;
+  folders = [];
+  const covers = page.locator('.jp-Dialog, .lm-Menu, .jp-ModalCommandPalette:not(.lm-mod-hidden)');
+  for (let n = 0; n < 5 && (await covers.count()) > 0; n++) {
+    await page.keyboard.press('Escape');
+  }
+  await page.evaluate(async left => {
+    const app = (window as any).jupyterapp;
+    for (const widget of [...app.shell.widgets('main')]) {
+      if (widget.context) {
+        widget.dispose();
+      }
+    }
+    const { sessions } = app.serviceManager;
+    await sessions.refreshRunning();
+    for (const session of [...sessions.running()]) {
+      if (left.some(folder => session.path.startsWith(`${folder}/`))) {
+        // The next story does not wait for it.
+        void sessions.shutdown(session.id);
+      }
+    }
+  }, left);
+}
+
+const labTest = base.extend<{ tidied: void }>({
   mockSettings: SETTINGS,
   // Kernels and sessions are the real ones: galata's stand-in for their routes does not know restarts.
   kernels: null,
-  sessions: null,
-  // Every story leaves no kernel behind.
-  settled: [
+  sessions: null
+});
+
+/** Stories and measurements that need a page of their own. */
+export const pageTest = labTest.extend<{ tidied: void }>({
+  tidied: [
     async ({ page }, use) => {
       await use();
-      await page
-        .evaluate(() => (window as any).jupyterapp.serviceManager.sessions.shutdownAll())
-        .catch(() => undefined);
+      await tidy(page).catch(() => undefined);
+    },
+    { auto: true }
+  ]
+});
+
+/**
+ * Stories share one page, as a user's day does: loading JupyterLab takes longer than most of them. After a story that
+ * failed, Playwright starts with a new browser.
+ */
+export const test = labTest.extend<{ tidied: void }, { lab: IJupyterLabPageFixture }>({
+  lab: [
+    async ({ browser }, use, { project }) => {
+      const { page } = await galata.newPage({
+        baseURL: project.use.baseURL!,
+        browser,
+        autoGoto: false,
+        mockSettings: SETTINGS,
+        mockKernels: false,
+        mockSessions: false,
+        waitForApplication: async page => {
+          await page.locator('#jupyterlab-splash').waitFor({ state: 'detached' });
+          await page.locator('.jp-Launcher').first().waitFor();
+        }
+      });
+      await page.goto('?reset');
+      await use(page);
+      await page.context().close();
+    },
+    { scope: 'worker', timeout: 120_000 }
+  ],
+  page: async ({ lab, viewport }, use) => {
+    await lab.setViewportSize(viewport!);
+    await use(lab);
+  },
+  tidied: [
+    async ({ page }, use) => {
+      await use();
+      await tidy(page);
     },
     { auto: true }
   ]

@@ -3,7 +3,7 @@
 import { mkdirSync } from 'fs';
 import { join } from 'path';
 
-import { demoCells, expect, open, test } from './notebook';
+import { demoCells, expect, open, pageTest as test } from './notebook';
 
 const FOLDER = join(__dirname, '..', 'docs', 'images');
 const CELLS = demoCells('climate', [

@@ -1,6 +1,9 @@
 /** Audit mode, turned on late; restores and replays while the kernel is busy; undo; cancel. */
 
-import { expect, open, reopen, test } from '../notebook';
+import { writeFileSync } from 'fs';
+import { join } from 'path';
+
+import { expect, open, reopen, test, type Book, type ITextCell } from '../notebook';
 
 const WALK = [
   { id: 'start', source: 'walk = [1, 2, 3]\ntotals = {}' },
@@ -8,6 +11,33 @@ const WALK = [
   { id: 'grow', source: 'walk.append(4)\ntotals["sum"] = sum(walk)' },
   { id: 'show', source: 'print(len(walk), totals)' }
 ];
+
+const WAIT = 'import os, time\nwhile not os.path.exists("go"):\n    time.sleep(0.05)\n';
+
+// The second cell ends when the story lets it go.
+const WAITING: ITextCell[] = [
+  { id: 'set', source: 'x = 1' },
+  { id: 'wait', source: `${WAIT}y = x + 1` }
+];
+
+function letGo(book: Book): void {
+  writeFileSync(join(book.folder, 'go'), '');
+}
+
+/** Agree to the preview of a replay. */
+async function agree(book: Book): Promise<void> {
+  await book.dialog.getByRole('button', { name: 'Replay', exact: true }).click();
+}
+
+/** Begin a replay of `WAITING`: it stands in the second cell. */
+async function replayUntilWaiting(book: Book): Promise<void> {
+  await book.turnAuditOn();
+  await book.run('set');
+  await book.command('docmanager:save');
+  await book.clickInCell('set', 'nbrewind:replay-from-cell');
+  await agree(book);
+  await expect(book.prompt('wait')).toHaveText('[*]:');
+}
 
 test('audit turned on late takes a checkpoint and says what it could not take', async ({ page }) => {
   const book = await open(page, WALK);
@@ -52,8 +82,54 @@ test('restore goes back, undo restore comes forward again', async ({ page }) => 
   await expect(book.strip).toContainText('Restored the state after [1]');
   await book.strip.getByRole('button', { name: 'Undo restore' }).click();
   await expect(book.strip).toContainText('as it was before the restore');
+  // Dismissed by the keyboard, the strip gives the keyboard back to the notebook.
+  await book.strip.getByRole('button', { name: 'Dismiss' }).press('Enter');
+  await expect(book.strip).toBeHidden();
+  await expect(book.cell('start')).toBeFocused();
   await book.run('show');
   await expect(book.output('show')).toHaveText(/4 \{'sum': 10\}/);
+});
+
+test('replay all stale cells from the Run menu, then undo the replay', async ({ page }) => {
+  const book = await open(page, WALK);
+  await book.turnAuditOn();
+  await book.runAll();
+  await book.typeOver('start', '3]', '30]');
+  await book.expectBadges({ start: 'edited', gen: 'upstream', grow: 'upstream', show: 'upstream' });
+  await page.menu.clickMenuItem('Run>Replay All Stale Cells');
+  await agree(book);
+  await expect(book.strip).toHaveAttribute('data-kind', 'done', { timeout: 60_000 });
+  await expect(book.output('show')).toHaveText(/4 \{'sum': 37\}/);
+
+  // The state is again that of the four runs before; the text on the page is not.
+  await book.strip.getByRole('button', { name: 'Undo replay' }).click();
+  await expect(book.strip).toContainText('Restored the state after');
+  await book.run('show');
+  await expect(book.output('show')).toHaveText(/4 \{'sum': 10\}/);
+});
+
+test('a kernel that dies in the middle of a replay: the report says so, and a replay takes it up again', async ({
+  page
+}) => {
+  const book = await open(page, [
+    { id: 'set', source: 'x = 1' },
+    { id: 'die', source: 'import os\nif os.path.exists("go"):\n    os.remove("go")\n    os._exit(1)\ny = x + 1' },
+    { id: 'show', source: 'print(y)' }
+  ]);
+  await book.turnAuditOn();
+  await book.runAll();
+  await book.typeOver('set', '1', '7');
+  letGo(book);
+  await book.clickInCell('set', 'nbrewind:replay-from-cell');
+  await agree(book);
+  await expect(book.strip).toContainText('the kernel died or was restarted meanwhile', { timeout: 60_000 });
+  await book.dialog.getByRole('button', { name: 'Ok' }).click();
+  await book.waitUntilIdle();
+  await book.expectBadges({ set: 'not run', die: 'not run', show: 'not run' });
+  await book.clickInCell('set', 'nbrewind:replay-from-cell');
+  await agree(book);
+  await expect(book.strip).toHaveAttribute('data-kind', 'done', { timeout: 60_000 });
+  await expect(book.output('show')).toHaveText('8');
 });
 
 test('an edited cell: restore shows the text that was executed and asks', async ({ page }) => {
@@ -72,7 +148,7 @@ test('an edited cell: restore shows the text that was executed and asks', async 
 test('while the kernel is busy a restore is queued, says so, and can be cancelled', async ({ page }) => {
   const book = await open(page, [
     { id: 'set', source: 'x = 1' },
-    { id: 'wait', source: 'while not __import__("os").path.exists("go"):\n    __import__("time").sleep(0.05)' },
+    { id: 'wait', source: WAIT },
     { id: 'show', source: 'print(x)' }
   ]);
   await book.turnAuditOn();
@@ -90,38 +166,22 @@ test('while the kernel is busy a restore is queued, says so, and can be cancelle
   await book.strip.getByRole('button', { name: 'Dismiss' }).click();
   await book.clickInCell('set', 'nbrewind:restore-to-cell');
   await expect(book.strip).toContainText('queued, the kernel is busy');
-  await page.evaluate(
-    path =>
-      (window as any).jupyterapp.serviceManager.contents.save(path, { type: 'file', format: 'text', content: '' }),
-    `${book.path.split('/')[0]}/go`
-  );
+  letGo(book);
   await expect(book.strip).toContainText('Restored the state after [1]');
   await book.run('show');
   await expect(book.output('show')).toHaveText('1');
 });
 
 test('a replay that is cancelled stops after the last cell that ended, and can be taken up again', async ({ page }) => {
-  const book = await open(page, [
-    { id: 'set', source: 'x = 1' },
-    { id: 'wait', source: 'import os, time\nwhile not os.path.exists("go"):\n    time.sleep(0.05)\ny = x + 1' },
-    { id: 'show', source: 'print(y)' }
-  ]);
-  await book.turnAuditOn();
-  await book.run('set');
-  await book.clickInCell('set', 'nbrewind:replay-from-cell');
-  await book.dialog.getByRole('button', { name: 'Replay', exact: true }).click();
-  await expect(book.prompt('wait')).toHaveText('[*]:');
+  const book = await open(page, [...WAITING, { id: 'show', source: 'print(y)' }]);
+  await replayUntilWaiting(book);
   await book.strip.getByRole('button', { name: 'Cancel' }).click();
   await expect(book.strip).toHaveAttribute('data-kind', 'cancelled');
   await expect(book.badge('wait')).toHaveText(/failed/);
 
-  await page.evaluate(
-    path =>
-      (window as any).jupyterapp.serviceManager.contents.save(path, { type: 'file', format: 'text', content: '' }),
-    `${book.path.split('/')[0]}/go`
-  );
+  letGo(book);
   await book.clickInCell('wait', 'nbrewind:replay-from-cell');
-  await book.dialog.getByRole('button', { name: 'Replay', exact: true }).click();
+  await agree(book);
   await expect(book.strip).toHaveAttribute('data-kind', 'done', { timeout: 60_000 });
   await expect(book.output('show')).toHaveText('2');
 });
@@ -142,29 +202,16 @@ test('audit stays on over "Restart Kernel and Run All", and records every cell o
 });
 
 test('a notebook that is closed in the middle of a replay leaves the kernel as it was before', async ({ page }) => {
-  const cells = [
-    { id: 'set', source: 'x = 1' },
-    { id: 'wait', source: 'import os, time\nwhile not os.path.exists("go"):\n    time.sleep(0.05)\ny = x + 1' }
-  ];
-  const book = await open(page, cells);
-  await book.turnAuditOn();
-  await book.run('set');
-  await book.command('docmanager:save');
-  await book.clickInCell('set', 'nbrewind:replay-from-cell');
-  await book.dialog.getByRole('button', { name: 'Replay', exact: true }).click();
-  await expect(book.prompt('wait')).toHaveText('[*]:');
+  const book = await open(page, WAITING);
+  await replayUntilWaiting(book);
   await page.evaluate(async path => {
     const app = (window as any).jupyterapp;
     const panel = [...app.shell.widgets('main')].find((widget: any) => widget.context?.path === path) as any;
     await panel.context.save();
     panel.dispose();
   }, book.path);
-  await page.evaluate(
-    path =>
-      (window as any).jupyterapp.serviceManager.contents.save(path, { type: 'file', format: 'text', content: '' }),
-    `${book.path.split('/')[0]}/go`
-  );
-  const again = await reopen(page, book.path, cells);
+  letGo(book);
+  const again = await reopen(page, book.path, WAITING);
   await expect(again.audit).toHaveAttribute('aria-pressed', 'true');
   await again.run('wait');
   await expect(again.badge('wait')).toHaveCount(0);
@@ -184,25 +231,12 @@ test('two notebooks: each has its own audit, and the button says so also behind 
 });
 
 test('a page that is loaded again in the middle of a replay says so, and ends it', async ({ page }) => {
-  const cells = [
-    { id: 'set', source: 'x = 1' },
-    { id: 'wait', source: 'import os, time\nwhile not os.path.exists("go"):\n    time.sleep(0.05)\ny = x + 1' }
-  ];
-  const book = await open(page, cells);
-  await book.turnAuditOn();
-  await book.run('set');
-  await book.command('docmanager:save');
-  await book.clickInCell('set', 'nbrewind:replay-from-cell');
-  await book.dialog.getByRole('button', { name: 'Replay', exact: true }).click();
-  await expect(book.prompt('wait')).toHaveText('[*]:');
+  const book = await open(page, WAITING);
+  await replayUntilWaiting(book);
   await page.reload({ waitForIsReady: false });
   await page.waitForFunction(() => Boolean((window as any).jupyterapp?.restored));
-  await page.evaluate(
-    path =>
-      (window as any).jupyterapp.serviceManager.contents.save(path, { type: 'file', format: 'text', content: '' }),
-    `${book.path.split('/')[0]}/go`
-  );
-  const again = await reopen(page, book.path, cells);
+  letGo(book);
+  const again = await reopen(page, book.path, WAITING);
   await expect(again.strip).toContainText('A replay that this page did not start');
   await again.strip.getByRole('button', { name: 'End it' }).click();
   await expect(again.strip).toBeHidden();

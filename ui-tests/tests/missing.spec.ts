@@ -45,4 +45,5 @@ test('without our server extension: everything works that has a kernel', async (
   await book.clickInCell('set', 'nbrewind:restore-to-cell');
   await expect(book.strip).toContainText('Restored the state after [1]');
   await book.expectBadges({ set: 'replayed', show: 'ahead' });
+  await page.unroute('**/nbrewind/**');
 });
