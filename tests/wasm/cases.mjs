@@ -196,6 +196,12 @@ class Session {
         this.number = 0;
       },
       then: () => this.check(rest),
+      reopen: () => (this.bench = new wasm.Workbench()),
+      would: () => {
+        this.verdicts = this.bench.verdicts(this.cells, this.runs);
+        const found = this.bench.would_become_stale(this.at(head)).map(at => this.cells[at].id).join(', ') || 'nothing';
+        return found === text ? undefined : `would ${head}: ${found}`;
+      },
       reason: () => {
         const { reason } = this.verdicts[this.at(head)];
         const isRight = text.endsWith('.') ? reason === text : reason.includes(text);
@@ -214,7 +220,7 @@ class Session {
       throw new Error(`what does this line mean? ${line}`);
     }
     const complaint = steps[verb]();
-    return ['then', 'reason', 'why', 'jump'].includes(verb) ? complaint : undefined;
+    return ['then', 'reason', 'why', 'jump', 'would'].includes(verb) ? complaint : undefined;
   }
 
   check(expected) {

@@ -187,6 +187,8 @@ pub(crate) enum FilePath {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outside {
     FileRead(FilePath),
+    /// Which files there are in a folder, or of a pattern.
+    FolderRead(FilePath),
     FileWrite(FilePath),
     /// Environment variable, or all of them.
     EnvironmentRead(Option<String>),
@@ -279,7 +281,22 @@ pub(crate) struct FunctionFacts {
     pub class: Option<ClassFacts>,
 }
 
+/// Methods that run when an object is made, and not afterwards.
+pub(crate) const CONSTRUCTORS: [&str; 3] = ["__init__", "__new__", "__post_init__"];
+
 impl FunctionFacts {
+    /// Running this runs the other one, too.
+    pub(crate) fn do_also(&mut self, other: &FunctionFacts) {
+        self.reads.extend(other.reads.iter().cloned());
+        self.writes.extend(other.writes.iter().cloned());
+        self.deletes.extend(other.deletes.iter().cloned());
+        self.mutates.extend(other.mutates.iter().cloned());
+        self.calls.extend(other.calls.iter().cloned());
+        self.outside.extend(other.outside.iter().cloned());
+        self.string_names.extend(other.string_names.iter().cloned());
+        self.unknown.extend(other.unknown.iter().cloned());
+    }
+
     /// Whether the argument at this position, or with this keyword, may change.
     pub(crate) fn changes_argument(&self, position: usize, keyword: Option<&str>) -> bool {
         let index = match keyword {
@@ -300,6 +317,11 @@ impl FunctionFacts {
 /// What is particular to a class.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClassFacts {
+    pub name: String,
+    /// The names of its bases; empty for one that is no plain name.
+    pub bases: Vec<String>,
+    /// What the methods do of an object that is there: all but the constructors.
+    pub behaviour: FunctionId,
     pub methods: BTreeMap<String, FunctionId>,
     /// Storing an attribute does nothing but store it.
     pub has_plain_attributes: bool,

@@ -1,7 +1,7 @@
 //! The dataflow graph for people and tools: Mermaid, Graphviz, JSON and a picture that needs no other program.
 
+use crate::drawing::{self, DrawnCell, DrawnEdge, shortened};
 use crate::notebook::{CellInput, analyze_notebook};
-use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,150 +216,25 @@ impl DataflowGraph {
         serde_json::to_string(&graph).unwrap_or_default()
     }
 
-    /// Layers from top to bottom: a cell stands below everything it needs.
     fn svg(&self) -> String {
-        const WIDTH: f64 = 230.0;
-        const HEIGHT: f64 = 46.0;
-        const GAP_X: f64 = 34.0;
-        const GAP_Y: f64 = 64.0;
-        let mut layer = vec![0usize; self.graph.node_count()];
-        // Edges go down the page, so page order is an order to settle layers in; shared ids may close a cycle, which
-        // the bound on layers ends.
-        for node in self.graph.node_indices() {
-            let above = self
-                .graph
-                .neighbors_directed(node, Direction::Incoming)
-                .filter(|above| *above < node);
-            layer[node.index()] = above
-                .map(|above| layer[above.index()] + 1)
-                .max()
-                .unwrap_or(0);
-        }
-        let mut rows: Vec<Vec<NodeIndex>> = Vec::new();
-        for node in self.graph.node_indices() {
-            let at = layer[node.index()];
-            while rows.len() <= at {
-                rows.push(Vec::new());
-            }
-            rows[at].push(node);
-        }
-        // A cell stands under the middle of what it needs, as far as its row has room.
-        let mut place = vec![(0.0f64, 0.0f64); self.graph.node_count()];
-        for (at, row) in rows.iter_mut().enumerate() {
-            let wish = |node: NodeIndex| {
-                let above: Vec<f64> = self
-                    .graph
-                    .neighbors_directed(node, Direction::Incoming)
-                    .filter(|above| *above < node)
-                    .map(|above| place[above.index()].0)
-                    .collect();
-                if above.is_empty() {
-                    f64::MAX
-                } else {
-                    above.iter().sum::<f64>() / above.len() as f64
-                }
-            };
-            let mut wishes: Vec<(f64, NodeIndex)> =
-                row.iter().map(|node| (wish(*node), *node)).collect();
-            wishes.sort_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
-            let mut next = 20.0f64;
-            for (wish, node) in wishes {
-                let x = if wish == f64::MAX {
-                    next
-                } else {
-                    wish.max(next)
-                };
-                place[node.index()] = (x, 20.0 + at as f64 * (HEIGHT + GAP_Y));
-                next = x + WIDTH + GAP_X;
-            }
-        }
-        let right = place.iter().map(|(x, _)| x + WIDTH).fold(0.0, f64::max) + 20.0;
-        let bottom = place.iter().map(|(_, y)| y + HEIGHT).fold(0.0, f64::max) + 20.0;
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{right:.0}\" height=\"{bottom:.0}\" viewBox=\"0 0 {right:.0} {bottom:.0}\" \
-             role=\"img\" font-family=\"ui-monospace, monospace\" font-size=\"12\">\n\
-             <title>Dataflow of the notebook</title>\n\
-             <defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\">\
-             <path d=\"M0 0L8 4L0 8z\" fill=\"#5a6b7b\"/></marker></defs>\n\
-             <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
-        );
-        let mut labels = String::new();
-        for edge in self.graph.edge_indices() {
-            let (Some((from, to)), Some(names)) = (
-                self.graph.edge_endpoints(edge),
-                self.graph.edge_weight(edge),
-            ) else {
-                continue;
-            };
-            let (start_x, start_y) = (
-                place[from.index()].0 + WIDTH / 2.0,
-                place[from.index()].1 + HEIGHT,
-            );
-            let (end_x, end_y) = (place[to.index()].0 + WIDTH / 2.0, place[to.index()].1);
-            let bend = ((end_y - start_y) / 2.0).max(GAP_Y / 2.0);
-            let _ = writeln!(
-                out,
-                "<path d=\"M{start_x:.0} {start_y:.0}C{start_x:.0} {:.0} {end_x:.0} {:.0} {end_x:.0} {end_y:.0}\" fill=\"none\" stroke=\"#5a6b7b\" marker-end=\"url(#arrow)\"><title>{} to {}: {}</title></path>",
-                start_y + bend,
-                end_y - bend,
-                from.index() + 1,
-                to.index() + 1,
-                xml(names)
-            );
-            let _ = writeln!(
-                labels,
-                "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\" fill=\"#24405a\" stroke=\"#ffffff\" stroke-width=\"3\" paint-order=\"stroke\">{}</text>",
-                (start_x + end_x) / 2.0,
-                (start_y + end_y) / 2.0 + 4.0,
-                xml(&shortened(names, 28))
-            );
-        }
-        for node in self.graph.node_indices() {
-            let Some(weight) = self.graph.node_weight(node) else {
-                continue;
-            };
-            let (x, y) = place[node.index()];
-            let _ = writeln!(
-                out,
-                "<g><rect x=\"{x:.0}\" y=\"{y:.0}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"8\" fill=\"#eef3f8\" stroke=\"#8aa0b4\"/>\
-                 <text x=\"{:.0}\" y=\"{:.0}\" font-weight=\"bold\" fill=\"#24405a\">[{}]</text>\
-                 <text x=\"{:.0}\" y=\"{:.0}\" fill=\"#1c1c1c\">{}</text><title>{}</title></g>",
-                x + 10.0,
-                y + 18.0,
-                weight.position,
-                x + 10.0,
-                y + 35.0,
-                xml(&shortened(&weight.line, 29)),
-                xml(&weight.line)
-            );
-        }
-        out.push_str(&labels);
-        out.push_str("</svg>\n");
-        out
+        let nodes = self.graph.node_weights();
+        let cells: Vec<DrawnCell<'_>> = nodes
+            .map(|node| DrawnCell {
+                position: node.position,
+                line: &node.line,
+            })
+            .collect();
+        let edges = self.graph.edge_indices();
+        let edges: Vec<DrawnEdge<'_>> = edges
+            .filter_map(|edge| {
+                let (from, to) = self.graph.edge_endpoints(edge)?;
+                Some(DrawnEdge {
+                    from: from.index(),
+                    to: to.index(),
+                    names: self.graph.edge_weight(edge)?,
+                })
+            })
+            .collect();
+        drawing::svg(&cells, &edges)
     }
-}
-
-fn shortened(text: &str, n_characters: usize) -> String {
-    if text.chars().count() <= n_characters {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(n_characters.saturating_sub(1)).collect();
-    short.push('…');
-    short
-}
-
-fn xml(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            // Other control characters are not allowed in XML at all.
-            character if character.is_control() => out.push(' '),
-            character => out.push(character),
-        }
-    }
-    out
 }

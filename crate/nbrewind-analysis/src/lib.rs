@@ -6,6 +6,7 @@
 mod binder;
 mod cell;
 mod dataflow;
+mod drawing;
 mod effects;
 mod facts;
 mod fingerprint;

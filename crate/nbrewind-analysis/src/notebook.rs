@@ -4,6 +4,7 @@ use crate::cell::Cell;
 use crate::dataflow::{CellOutcome, Digest, Extra, Manner, ReadRecord, Turn, World, label};
 use crate::effects::CellEffects;
 use crate::memo::{self, Imports, Memo, Text};
+use crate::verdict::{Because, Why};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -82,6 +83,11 @@ pub struct Staleness {
     pub unknown: Vec<String>,
     /// One sentence for every cell that is not fresh.
     pub reasons: BTreeMap<String, String>,
+    /// For stale and unknown cells, what is behind it.
+    pub why: BTreeMap<String, Why>,
+    /// For stale and unknown cells, the way back to where it began: what passes, and the cell that it comes from. A cell
+    /// that was deleted stands under the id that it had.
+    pub because: BTreeMap<String, Vec<Because>>,
     /// The state of every cell.
     pub states: BTreeMap<String, CellState>,
 }
@@ -213,11 +219,14 @@ pub fn stale(
         .collect();
 
     let context = Context {
+        edited,
         audited,
         matches: &matches,
         states: &states,
     };
     let mut found = Staleness::default();
+    // The way back from every cell; those above a cell are known when its turn comes.
+    let mut ways: Vec<Vec<Because>> = vec![Vec::new(); edited.len()];
     for (at, cell) in edited.iter().enumerate() {
         let state = states[at];
         let known = found.states.entry(cell.id.clone()).or_insert(state);
@@ -231,14 +240,24 @@ pub fn stale(
             ),
             CellState::Stale | CellState::Unknown => {
                 let old = matches[at].map(|old| &outcomes_before[old]);
-                let reason = context.reason(at, state, old, &outcomes_after[at], &after[at]);
+                let cause = context.cause(at, state, old, &outcomes_after[at], &after[at]);
+                if let Some(step) = cause.step {
+                    ways[at].push(step);
+                }
+                if let Some(from) = cause.from {
+                    let further = ways[from].clone();
+                    ways[at].extend(further);
+                }
+                let way = ways[at].clone();
+                found.because.entry(cell.id.clone()).or_insert(way);
+                found.why.entry(cell.id.clone()).or_insert(cause.why);
                 (
                     if state == CellState::Stale {
                         &mut found.stale
                     } else {
                         &mut found.unknown
                     },
-                    reason,
+                    cause.text,
                 )
             }
         };
@@ -378,22 +397,32 @@ fn match_cells(
     matches
 }
 
+/// What is behind one verdict.
+struct Cause {
+    text: String,
+    why: Why,
+    /// The first step of the way back, and the cell on the page that it leads to.
+    step: Option<Because>,
+    from: Option<usize>,
+}
+
 struct Context<'a> {
+    edited: &'a [CellInput],
     audited: &'a [CellInput],
     matches: &'a [Option<usize>],
     states: &'a [CellState],
 }
 
 impl Context<'_> {
-    /// The first thing read that differs, in one sentence.
-    fn reason(
+    /// The first thing read that differs.
+    fn cause(
         &self,
         at: usize,
         state: CellState,
         before: Option<&CellOutcome>,
         after: &CellOutcome,
         cell: &Cell,
-    ) -> String {
+    ) -> Cause {
         let old_reads = before.map_or(&[][..], |before| &before.reads);
         let differs = |read: &ReadRecord, others: &[ReadRecord]| {
             !others.iter().any(|other| {
@@ -424,8 +453,21 @@ impl Context<'_> {
                     )
                 })
             });
-        if let Some(read) = best {
-            return self.sentence(read, state);
+        if let Some(read) = best
+            && let Some(origin) = read.origin
+        {
+            return Cause {
+                text: self.sentence(read, origin, state),
+                why: match self.states[origin] {
+                    _ if read.manner == Manner::Unknown => Why::UnknownCode,
+                    CellState::Edited => Why::Edited,
+                    CellState::New => Why::NotRun,
+                    CellState::Stale | CellState::Unknown => Why::Upstream,
+                    CellState::Fresh => Why::OutOfOrder,
+                },
+                step: Some(step(read, &self.edited[origin])),
+                from: Some(origin).filter(|from| *from < at),
+            };
         }
         // Gone: it was there in the run and is not any more.
         let gone = old_reads
@@ -435,28 +477,39 @@ impl Context<'_> {
             && let Some(origin) = read.origin
         {
             let name = read.name.text();
-            return match self
+            let place = self
                 .matches
                 .iter()
-                .position(|matched| *matched == Some(origin))
-            {
-                Some(at) => {
+                .position(|matched| *matched == Some(origin));
+            let (text, why) = match place {
+                Some(place) => (
                     format!(
                         "`{name}` came from cell {}, which {}.",
-                        at + 1,
-                        self.what_happened(at)
+                        place + 1,
+                        self.what_happened(place)
+                    ),
+                    match self.states[place] {
+                        CellState::Edited => Why::RemovedDefinition,
+                        _ if place > at => Why::DefinedBelow,
+                        _ => Why::OutOfOrder,
+                    },
+                ),
+                None => {
+                    let line = first_line(&self.audited[origin].source);
+                    (
+                        format!("`{name}` came from a cell that was deleted (`{line}`)."),
+                        Why::DeletedDefinition,
                     )
                 }
-                None => format!(
-                    "`{name}` came from a cell that was deleted{}.",
-                    self.audited
-                        .get(origin)
-                        .map(|cell| first_line(&cell.source))
-                        .map_or(String::new(), |line| format!(" (`{line}`)"))
-                ),
+            };
+            return Cause {
+                text,
+                why,
+                step: Some(step(read, &self.audited[origin])),
+                from: None,
             };
         }
-        match cell.effects.unknown.first() {
+        let text = match cell.effects.unknown.first() {
             Some(note) if state == CellState::Unknown => {
                 format!(
                     "`{}` in this cell may read anything, and something above it changed.",
@@ -464,13 +517,16 @@ impl Context<'_> {
                 )
             }
             _ => "Something above this cell changed.".to_owned(),
+        };
+        Cause {
+            text,
+            why: Why::UnknownCode,
+            step: None,
+            from: None,
         }
     }
 
-    fn sentence(&self, read: &ReadRecord, state: CellState) -> String {
-        let Some(origin) = read.origin else {
-            return String::new();
-        };
+    fn sentence(&self, read: &ReadRecord, origin: usize, state: CellState) -> String {
         let place = format!("cell {}", origin + 1);
         let happened = self.what_happened(origin);
         let name = read.name.text();
@@ -506,6 +562,14 @@ impl Context<'_> {
             _ if self.matches.get(at).is_some_and(|old| *old != Some(at)) => "moved",
             _ => "is now the last to set it",
         }
+    }
+}
+
+fn step(read: &ReadRecord, cell: &CellInput) -> Because {
+    Because {
+        name: Some(read.name.text().to_owned()),
+        cell: Some(cell.id.clone()),
+        number: None,
     }
 }
 

@@ -185,6 +185,7 @@ impl FilePath {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Outside {
     FileRead(FilePath),
+    FolderRead(FilePath),
     FileWrite(FilePath),
     EnvironmentRead(Option<Name>),
     EnvironmentWrite(Option<Name>),
@@ -198,6 +199,7 @@ impl Outside {
     fn new(outside: &facts::Outside) -> Self {
         match outside {
             facts::Outside::FileRead(path) => Outside::FileRead(FilePath::new(path)),
+            facts::Outside::FolderRead(path) => Outside::FolderRead(FilePath::new(path)),
             facts::Outside::FileWrite(path) => Outside::FileWrite(FilePath::new(path)),
             facts::Outside::EnvironmentRead(name) => {
                 Outside::EnvironmentRead(name.as_deref().map(Name::new))
@@ -327,6 +329,10 @@ pub(crate) struct Function {
 /// What is particular to a class.
 #[derive(Debug, Clone)]
 pub(crate) struct Class {
+    pub name: Name,
+    pub bases: Box<[Name]>,
+    /// What the methods do of an object that is there.
+    pub behaviour: FunctionId,
     methods: Box<[(Name, FunctionId)]>,
     pub has_plain_attributes: bool,
 }
@@ -368,6 +374,9 @@ impl Function {
             is_generator: facts.is_generator,
             is_stateful: facts.is_stateful,
             class: facts.class.as_ref().map(|class| Class {
+                name: Name::new(&class.name),
+                bases: class.bases.iter().map(|name| Name::new(name)).collect(),
+                behaviour: class.behaviour,
                 methods: class
                     .methods
                     .iter()

@@ -261,6 +261,7 @@ impl Evidence<'_> {
                     _ => format!("{what}, which ran after this cell{ran}."),
                 };
                 let why = match (difference.state, self.ideal[from].varies) {
+                    (VerdictState::Unknown, Some(Varies::Unknown)) => Why::UnknownCode,
                     (VerdictState::Unknown, Some(_)) => Why::Outside,
                     _ => Why::RanLater,
                 };

@@ -127,6 +127,22 @@ impl Session {
                 self.number = 0;
             }
             "then" => return self.check(rest),
+            // The page is closed and opened again on the kernel, which knows what it ran.
+            "reopen" => self.bench = Workbench::new(),
+            "would" => {
+                self.verdicts = self.bench.verdicts(&self.cells, &self.runs);
+                let found = self.bench.would_become_stale(self.at(head));
+                let found: Vec<&str> = found.iter().map(|at| &*self.cells[*at].id).collect();
+                let expected = if text == "nothing" { "" } else { &text };
+                if found.join(", ") != expected {
+                    return Some(format!("would {head}: {}", found.join(", ")));
+                }
+                // Asking changes nothing.
+                let after = self.bench.verdicts(&self.cells, &self.runs);
+                if after != self.verdicts {
+                    return Some(format!("{after:?}"));
+                }
+            }
             "reason" => {
                 let found = &self.verdicts[self.at(head)];
                 let is_whole = text.ends_with('.');
@@ -300,6 +316,9 @@ const TEXTS: &[&str] = &[
     "exec(f'x = {y}')",
     "df.query('a > @x')",
     "h = lambda v: v + x\nz = h(y)",
+    "from glob import glob\nz = glob('*.csv')",
+    "class D(C):\n    def __call__(self, v): self.v = v\no = D()",
+    "for q in [o]: q(l)",
 ];
 
 /// Whatever happens, what is kept between calls changes no answer, and undoing an edit brings the old answer back.
@@ -385,6 +404,35 @@ fn a_kept_bench_answers_like_a_new_one() {
             }
         }
     }
+}
+
+/// 74: a page of 1,000 cells and one cell of 2,000 lines.
+#[test]
+fn a_long_page_and_a_long_cell_are_judged() {
+    let mut session = Session::default();
+    let lines: Vec<String> = (0..2000).map(|n| format!("v{n} = {n} * scale")).collect();
+    session.step("cell c0: scale = 2");
+    session.step(&format!("cell c1: {}", lines.join("\\n")));
+    for n in 2..1000 {
+        session.step(&format!("cell c{n}: w{n} = v{n} + 1"));
+    }
+    session.step("run all");
+    assert_eq!(session.step("then all fresh"), None);
+    let edited = lines.join("\n").replace("v1500 = 1500", "v500 = 1500");
+    let changed = session.bench.edit(1, &edited);
+    let states: Vec<(usize, VerdictState)> = changed
+        .iter()
+        .map(|(at, verdict)| (*at, verdict.state))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (1, VerdictState::Edited),
+            (500, VerdictState::UpstreamEdited)
+        ]
+    );
+    assert_eq!(session.bench.would_become_stale(0).len(), 999);
+    assert_eq!(session.bench.edit(1, &lines.join("\n")).len(), 2);
 }
 
 /// One loop variable for all cells: a long page must neither overflow the stack nor take for ever.

@@ -81,6 +81,11 @@ impl Workbench {
     pub fn edit(&mut self, at: usize, source: &str) -> Result<JsValue, JsError> {
         encode(&self.bench.edit(at, source))
     }
+
+    /// The positions of the cells that a run of this one with another result would make stale.
+    pub fn would_become_stale(&mut self, at: usize) -> Result<JsValue, JsError> {
+        encode(&self.bench.would_become_stale(at))
+    }
 }
 
 fn decode_cells(cells: JsValue) -> Result<Vec<analysis::CellInput>, JsError> {

@@ -139,6 +139,7 @@ impl World {
             }
             Callee::Other(value) => {
                 let objects = self.resolve(value, false);
+                self.change_called(&objects);
                 let mut result = Vec::new();
                 for id in objects {
                     if let Some(code) = self.state.object(id).code {
@@ -168,6 +169,7 @@ impl World {
             .filter_map(|object| object.code)
             .collect();
         if code.is_empty() {
+            self.change_called(&known);
             return self.library_call(call, arguments, None);
         }
         let mut result = Vec::new();
@@ -184,13 +186,59 @@ impl World {
         result
     }
 
+    /// An object of the notebook's own class that is called may change: itself, or as an item of what it was taken from.
+    fn change_called(&mut self, objects: &[ObjectId]) {
+        let mut items: Vec<ObjectId> = Vec::new();
+        for &id in objects {
+            let object = self.state.object(id);
+            if object.is_instance {
+                // `change_state` does it where the object has a name.
+                continue;
+            }
+            for (owner, _) in object.part_of.clone().iter() {
+                let holds = self.state.object(*owner).holds.clone();
+                items.extend(holds.iter());
+            }
+        }
+        let call = Name::new("__call__");
+        for id in items {
+            if self.own_method(id, call).is_some() {
+                self.change(id, None, false, &mut HashSet::default());
+                self.change_deeply(objects, None, &mut HashSet::default());
+            }
+        }
+    }
+
     /// The method of the notebook's own class that an object has under this name.
     fn own_method(&self, id: ObjectId, method: Name) -> Option<Code> {
         let object = self.state.object(id);
         let code = object.code.filter(|_| object.is_instance)?;
         let cell = self.cell_of(code);
         let class = cell.program.functions[code.1].class.as_ref()?;
-        Some((code.0, class.method(&method)?))
+        match class.method(&method) {
+            Some(found) => Some((code.0, found)),
+            None => self
+                .bases_of(id)
+                .iter()
+                .find_map(|own| self.inherited_method(*own, method, 0)),
+        }
+    }
+
+    /// A method of the classes that a class is made from, if the notebook has the code of all of these.
+    fn inherited_method(&self, class: ObjectId, method: Name, depth: usize) -> Option<Code> {
+        let code = self.state.object(class).code?;
+        let cell = self.cell_of(code);
+        let facts = cell.program.functions[code.1].class.as_ref()?;
+        if let Some(found) = facts.method(&method) {
+            return Some((code.0, found));
+        }
+        let bases = self.bases_of(class);
+        if bases.len() != facts.bases.len() || depth > 16 {
+            return None;
+        }
+        bases
+            .iter()
+            .find_map(|base| self.inherited_method(*base, method, depth + 1))
     }
 
     /// What running these functions does to globals.
@@ -310,20 +358,32 @@ impl World {
     ) -> Vec<ObjectId> {
         let (step, function) = code;
         let shift = usize::from(receiver.is_some());
+        let mut changed: Vec<ObjectId> = Vec::new();
         for (position, objects) in arguments.iter().enumerate() {
             let keyword = call.arguments[position].0;
             if self.code_changes(code, position + shift, keyword, 0) {
                 self.change_deeply(objects, None, &mut HashSet::default());
+                changed.extend(objects);
             }
         }
         if let Some(receiver) = receiver
             && self.code_changes(code, 0, None, 0)
         {
             self.change_all(receiver, None);
+            changed.extend(receiver);
         }
         let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
         let owner = self.cell_of(code);
         let facts = &owner.program.functions[function];
+        for &name in &facts.mutates {
+            changed.extend(self.objects_of(name));
+        }
+        // What it changes may hold what it was given from now on.
+        for id in changed {
+            if self.state.object(id).kind != ObjectKind::Module {
+                self.keep(id, &given);
+            }
+        }
         if let Some(class) = &facts.class {
             let id = self.make(if class.has_plain_attributes {
                 ObjectKind::Namespace

@@ -11,6 +11,7 @@ impl World {
     pub(super) fn outside(&mut self, outside: Outside) {
         match outside {
             Outside::FileRead(path) => self.read_file(path),
+            Outside::FolderRead(path) => self.read_folder(path),
             Outside::FileWrite(path) => self.write_file(path),
             Outside::EnvironmentRead(Some(variable)) => {
                 let environment = self.state.object(ObjectId::ENVIRONMENT);
@@ -96,6 +97,34 @@ impl World {
             }
             Some((version, origin)) => self.absorb(name, version, Some(origin), Manner::File),
             None => self.vary(Varies::Files),
+        }
+        self.absorb_file_taint(name);
+    }
+
+    /// Which files there are depends on all that were written there.
+    fn read_folder(&mut self, path: FilePath) {
+        let Some(name) = self.known_path(path) else {
+            self.read_file(FilePath::Unknown);
+            return;
+        };
+        self.vary(Varies::Files);
+        let text = name.text();
+        let prefix = match text.find(['*', '?', '[']) {
+            Some(at) => text[..at].to_owned(),
+            None if matches!(text, "" | ".") => String::new(),
+            None => format!("{}/", text.trim_end_matches('/')),
+        };
+        let files = self.state.object(ObjectId::FILES).keys.clone();
+        for &(key, version, origin) in files.iter() {
+            let Key::Attr(file) = key else { continue };
+            if !file.text().starts_with(&prefix) || self.is_own(Some(origin)) {
+                continue;
+            }
+            if self.is_from_below(Some(origin)) {
+                self.absorb_doubt(file, version.full, Some(origin), Manner::File);
+            } else {
+                self.absorb(file, version, Some(origin), Manner::File);
+            }
         }
         self.absorb_file_taint(name);
     }

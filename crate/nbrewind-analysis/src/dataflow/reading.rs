@@ -4,7 +4,7 @@
 use super::state::{Ambience, Binding, ObjectId, ObjectKind};
 use super::version::{Digest, Version};
 use super::{Code, Manner, Moment, ReadRecord, Step, World};
-use crate::facts::How;
+use crate::facts::{CONSTRUCTORS, How};
 use crate::judge::is_history_name;
 use crate::knowledge;
 use crate::name::Name;
@@ -195,10 +195,13 @@ impl World {
                         self.read_whole(base, root, seen, code);
                     }
                 }
-                for name in ["__init__", "__new__", "__post_init__"] {
+                for name in CONSTRUCTORS {
                     if let Some(constructor) = class.method(name) {
                         self.read_code((step, constructor), root, code);
                     }
+                }
+                for base in self.bases_of(id) {
+                    self.read_constructors(base, root, code);
                 }
                 return;
             }
@@ -229,6 +232,54 @@ impl World {
         }
     }
 
+    /// What making an instance of a class runs of its bases.
+    fn read_constructors(&mut self, class: ObjectId, name: Name, code: &mut Vec<Code>) {
+        let Some((step, function)) = self.state.object(class).code else {
+            return;
+        };
+        let owner = self.cell_of((step, function));
+        if let Some(facts) = &owner.program.functions[function].class {
+            for constructor in CONSTRUCTORS {
+                if let Some(constructor) = facts.method(constructor) {
+                    self.read_code((step, constructor), name, code);
+                }
+            }
+        }
+        for base in self.bases_of(class) {
+            self.read_constructors(base, name, code);
+        }
+    }
+
+    /// The classes of this notebook that a class is made from; of an object, its own class.
+    pub(super) fn bases_of(&self, id: ObjectId) -> Vec<ObjectId> {
+        let object = self.state.object(id);
+        let Some(own) = object.code else {
+            return Vec::new();
+        };
+        let is_instance = object.is_instance;
+        let cell = self.cell_of(own);
+        let Some(class) = &cell.program.functions[own.1].class else {
+            return Vec::new();
+        };
+        let is_base = |held: &ObjectId| {
+            let held = self.state.object(*held);
+            let Some(code) = held.code.filter(|_| !held.is_instance) else {
+                return false;
+            };
+            if is_instance {
+                return code == own;
+            }
+            // A class is defined before those that are made from it.
+            code != own && {
+                let cell = self.cell_of(code);
+                let held = cell.program.functions[code.1].class.as_ref();
+                held.is_some_and(|held| class.bases.contains(&held.name))
+            }
+        };
+        let holds = self.state.object(id).holds.clone();
+        holds.iter().copied().filter(is_base).collect()
+    }
+
     pub(super) fn read_whole(
         &mut self,
         id: ObjectId,
@@ -237,18 +288,42 @@ impl World {
         code: &mut Vec<Code>,
     ) {
         let mut pending = vec![id];
-        while let Some(id) = pending.pop() {
-            if !seen.insert(id) {
+        // Classes of objects, and their bases: what their constructors do was done when the object was made.
+        let mut classes: Vec<ObjectId> = Vec::new();
+        let mut seen_classes: Vec<ObjectId> = Vec::new();
+        loop {
+            let (id, is_class_only) = match pending.pop() {
+                Some(id) => (id, false),
+                None => match classes.pop() {
+                    Some(id) => (id, true),
+                    None => break,
+                },
+            };
+            let is_known = if is_class_only {
+                let is_known = seen.contains(&id) || seen_classes.contains(&id);
+                seen_classes.push(id);
+                is_known
+            } else {
+                !seen.insert(id)
+            };
+            if is_known {
                 continue;
             }
             let object = self.state.object(id);
             if object.kind == ObjectKind::Module {
                 continue;
             }
-            let own_code = object.code;
+            let (own_code, is_instance) = (object.code, object.is_instance);
             let (whole, origin, manner) = (object.whole, object.origin, object.manner);
             let owners = object.part_of.clone();
-            pending.extend(object.holds.iter().copied());
+            let holds = object.holds.clone();
+            if own_code.is_some() && (is_instance || is_class_only) {
+                let own = self.bases_of(id);
+                pending.extend(holds.iter().copied().filter(|held| !own.contains(held)));
+                classes.extend(own);
+            } else {
+                pending.extend(holds.iter().copied());
+            }
             self.absorb(name, whole, origin, manner);
             for (owner, key) in owners.iter() {
                 let kind = self.state.object(*owner).kind;
@@ -264,8 +339,12 @@ impl World {
                 };
                 self.absorb(name, version, origin, manner);
             }
-            if let Some(own_code) = own_code {
-                self.read_code(own_code, name, code);
+            if let Some((step, function)) = own_code {
+                let owner = self.cell_of((step, function));
+                let class = owner.program.functions[function].class.as_ref();
+                let behaviour = class.filter(|_| is_instance || is_class_only);
+                let function = behaviour.map_or(function, |class| class.behaviour);
+                self.read_code((step, function), name, code);
             }
         }
     }

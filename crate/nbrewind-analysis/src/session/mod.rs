@@ -18,6 +18,7 @@ pub(crate) use matched::Matched;
 pub(crate) use plan::is_cut_short;
 
 use crate::CellInput;
+use crate::dataflow::{Version, label};
 use crate::memo::{self, Memo, Text};
 use crate::verdict::{RunInput, Verdict};
 use judging::Judge;
@@ -95,6 +96,28 @@ impl Workbench {
             .into_iter()
             .map(|at| (at, self.verdicts[at].clone()))
             .collect()
+    }
+
+    /// The cells that a run of this one with another result would make stale, by position: all that ran and depend on it as
+    /// the page stands.
+    pub fn would_become_stale(&mut self, at: usize) -> Vec<usize> {
+        let Some(step) = self.ideal.steps().get(at).cloned() else {
+            return Vec::new();
+        };
+        let keys = |pass: &Pass| -> Vec<Version> {
+            let outcomes = pass.outcomes().iter();
+            outcomes.map(|outcome| outcome.key).collect()
+        };
+        let before = keys(&self.ideal);
+        let mut other = step.clone();
+        other.turn.doubt = Some(label(b"another result"));
+        self.ideal.replace(at, other);
+        let after = keys(&self.ideal);
+        self.ideal.replace(at, step);
+        let is_reached = |&other: &usize| {
+            other != at && self.matched.last[other].is_some() && before[other] != after[other]
+        };
+        (0..self.cells.len()).filter(is_reached).collect()
     }
 
     /// Another page, or other runs.

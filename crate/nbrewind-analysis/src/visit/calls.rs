@@ -402,6 +402,20 @@ impl Visitor<'_> {
                     effects = opened(path, mode(1));
                 }
             }
+            _ if matches!(
+                full,
+                Some("glob.glob" | "glob.iglob" | "os.listdir" | "os.scandir" | "os.walk")
+            ) =>
+            {
+                let path = argument(0, &["path", "pathname", "top"]);
+                let path = path.map_or(FilePath::Literal(String::new()), |(path, _)| path);
+                effects.push(Outside::FolderRead(path));
+            }
+            Callee::Method {
+                receiver, method, ..
+            } if matches!(method.as_str(), "glob" | "rglob" | "iterdir") => {
+                effects.push(Outside::FolderRead(self.file_path(receiver)));
+            }
             Callee::Method {
                 receiver, method, ..
             } if knowledge::value("path-methods", method).is_some() => {
@@ -473,7 +487,13 @@ impl Visitor<'_> {
             }
         }
         for effect in effects {
-            self.outside(effect);
+            self.outside(match effect {
+                // Many readers take a pattern.
+                Outside::FileRead(FilePath::Literal(path)) if path.contains('*') => {
+                    Outside::FolderRead(FilePath::Literal(path))
+                }
+                effect => effect,
+            });
         }
     }
 

@@ -3,7 +3,7 @@
 use super::questions::dotted;
 use super::{Scope, ScopeKind, Visitor};
 use crate::binder;
-use crate::facts::{ClassFacts, FunctionFacts, FunctionId, Op, Source, Value};
+use crate::facts::{CONSTRUCTORS, ClassFacts, FunctionFacts, FunctionId, Op, Source, Value};
 use crate::syntax::{Expr, Parameters, Stmt, TypeParam, TypeParams, ast};
 use std::collections::{BTreeMap, HashMap};
 
@@ -206,14 +206,7 @@ impl Visitor<'_> {
     pub(super) fn merge_into_frame(&mut self, id: FunctionId) {
         let inner = self.found.functions[id].clone();
         if let Some(outer) = self.frame() {
-            outer.reads.extend(inner.reads);
-            outer.writes.extend(inner.writes);
-            outer.deletes.extend(inner.deletes);
-            outer.mutates.extend(inner.mutates);
-            outer.calls.extend(inner.calls);
-            outer.outside.extend(inner.outside);
-            outer.string_names.extend(inner.string_names);
-            outer.unknown.extend(inner.unknown);
+            outer.do_also(&inner);
             outer.passed_on.extend(inner.passed_on);
         }
     }
@@ -223,23 +216,27 @@ impl Visitor<'_> {
         for decorator in &node.decorator_list {
             held = held.or(&self.expr(&decorator.expression).held());
         }
-        let mut has_bases = false;
+        let mut bases = Vec::new();
         let mut class = 0;
         self.with_type_params(node.type_params.as_deref(), |this| {
             if let Some(arguments) = &node.arguments {
                 for base in &arguments.args {
                     held = std::mem::take(&mut held).or(&this.referred(base).held());
-                    has_bases |= dotted(base).is_none_or(|name| name != "object");
+                    match base {
+                        Expr::Name(name) if name.id.as_str() == "object" => {}
+                        Expr::Name(name) => bases.push(this.mangled(name.id.as_str())),
+                        _ => bases.push(String::new()),
+                    }
                 }
                 for keyword in &arguments.keywords {
                     held = std::mem::take(&mut held).or(&this.expr(&keyword.value).held());
-                    has_bases = true;
+                    bases.push(String::new());
                 }
             }
             let name = this.mangled(node.name.as_str());
             let bindings = binder::of_body(&node.body, Some(&name));
             let mut scope = Scope::new(ScopeKind::Class, bindings);
-            scope.class_name = Some(name);
+            scope.class_name = Some(name.clone());
             this.scopes.push(scope);
             this.body(&node.body);
             let Some(scope) = this.scopes.pop() else {
@@ -264,16 +261,13 @@ impl Visitor<'_> {
                     held = std::mem::take(&mut held).or(&value.held());
                 }
             }
-            for &method in scope.methods.values() {
-                let method = this.found.functions[method].clone();
-                facts.reads.extend(method.reads);
-                facts.writes.extend(method.writes);
-                facts.deletes.extend(method.deletes);
-                facts.mutates.extend(method.mutates);
-                facts.calls.extend(method.calls);
-                facts.outside.extend(method.outside);
-                facts.string_names.extend(method.string_names);
-                facts.unknown.extend(method.unknown);
+            let mut behaviour = FunctionFacts::default();
+            for (method_name, &method) in &scope.methods {
+                let method = &this.found.functions[method];
+                facts.do_also(method);
+                if !CONSTRUCTORS.contains(&method_name.as_str()) {
+                    behaviour.do_also(method);
+                }
                 // Position 0 is the object itself, which the caller of the class does not pass.
                 facts.mutated_params.extend(
                     method
@@ -284,11 +278,15 @@ impl Visitor<'_> {
                 );
             }
             facts.class = Some(ClassFacts {
-                has_plain_attributes: !has_bases
+                name,
+                behaviour: this.found.functions.len(),
+                has_plain_attributes: bases.is_empty()
                     && !has_descriptors
                     && scope.methods.keys().all(|name| is_plain(name)),
+                bases: std::mem::take(&mut bases),
                 methods: scope.methods,
             });
+            this.found.functions.push(behaviour);
             class = this.found.functions.len();
             this.found.functions.push(facts);
         });

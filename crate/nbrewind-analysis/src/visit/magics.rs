@@ -105,7 +105,11 @@ impl Visitor<'_> {
                         line,
                     });
                     self.outside(Outside::EnvironmentWrite(Some(variable.trim().to_owned())));
-                    self.unknown(&format!("%{name}"), line);
+                    // No name is touched, but what the value becomes is for IPython to say.
+                    self.found.unknown.insert(Note {
+                        construct: format!("%{name}"),
+                        line,
+                    });
                 }
                 None => {
                     self.found.marks.environment.push(Note {

@@ -45,7 +45,10 @@ impl Visitor<'_> {
 
     pub(super) fn outside(&mut self, outside: Outside) {
         match &outside {
-            Outside::FileRead(FilePath::Literal(path)) => {
+            Outside::FileRead(FilePath::Literal(path))
+            | Outside::FolderRead(FilePath::Literal(path))
+                if !path.is_empty() =>
+            {
                 self.found.files_read.insert(path.clone());
             }
             Outside::FileWrite(FilePath::Literal(path)) => {
