@@ -1,8 +1,24 @@
-"""A recorded run as the kernel protocol lists it: the same from a kernel and from a store that no kernel has open."""
+"""Recorded runs as the kernel protocol lists them: the same from a kernel and from a store that no kernel has open."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+
+def of_notebook(
+    runs: list[dict[str, Any]], notebook: str | None, folder: str | None
+) -> list[dict[str, Any]]:
+    """Runs under the notebook's name, and under names that no file in the folder bears any more: it was renamed.
+
+    A copy that is still there keeps its own runs. Without a folder (the store is not beside the notebook, so that it
+    may serve notebooks of other folders) only the name counts.
+    """
+
+    def is_gone(name: str | None) -> bool:
+        return bool(folder and name) and not os.path.exists(os.path.join(folder or "", name or ""))
+
+    return [run for run in runs if run["notebook"] == notebook or is_gone(run["notebook"])]
 
 
 def listed(run: dict[str, Any], n_bytes: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from nbrewind._native import Store
 from nbrewind.client import Refused
-from nbrewind.listing import listed
+from nbrewind.listing import listed, of_notebook
 
 # A store that another user wrote can hold pickles that run code when they are loaded.
 TRUST_VARIABLE = "NBREWIND_TRUST"
@@ -38,13 +38,16 @@ def check_trust(store: Path) -> None:
             )
 
 
-def runs(store: Store, notebook: str, cell: str | None = None) -> list[dict[str, Any]]:
+def runs(
+    store: Store, notebook: str, cell: str | None = None, folder: str | None = None
+) -> list[dict[str, Any]]:
     """The notebook's recorded runs as the kernel protocol describes them, newest first; or those of one cell.
 
-    A cell that has no run under this notebook's name may have been run under another name of it.
+    A cell that has no run under this notebook's name may have been run under another name of it. `folder`: where the
+    notebook is, if the store is beside it.
     """
     found = [json.loads(record["payload"]) for record in store.records("run")]
-    own = [run for run in found if run["notebook"] == notebook]
+    own = of_notebook(found, notebook, folder)
     if cell is not None:
         own = [run for run in own if run["cell_id"] == cell] or [
             run for run in found if run["cell_id"] == cell

@@ -16,7 +16,7 @@ from nbrewind.kernel import repeat, replay, restore
 from nbrewind.kernel.requests import LOOKS, Requests
 from nbrewind.kernel.session import Session
 from nbrewind.kernel.takeback import journal
-from nbrewind.listing import listed
+from nbrewind.listing import listed, of_notebook
 
 TARGET = "nbrewind"
 
@@ -172,7 +172,9 @@ def runs(session: Session, cell: str | None) -> list[dict[str, Any]]:
     found = history.all_runs()
     if cell is not None:
         of_cell = [run for run in found if run["cell_id"] == cell]
-        found = [run for run in of_cell if run["notebook"] == session.notebook] or of_cell
+        folder = session.folder()
+        is_beside = session.store_path() == os.path.join(folder, ".nbrewind")
+        found = of_notebook(of_cell, session.notebook, folder if is_beside else None) or of_cell
     return [listed(run, history.n_bytes(run)) for run in reversed(found)]
 
 

@@ -66,7 +66,9 @@ async def runs(place: Place, cell: str | None) -> list[dict[str, Any]]:
     def look() -> list[dict[str, Any]]:
         if not place.store.is_dir():
             return []
-        return records.runs(Store(str(place.store), "r"), place.file.name, cell)
+        folder = place.file.parent
+        beside = str(folder) if place.store == folder / ".nbrewind" else None
+        return records.runs(Store(str(place.store), "r"), place.file.name, cell, beside)
 
     return await in_thread(look)
 

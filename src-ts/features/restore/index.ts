@@ -4,6 +4,7 @@
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Dialog, ICommandPalette, showDialog } from '@jupyterlab/apputils';
+import { PathExt } from '@jupyterlab/coreutils';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
@@ -140,11 +141,14 @@ export async function restoreRun(side: INotebookSide, runId: string, trans: Tran
 }
 
 async function newest(side: INotebookSide, cell: string, trans: TranslationBundle): Promise<IRecordedRun> {
-  const run = (await runsOf(side, cell)).find(one => one.status === 'ok');
+  const runs = (await runsOf(side, cell)).filter(one => one.status === 'ok');
+  // Those under an earlier name of the notebook are listed too, and may be those of a copy that was deleted.
+  const name = PathExt.basename(side.panel.context.path);
+  const run = runs.find(one => one.notebook === name) ?? runs[0];
   if (!run) {
     throw new LinkError(
       'unknown-run',
-      trans.__('no completed run of this cell is recorded. Turn on Audit in the toolbar, then run it.')
+      trans.__('no completed run of this cell is recorded. Run it with Audit on, then try again.')
     );
   }
   return run;
@@ -262,7 +266,7 @@ async function choose(side: INotebookSide, cell: string, trans: TranslationBundl
   if (runs.length === 0) {
     await showDialog({
       title: trans.__('No recorded runs'),
-      body: trans.__('No completed run of this cell is recorded. Turn on Audit in the toolbar, then run it.'),
+      body: trans.__('No completed run of this cell is recorded. Run it with Audit on, then try again.'),
       buttons: [Dialog.okButton()]
     });
     return null;
