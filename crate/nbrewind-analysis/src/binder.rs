@@ -3,7 +3,7 @@
 
 use crate::syntax::{ExceptHandler, Expr, Pattern, Stmt, ast, deeper};
 use ast::visitor::{Visitor, walk_except_handler, walk_expr, walk_pattern, walk_stmt};
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 
 #[derive(Debug, Default)]
 pub(crate) struct Bindings {

@@ -74,6 +74,14 @@ fn is_plain_function(full: &str) -> bool {
         || knowledge::has("frame-makers", full)
 }
 
+/// Makes a new container with the items of the one that is given.
+pub(crate) fn copies_items(full: &str) -> bool {
+    matches!(
+        full,
+        "list" | "dict" | "set" | "tuple" | "sorted" | "reversed" | "frozenset"
+    )
+}
+
 /// Names under which IPython keeps what cells gave.
 pub(crate) fn is_history_name(name: &str) -> bool {
     if matches!(

@@ -1,68 +1,108 @@
 //! What is known about code the analysis cannot see: builtins, libraries, magics. The facts are data, in
 //! `data/effects.txt`; this module only looks them up.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::FxHashMap as HashMap;
 use std::sync::LazyLock;
 
-static TABLES: LazyLock<HashMap<&'static str, Table>> =
-    LazyLock::new(|| parse(include_str!("../data/effects.txt")));
+static TABLES: LazyLock<Tables> =
+    LazyLock::new(|| Tables::new(include_str!("../data/effects.txt")));
 
-#[derive(Default)]
-struct Table {
-    exact: HashSet<&'static str>,
-    /// Prefixes that end before `*`.
-    prefixes: Vec<&'static str>,
-    /// `key=value` and `key:value` entries.
-    values: HashMap<&'static str, &'static str>,
+/// Sections of the tables, as a set of bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sections(u64);
+
+impl Sections {
+    /// Whether this section is among them.
+    pub(crate) fn has(self, section: &str) -> bool {
+        let bit = TABLES.sections.get(section);
+        bit.is_some_and(|bit| self.0 & (1 << bit) != 0)
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn or(self, other: Sections) -> Sections {
+        Sections(self.0 | other.0)
+    }
 }
 
-fn parse(text: &'static str) -> HashMap<&'static str, Table> {
-    let mut tables: HashMap<&str, Table> = HashMap::new();
-    let mut section = "";
-    for line in text.lines() {
-        let line = line.trim();
-        if line.starts_with('#') {
-            continue;
-        }
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
-            section = name;
-            continue;
-        }
-        let table = tables.entry(section).or_default();
-        for word in line.split_whitespace() {
-            let (key, value) = word
-                .split_once(['=', ':'])
-                .map_or((word, None), |(key, value)| (key, Some(value)));
-            if let Some(prefix) = key.strip_suffix('*') {
-                table.prefixes.push(prefix);
-            } else {
-                table.exact.insert(key);
+/// All sections in one: the walk asks of nearly every name in which of many sections it is.
+#[derive(Default)]
+struct Tables {
+    /// The bit of every section.
+    sections: HashMap<&'static str, u32>,
+    exact: HashMap<&'static str, Sections>,
+    /// Prefixes that end before `*`, by their first byte.
+    prefixes: HashMap<u8, Vec<(&'static str, Sections)>>,
+    /// `key=value` and `key:value` entries, by section.
+    values: HashMap<(u32, &'static str), &'static str>,
+}
+
+impl Tables {
+    fn new(text: &'static str) -> Self {
+        let mut tables = Tables::default();
+        let mut section = 0;
+        for line in text.lines() {
+            let line = line.trim();
+            if line.starts_with('#') {
+                continue;
             }
-            if let Some(value) = value {
-                table.values.insert(key, value);
+            if let Some(name) = line
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'))
+            {
+                let next = u32::try_from(tables.sections.len()).unwrap_or(u32::MAX);
+                assert!(next < u64::BITS, "a bit for every section");
+                section = *tables.sections.entry(name).or_insert(next);
+                continue;
             }
+            let bit = Sections(1 << section);
+            for word in line.split_whitespace() {
+                let (key, value) = word
+                    .split_once(['=', ':'])
+                    .map_or((word, None), |(key, value)| (key, Some(value)));
+                if let Some(prefix) = key.strip_suffix('*') {
+                    let first = prefix.bytes().next().unwrap_or_default();
+                    tables
+                        .prefixes
+                        .entry(first)
+                        .or_default()
+                        .push((prefix, bit));
+                } else {
+                    let sections = tables.exact.entry(key).or_default();
+                    *sections = sections.or(bit);
+                }
+                if let Some(value) = value {
+                    tables.values.insert((section, key), value);
+                }
+            }
+        }
+        tables
+    }
+}
+
+/// The sections that `name` is in, exactly or through a `prefix*` entry.
+pub(crate) fn sections(name: &str) -> Sections {
+    let mut found = TABLES.exact.get(name).copied().unwrap_or_default();
+    let first = name.bytes().next().unwrap_or_default();
+    for &(prefix, section) in TABLES.prefixes.get(&first).map_or(&[][..], |known| known) {
+        if name.starts_with(prefix) || prefix.strip_suffix('.') == Some(name) {
+            found = found.or(section);
         }
     }
-    tables
+    found
 }
 
 /// Whether `name` is in the section, exactly or through a `prefix*` entry.
 pub(crate) fn has(section: &str, name: &str) -> bool {
-    TABLES.get(section).is_some_and(|table| {
-        table.exact.contains(name)
-            || table
-                .prefixes
-                .iter()
-                .any(|prefix| name.starts_with(prefix) || prefix.strip_suffix('.') == Some(name))
-    })
+    sections(name).has(section)
 }
 
 /// The value of `key` in a section of pairs.
 pub(crate) fn value(section: &str, key: &str) -> Option<&'static str> {
-    TABLES.get(section)?.values.get(key).copied()
+    let section = TABLES.sections.get(section)?;
+    TABLES.values.get(&(*section, key)).copied()
 }
 
 /// Whether `name` or a module that contains it is in the section.

@@ -151,7 +151,7 @@ impl Memo {
 }
 
 /// What the cells above every step import.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Imports(HashMap<Name, Vec<(usize, Option<Name>)>>);
 
 impl Imports {

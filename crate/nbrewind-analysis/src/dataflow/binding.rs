@@ -262,9 +262,9 @@ impl World {
             };
             let id = self.make(kind);
             let object = self.state.object_mut(id);
-            object.holds = Rc::new(holds);
             object.part_of = Rc::new(part_of);
             object.code = code;
+            self.fill(id, holds);
             objects.push(id);
         }
         objects

@@ -2,7 +2,7 @@
 
 use super::state::{ObjectId, ObjectKind};
 use super::{Code, World};
-use crate::judge::{Called, Judgement, judge};
+use crate::judge::{Called, Judgement, copies_items, judge};
 use crate::knowledge;
 use crate::name::Name;
 use crate::program::{Call, Callee, Function, Key, Relation, Source};
@@ -65,10 +65,7 @@ impl Library {
             is_builtin: knowledge::has("pure-builtins", full),
             is_view: knowledge::has("view-functions", full),
             is_class: last.starts_with(|first: char| first.is_uppercase()),
-            copies_items: matches!(
-                full,
-                "list" | "dict" | "set" | "tuple" | "sorted" | "reversed" | "frozenset"
-            ),
+            copies_items: copies_items(full),
             may_give_argument: matches!(full, "max" | "min" | "getattr" | "memoryview"),
             kind: kind_of_result(full),
         }
@@ -393,7 +390,7 @@ impl World {
             let object = self.state.object_mut(id);
             object.code = Some(code);
             object.is_instance = true;
-            object.holds = Rc::new(given);
+            self.fill(id, given);
             return vec![id];
         }
         // What the function returns may be what it was given, or a global.
@@ -414,10 +411,9 @@ impl World {
                 Source::Name(name) => self.objects_of(*name),
                 Source::Function(inner) => {
                     let made = self.make(ObjectKind::Plain);
-                    let object = self.state.object_mut(made);
-                    object.code = Some((step, *inner));
+                    self.state.object_mut(made).code = Some((step, *inner));
                     // The inner function sees what the outer one was given.
-                    object.holds = Rc::new(given.clone());
+                    self.fill(made, given.clone());
                     vec![made]
                 }
                 _ => continue,
@@ -430,9 +426,8 @@ impl World {
                 Relation::Holds => holds.extend(objects),
             }
         }
-        let object = self.state.object_mut(id);
-        object.holds = Rc::new(holds);
-        object.part_of = Rc::new(part_of);
+        self.state.object_mut(id).part_of = Rc::new(part_of);
+        self.fill(id, holds);
         result.push(id);
         result
     }
@@ -482,13 +477,13 @@ impl World {
         let id = self.make(library.kind);
         let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
         if library.makes_iterator || library.is_class {
-            self.state.object_mut(id).holds = Rc::new(given);
+            self.fill(id, given);
         } else if library.copies_items {
             let items = given
                 .iter()
                 .flat_map(|id| self.state.object(*id).holds.iter().copied());
             let items: Vec<ObjectId> = items.collect();
-            self.state.object_mut(id).holds = Rc::new(items);
+            self.fill(id, items);
         } else if library.is_view || !library.is_builtin || library.may_give_argument {
             let receiver = receiver.unwrap_or_default().iter().copied();
             let receiver = receiver.filter(|id| self.state.object(*id).kind != ObjectKind::Module);
@@ -561,7 +556,7 @@ impl World {
                 .iter()
                 .flat_map(|id| self.state.object(*id).holds.iter().copied());
             let items: Vec<ObjectId> = items.collect();
-            self.state.object_mut(id).holds = Rc::new(items);
+            self.fill(id, items);
         }
         vec![id]
     }

@@ -1,10 +1,11 @@
 //! What a statement changes in place: objects, what they are part of, and what can be reached from them.
 
-use super::state::{ObjectId, ObjectKind};
-use super::{Touched, World};
+use super::state::{ObjectId, ObjectKind, Watcher};
+use super::{Code, Touched, World};
 use crate::name::Name;
 use crate::program::{Key, Relation, Source, Value};
 use rustc_hash::FxHashSet as HashSet;
+use std::rc::Rc;
 
 impl World {
     pub(super) fn change_all(&mut self, objects: &[ObjectId], key: Option<Key>) {
@@ -126,6 +127,99 @@ impl World {
         for &held in held {
             if held != id && !self.state.object(id).holds.contains(&held) {
                 self.state.object_mut(id).hold(held);
+                self.watch(id, held);
+            }
+        }
+    }
+
+    /// A new object holds these.
+    pub(super) fn fill(&mut self, id: ObjectId, holds: Vec<ObjectId>) {
+        let holds = Rc::new(holds);
+        self.state.object_mut(id).holds = holds.clone();
+        for &held in holds.iter() {
+            self.watch(id, held);
+        }
+    }
+
+    /// What happens to the one from now on is noted at the other one, which holds it.
+    fn watch(&mut self, holder: ObjectId, held: ObjectId) {
+        let object = self.state.object(held);
+        // Modules change only for those who name them.
+        if object.kind == ObjectKind::Module || held == holder {
+            return;
+        }
+        let (owners, contents) = (object.part_of.clone(), object.contents.clone());
+        let mut code: Vec<Code> = object.code.into_iter().collect();
+        code.extend_from_slice(&contents.code);
+        if let (Some(own), false) = (object.code, object.is_instance) {
+            let holder = self.state.object(holder);
+            if holder.is_instance && holder.code == Some(own) {
+                self.without_constructors(own, &mut code);
+            }
+        }
+        let part = None;
+        self.state.watch(held, Watcher { holder, part });
+        for &(owner, key) in owners.iter() {
+            if owner != holder {
+                let part = Some(key);
+                self.state.watch(owner, Watcher { holder, part });
+            }
+            code.extend_from_slice(&self.state.object(owner).contents.code);
+        }
+        if !code.is_empty() {
+            self.pass_on(holder, &code);
+        }
+    }
+
+    /// An object, and all that it can be reached from, may run this code.
+    fn pass_on(&mut self, id: ObjectId, code: &[Code]) {
+        let mut pending = vec![id];
+        while let Some(id) = pending.pop() {
+            let known = &self.state.object(id).contents.code;
+            let new = code.iter().filter(|code| !known.contains(code));
+            let mut new: Vec<Code> = new.copied().collect();
+            new.dedup();
+            if new.is_empty() {
+                continue;
+            }
+            let contents = Rc::make_mut(&mut self.state.object_mut(id).contents);
+            contents.code.extend(new);
+            let watchers = self.state.watchers(id);
+            pending.extend(watchers.iter().map(|watcher| watcher.holder));
+        }
+    }
+
+    /// Notes at every object that holds one of these, directly or not, that it changed: at a key only, or anywhere.
+    /// Objects that are `covered` have a version of this statement themselves.
+    pub(super) fn spread(&mut self, changed: &[(ObjectId, bool)], covered: &HashSet<ObjectId>) {
+        let step = self.step;
+        let mut seen = HashSet::default();
+        for &(id, at_key) in changed {
+            let mut watchers = self.state.watchers(id);
+            if watchers.is_empty() {
+                continue;
+            }
+            let object = self.state.object(id);
+            let (version, kind) = (object.whole, object.kind);
+            if at_key {
+                // A stored item replaces what was there: an item taken out before is not changed by it.
+                watchers.retain(|watcher| match watcher.part {
+                    Some(Some(key)) => self.normal_key(kind, key).is_none(),
+                    _ => true,
+                });
+            }
+            seen.clear();
+            seen.insert(id);
+            let mut pending: Vec<ObjectId> =
+                watchers.iter().map(|watcher| watcher.holder).collect();
+            while let Some(holder) = pending.pop() {
+                if covered.contains(&holder) || !seen.insert(holder) {
+                    continue;
+                }
+                let object = self.state.object_mut(holder);
+                Rc::make_mut(&mut object.contents).set(id, version, step);
+                let watchers = self.state.watchers(holder);
+                pending.extend(watchers.iter().map(|watcher| watcher.holder));
             }
         }
     }

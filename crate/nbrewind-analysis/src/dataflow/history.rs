@@ -6,25 +6,65 @@ use std::cell::Cell;
 /// Position of a cell run in the list that a pass follows.
 pub(crate) type Step = usize;
 
-#[derive(Debug)]
+/// Steps that looked at something.
+#[derive(Debug, Clone, Default)]
+struct Readers {
+    /// In order.
+    steps: Vec<Step>,
+    /// The run of a step that looked at it last.
+    seen_by: Cell<u64>,
+}
+
+impl Readers {
+    fn is_new_to(&self, run: u64) -> bool {
+        self.seen_by.replace(run) != run
+    }
+
+    fn add(&mut self, step: Step) {
+        match self.steps.last() {
+            Some(last) if *last >= step => {
+                let at = self.steps.partition_point(|reader| *reader < step);
+                if self.steps.get(at) != Some(&step) {
+                    self.steps.insert(at, step);
+                }
+            }
+            _ => self.steps.push(step),
+        }
+    }
+
+    fn remove(&mut self, step: Step) {
+        if let Ok(at) = self.steps.binary_search(&step) {
+            self.steps.remove(at);
+        }
+    }
+
+    fn after(&self, step: Step) -> &[Step] {
+        let first = self.steps.partition_point(|reader| *reader <= step);
+        &self.steps[first..]
+    }
+
+    fn cut(&mut self, from: Step) {
+        let keep = self.steps.partition_point(|reader| *reader < from);
+        self.steps.truncate(keep);
+    }
+}
+
+/// A part of the state that steps replace.
+#[derive(Debug, Clone)]
 pub(super) struct History<T> {
     /// What steps left, in order of steps.
     entries: Vec<(Step, T)>,
-    /// Steps that looked at it, in order.
-    readers: Vec<Step>,
+    readers: Readers,
     /// What the step that runs again had left before.
     before: Option<T>,
-    /// The run of a step that looked at it last.
-    seen_by: Cell<u64>,
 }
 
 impl<T> Default for History<T> {
     fn default() -> Self {
         History {
             entries: Vec::new(),
-            readers: Vec::new(),
+            readers: Readers::default(),
             before: None,
-            seen_by: Cell::new(0),
         }
     }
 }
@@ -48,7 +88,7 @@ impl<T: Clone + PartialEq> History<T> {
 
     /// Whether this run of a step looks at it for the first time.
     pub(super) fn is_new_to(&self, run: u64) -> bool {
-        self.seen_by.replace(run) != run
+        self.readers.is_new_to(run)
     }
 
     /// What the step leaves; starts with what is there, else with the default. True when the step has not changed it
@@ -104,19 +144,21 @@ impl<T: Clone + PartialEq> History<T> {
     /// After a step ran again: calls with every later step that may see another value than before.
     pub(super) fn compare(&mut self, step: Step, mut is_reached: impl FnMut(Step)) {
         let after = self.after(step);
-        let now = after
+        let own = after
             .checked_sub(1)
-            .map(|at| &self.entries[at])
-            .filter(|(other, _)| *other == step)
-            .map(|(_, value)| value);
-        let before = self.before.take();
-        if now == before.as_ref() {
-            return;
+            .filter(|at| self.entries[*at].0 == step);
+        match (own, self.before.take()) {
+            (None, None) => return,
+            (Some(own), Some(before)) if self.entries[own].1 == before => {
+                // The old one shares its parts with what later steps left.
+                self.entries[own].1 = before;
+                return;
+            }
+            _ => {}
         }
         // A later writer that looks at what it changes is among the readers.
         let until = self.entries.get(after).map_or(Step::MAX, |(next, _)| *next);
-        let first = self.readers.partition_point(|reader| *reader <= step);
-        for &reader in &self.readers[first..] {
+        for &reader in self.readers.after(step) {
             if reader > until {
                 break;
             }
@@ -125,33 +167,112 @@ impl<T: Clone + PartialEq> History<T> {
     }
 
     pub(super) fn add_reader(&mut self, step: Step) {
-        match self.readers.last() {
-            Some(last) if *last >= step => {
-                let at = self.readers.partition_point(|reader| *reader < step);
-                if self.readers.get(at) != Some(&step) {
-                    self.readers.insert(at, step);
-                }
-            }
-            _ => self.readers.push(step),
-        }
+        self.readers.add(step);
     }
 
     pub(super) fn remove_reader(&mut self, step: Step) {
-        if let Ok(at) = self.readers.binary_search(&step) {
-            self.readers.remove(at);
-        }
+        self.readers.remove(step);
     }
 
     pub(super) fn readers_after(&self, step: Step) -> &[Step] {
-        let first = self.readers.partition_point(|reader| *reader <= step);
-        &self.readers[first..]
+        self.readers.after(step)
     }
 
     /// Forgets this step and all after it.
     pub(super) fn cut(&mut self, from: Step) {
         let keep = self.entries.partition_point(|(step, _)| *step < from);
         self.entries.truncate(keep);
-        let keep = self.readers.partition_point(|reader| *reader < from);
-        self.readers.truncate(keep);
+        self.readers.cut(from);
+    }
+}
+
+/// A part of the state that steps add to, and take nothing from.
+#[derive(Debug, Clone)]
+pub(super) struct Log<T> {
+    /// What steps added, in order of steps.
+    entries: Vec<(Step, T)>,
+    readers: Readers,
+    /// What the step that runs again had added before.
+    before: Vec<(Step, T)>,
+}
+
+impl<T> Default for Log<T> {
+    fn default() -> Self {
+        Log {
+            entries: Vec::new(),
+            readers: Readers::default(),
+            before: Vec::new(),
+        }
+    }
+}
+
+impl<T: PartialEq> Log<T> {
+    /// Where the entries of later steps begin.
+    fn after(&self, step: Step) -> usize {
+        match self.entries.last() {
+            Some((last, _)) if *last > step => {
+                self.entries.partition_point(|(other, _)| *other <= step)
+            }
+            _ => self.entries.len(),
+        }
+    }
+
+    /// All that was added up to now.
+    pub(super) fn at(&self, step: Step) -> &[(Step, T)] {
+        &self.entries[..self.after(step)]
+    }
+
+    /// True when the step has not added anything before.
+    pub(super) fn push(&mut self, step: Step, value: T) -> bool {
+        let after = self.after(step);
+        let own = after.checked_sub(1);
+        let is_new = own.is_none_or(|at| self.entries[at].0 != step);
+        self.entries.insert(after, (step, value));
+        is_new
+    }
+
+    /// See [`History::is_new_to`].
+    pub(super) fn is_new_to(&self, run: u64) -> bool {
+        self.readers.is_new_to(run)
+    }
+
+    /// Before a step runs again: takes away what it added.
+    pub(super) fn take_back(&mut self, step: Step) {
+        let first = self.entries.partition_point(|(other, _)| *other < step);
+        let after = self.after(step);
+        self.before = self.entries.drain(first..after).collect();
+    }
+
+    /// See [`History::was_taken_back`].
+    pub(super) fn was_taken_back(&self) -> bool {
+        !self.before.is_empty()
+    }
+
+    /// After a step ran again: calls with every later step that may see more or less than before.
+    pub(super) fn compare(&mut self, step: Step, is_reached: impl FnMut(Step)) {
+        let before = std::mem::take(&mut self.before);
+        let first = self.entries.partition_point(|(other, _)| *other < step);
+        if self.entries[first..self.after(step)] != before[..] {
+            self.readers
+                .after(step)
+                .iter()
+                .copied()
+                .for_each(is_reached);
+        }
+    }
+
+    pub(super) fn add_reader(&mut self, step: Step) {
+        self.readers.add(step);
+    }
+
+    pub(super) fn remove_reader(&mut self, step: Step) {
+        self.readers.remove(step);
+    }
+
+    /// Forgets this step and all after it.
+    pub(super) fn cut(&mut self, from: Step) {
+        let keep = self.entries.partition_point(|(step, _)| *step < from);
+        self.entries.truncate(keep);
+        self.readers.cut(from);
     }
 }

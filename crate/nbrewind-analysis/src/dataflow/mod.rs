@@ -108,6 +108,7 @@ pub(crate) fn label(text: &[u8]) -> Digest {
     digest("label", &[text])
 }
 
+#[derive(Clone, Copy)]
 enum Touched {
     Name {
         name: Name,
@@ -145,6 +146,7 @@ pub(crate) struct Extra {
 }
 
 /// One step of the list that the pass follows.
+#[derive(Clone)]
 struct Run {
     cell: Rc<Cell>,
     turn: Turn,
@@ -152,7 +154,7 @@ struct Run {
 }
 
 /// A pass: the steps, and the state after each of them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct World {
     runs: Vec<Run>,
     pub outcomes: Vec<CellOutcome>,
@@ -165,7 +167,7 @@ pub(crate) struct World {
 }
 
 /// The statement being run.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Current {
     moment: Moment,
     key: Mixture,
@@ -186,7 +188,7 @@ struct Current {
 }
 
 /// Answers of the tables of what is known, each asked once.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Answers {
     builtins: HashMap<Name, bool>,
     frame_columns: HashMap<Name, Option<Key>>,
@@ -197,7 +199,7 @@ struct Answers {
 }
 
 /// Steps that have to run again, as a set of bits.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Dirty {
     words: Vec<u64>,
 }
@@ -408,10 +410,29 @@ impl World {
         let key = self.statement.key.version();
         self.state.add_key(key.full);
         let mut touched = std::mem::take(&mut self.statement.touched);
+        let mut changed = Vec::new();
+        let mut covered = HashSet::default();
+        for touched in &touched {
+            match *touched {
+                Touched::Changed(id) => {
+                    changed.push((id, false));
+                    covered.insert(id);
+                }
+                Touched::ChangedKey { object, .. } => changed.push((object, true)),
+                Touched::Made(id) => {
+                    covered.insert(id);
+                }
+                Touched::Name { .. } | Touched::Ambient { .. } => {}
+            }
+        }
+        changed.retain(|(id, _)| !matches!(*id, ObjectId::FILES | ObjectId::ENVIRONMENT));
         for (ordinal, touched) in touched.drain(..).enumerate() {
             self.settle_touched(ordinal, touched, key);
         }
         self.statement.touched = touched;
+        if !changed.is_empty() {
+            self.spread(&changed, &covered);
+        }
         if self.statement.is_unknown {
             self.state.clear_common(Common::Stars);
             self.state.set_taint(Some(Taint {
@@ -664,6 +685,52 @@ mod tests {
         assert_eq!(n_runs(&page, 2, "z = 4"), 3);
         assert_eq!(n_runs(&page, 4, "print(z, z)"), 1);
         assert_eq!(n_runs(&page, 3, ""), 1);
+    }
+
+    /// A page on which every cell holds what the one above made.
+    fn chain(n: usize, first: &str) -> World {
+        let mut world = World::new();
+        world.push(cell(first), turn(0), None);
+        for at in 1..n {
+            let text = format!("t{at} = [t{}]\nprint(t{at})", at - 1);
+            world.push(cell(&text), turn(at), None);
+        }
+        world
+    }
+
+    #[test]
+    fn a_reader_does_not_go_through_all_that_is_held() {
+        let mut world = chain(300, "t0 = [1]");
+        let most = |world: &World| {
+            let n_reads = world.outcomes.iter().map(|outcome| outcome.reads.len());
+            n_reads.max().unwrap_or_default()
+        };
+        assert!(most(&world) <= 6, "{} reads", most(&world));
+        let before = world.outcomes.clone();
+        world.replace(0, cell("t0 = [2]"), turn(0));
+        assert_eq!(world.settle(), 300);
+        assert!(most(&world) <= 6, "{} reads", most(&world));
+        let mut pairs = world.outcomes.iter().zip(&before);
+        assert!(pairs.all(|(now, before)| now.key != before.key));
+    }
+
+    #[test]
+    fn what_is_held_may_change_long_afterwards() {
+        let mut world = chain(300, "t0 = [1]");
+        world.push(cell("print(t299)"), turn(300), None);
+        world.push(cell("t0.append(2)"), turn(301), None);
+        world.push(cell("print(t299)"), turn(302), None);
+        world.push(cell("print(t0)"), turn(303), None);
+        let before = world.outcomes.clone();
+        assert_ne!(before[300].key, before[302].key);
+        world.replace(301, cell("t0.append(3)"), turn(301));
+        assert_eq!(world.settle(), 3);
+        assert_eq!(world.outcomes[300], before[300]);
+        assert_ne!(world.outcomes[302].key, before[302].key);
+        assert_ne!(world.outcomes[303].key, before[303].key);
+        world.replace(301, cell("t0.append(2)"), turn(301));
+        world.settle();
+        assert_eq!(world.outcomes, before);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a statement reads: names, with everything that can be reached from them, and what the functions among that read
 //! in their turn.
 
-use super::state::{Ambience, Binding, ObjectId, ObjectKind};
+use super::state::{Ambience, Binding, Contents, ObjectId, ObjectKind};
 use super::version::{Digest, Version};
 use super::{Code, Manner, Moment, ReadRecord, Step, World};
 use crate::facts::{CONSTRUCTORS, How};
@@ -167,10 +167,8 @@ impl World {
                 self.absorb(root, version, Some(origin), Manner::Changed);
             }
             // A method below the key belongs to a held object.
-            let holds = self.state.object(id).holds.clone();
-            for &held in holds.iter() {
-                self.read_whole(held, root, seen, code);
-            }
+            let contents = self.state.object(id).contents.clone();
+            self.absorb_contents(&contents, root, code);
             return;
         }
         if kind == ObjectKind::Module {
@@ -280,6 +278,7 @@ impl World {
         holds.iter().copied().filter(is_base).collect()
     }
 
+    /// An object, with all that can be reached from it.
     pub(super) fn read_whole(
         &mut self,
         id: ObjectId,
@@ -287,65 +286,82 @@ impl World {
         seen: &mut HashSet<ObjectId>,
         code: &mut Vec<Code>,
     ) {
-        let mut pending = vec![id];
-        // Classes of objects, and their bases: what their constructors do was done when the object was made.
-        let mut classes: Vec<ObjectId> = Vec::new();
-        let mut seen_classes: Vec<ObjectId> = Vec::new();
+        if !seen.insert(id) {
+            return;
+        }
+        let object = self.state.object(id);
+        if object.kind == ObjectKind::Module {
+            return;
+        }
+        let (own_code, is_instance) = (object.code, object.is_instance);
+        let (whole, origin, manner) = (object.whole, object.origin, object.manner);
+        let (owners, contents) = (object.part_of.clone(), object.contents.clone());
+        self.absorb(name, whole, origin, manner);
+        for &(owner, key) in owners.iter() {
+            let kind = self.state.object(owner).kind;
+            // A stored item replaces what was there: an item taken out before is not changed by it.
+            let keeps_items = key.is_some_and(|key| self.normal_key(kind, key).is_some());
+            let owner = self.state.object(owner);
+            let (version, origin, manner) = if keeps_items {
+                (owner.base, owner.base_origin, owner.manner)
+            } else {
+                (owner.whole, owner.origin, owner.manner)
+            };
+            // A part may be one of the objects that its owner holds.
+            let contents = owner.contents.clone();
+            self.absorb(name, version, origin, manner);
+            self.absorb_contents(&contents, name, code);
+        }
+        self.absorb_contents(&contents, name, code);
+        if let Some(own_code) = own_code {
+            let mut own = vec![own_code];
+            if is_instance {
+                self.without_constructors(own_code, &mut own);
+            }
+            for own in own {
+                self.read_code(own, name, code);
+            }
+        }
+    }
+
+    /// Of an object's own class and its bases, among this code, only what the methods do: what the constructors do was done
+    /// when the object was made.
+    pub(super) fn without_constructors(&self, own: Code, code: &mut [Code]) {
+        let mut bases: Vec<Name> = Vec::new();
         loop {
-            let (id, is_class_only) = match pending.pop() {
-                Some(id) => (id, false),
-                None => match classes.pop() {
-                    Some(id) => (id, true),
-                    None => break,
-                },
-            };
-            let is_known = if is_class_only {
-                let is_known = seen.contains(&id) || seen_classes.contains(&id);
-                seen_classes.push(id);
-                is_known
-            } else {
-                !seen.insert(id)
-            };
-            if is_known {
-                continue;
-            }
-            let object = self.state.object(id);
-            if object.kind == ObjectKind::Module {
-                continue;
-            }
-            let (own_code, is_instance) = (object.code, object.is_instance);
-            let (whole, origin, manner) = (object.whole, object.origin, object.manner);
-            let owners = object.part_of.clone();
-            let holds = object.holds.clone();
-            if own_code.is_some() && (is_instance || is_class_only) {
-                let own = self.bases_of(id);
-                pending.extend(holds.iter().copied().filter(|held| !own.contains(held)));
-                classes.extend(own);
-            } else {
-                pending.extend(holds.iter().copied());
-            }
-            self.absorb(name, whole, origin, manner);
-            for (owner, key) in owners.iter() {
-                let kind = self.state.object(*owner).kind;
-                // A stored item replaces what was there: an item taken out before is not changed by it.
-                let keeps_items = key.is_some_and(|key| self.normal_key(kind, key).is_some());
-                let owner = self.state.object(*owner);
-                // A part may be one of the objects that its owner holds.
-                pending.extend(owner.holds.iter().copied());
-                let (version, origin, manner) = if keeps_items {
-                    (owner.base, owner.base_origin, owner.manner)
-                } else {
-                    (owner.whole, owner.origin, owner.manner)
+            let mut is_done = true;
+            for one in code.iter_mut() {
+                let cell = self.cell_of(*one);
+                let Some(class) = &cell.program.functions[one.1].class else {
+                    continue;
                 };
-                self.absorb(name, version, origin, manner);
+                if *one == own || bases.contains(&class.name) {
+                    bases.extend(
+                        class
+                            .bases
+                            .iter()
+                            .filter(|base| base.text() != class.name.text()),
+                    );
+                    one.1 = class.behaviour;
+                    is_done = false;
+                }
             }
-            if let Some((step, function)) = own_code {
-                let owner = self.cell_of((step, function));
-                let class = owner.program.functions[function].class.as_ref();
-                let behaviour = class.filter(|_| is_instance || is_class_only);
-                let function = behaviour.map_or(function, |class| class.behaviour);
-                self.read_code((step, function), name, code);
+            if is_done {
+                return;
             }
+        }
+    }
+
+    /// What an object holds, directly or not.
+    fn absorb_contents(&mut self, contents: &Contents, name: Name, code: &mut Vec<Code>) {
+        if !contents.changed.is_empty() {
+            self.statement.key.add(contents.all);
+            for &(_, version, origin) in &contents.changed {
+                self.note(name, version, Some(origin), Manner::Changed);
+            }
+        }
+        for &held in &contents.code {
+            self.read_code(held, name, code);
         }
     }
 

@@ -2,10 +2,9 @@
 //! [`History`], and everything that it looks at is noted, so that after an edit only the steps run again that can see
 //! something else.
 
-use super::history::{History, Step};
+use super::history::{History, Log, Step};
 use super::version::{Digest, Mixture, Version, digest};
-use super::{Manner, Moment};
-use crate::facts::FunctionId;
+use super::{Code, Manner, Moment};
 use crate::name::Name;
 use crate::program::Key;
 use rustc_hash::FxHashMap as HashMap;
@@ -112,6 +111,49 @@ pub(super) enum ObjectKind {
     Namespace,
 }
 
+/// What can be reached from an object, as far as its own version does not tell. That covers what the object holds as it
+/// was when it came to hold it, because the statement that did this read both; so only later changes are noted here, and
+/// a reader need not go through all that the object holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Contents {
+    /// Objects that changed, each once, as they are now, with the step that changed them.
+    pub changed: Vec<(ObjectId, Version, Step)>,
+    /// Over all of them, in no order.
+    pub all: Version,
+    /// Functions and classes of the notebook.
+    pub code: Vec<Code>,
+}
+
+impl Contents {
+    pub(super) fn set(&mut self, id: ObjectId, version: Version, step: Step) {
+        let share = |version: Version| {
+            let of = |digest_of: Digest| digest("contents", &[&digest_of.to_le_bytes()]);
+            (of(version.certain), of(version.full))
+        };
+        let (certain, full) = share(version);
+        match self.changed.iter_mut().find(|(known, ..)| *known == id) {
+            Some(known) => {
+                let (old_certain, old_full) = share(known.1);
+                self.all.certain = self.all.certain.wrapping_sub(old_certain);
+                self.all.full = self.all.full.wrapping_sub(old_full);
+                *known = (id, version, step);
+            }
+            None => self.changed.push((id, version, step)),
+        }
+        self.all.certain = self.all.certain.wrapping_add(certain);
+        self.all.full = self.all.full.wrapping_add(full);
+    }
+}
+
+/// Who has to be told when an object changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Watcher {
+    /// It holds the object...
+    pub holder: ObjectId,
+    /// ...or a part of it, which is at this key.
+    pub part: Option<Option<Key>>,
+}
+
 /// Something that names may share, hold or be part of.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Object {
@@ -126,8 +168,9 @@ pub(super) struct Object {
     pub keys: Rc<Vec<(Key, Version, Step)>>,
     pub holds: Rc<Vec<ObjectId>>,
     pub part_of: Rc<Vec<(ObjectId, Option<Key>)>>,
-    /// Cell and function, for functions, classes and instances of classes of the notebook.
-    pub code: Option<(Step, FunctionId)>,
+    pub contents: Rc<Contents>,
+    /// For functions, classes and instances of classes of the notebook.
+    pub code: Option<Code>,
     pub is_instance: bool,
     /// Something besides the name it was made for may refer to it.
     pub is_shared: bool,
@@ -145,6 +188,7 @@ impl Object {
             keys: Rc::default(),
             holds: Rc::default(),
             part_of: Rc::default(),
+            contents: Rc::default(),
             code: None,
             is_instance: false,
             is_shared: false,
@@ -285,6 +329,7 @@ pub(super) enum Common {
 enum Place {
     Name(u32),
     Object(ObjectId),
+    Watchers(ObjectId),
     Ambient(u32),
     ModuleSettings(u32),
     Common(Common),
@@ -297,6 +342,7 @@ enum Place {
 }
 
 /// One table for many keys.
+#[derive(Clone)]
 struct Table<K, T> {
     at: HashMap<K, u32>,
     histories: Vec<History<T>>,
@@ -337,11 +383,13 @@ impl<K, T> std::ops::IndexMut<u32> for Table<K, T> {
 }
 
 /// The whole state at every step.
+#[derive(Clone)]
 pub(super) struct State {
     names: Table<Name, Option<Rc<Binding>>>,
     /// By the step that made them.
     objects: Vec<Vec<History<Object>>>,
     modules: HashMap<u32, History<Object>>,
+    watchers: HashMap<ObjectId, Log<Watcher>>,
     files: History<Object>,
     environment: History<Object>,
     ambient: Table<Ambience, Rc<Ambient>>,
@@ -378,6 +426,10 @@ macro_rules! at_place {
             }
             Place::Object(id) => {
                 let $history = $state.object_history(id);
+                $body
+            }
+            Place::Watchers(id) => {
+                let $history = $state.watchers.entry(id).or_default();
                 $body
             }
             Place::Ambient(slot) => {
@@ -418,6 +470,7 @@ impl Default for State {
             names: Table::default(),
             objects: Vec::new(),
             modules: HashMap::default(),
+            watchers: HashMap::default(),
             files: History::default(),
             environment: History::default(),
             ambient: Table::default(),
@@ -625,6 +678,20 @@ impl State {
         };
         self.changing.push(Place::Object(id));
         id
+    }
+
+    /// What this object holds, or holds a part of, is watched from now on.
+    pub(super) fn watch(&mut self, id: ObjectId, watcher: Watcher) {
+        let watchers = self.watchers.entry(id).or_default();
+        if watchers.push(self.step, watcher) {
+            self.changing.push(Place::Watchers(id));
+        }
+    }
+
+    pub(super) fn watchers(&mut self, id: ObjectId) -> Vec<Watcher> {
+        self.look_at(Place::Watchers(id));
+        let watchers = self.watchers.entry(id).or_default().at(self.step);
+        watchers.iter().map(|(_, watcher)| *watcher).collect()
     }
 
     // ---- the rest ----------------------------------------------------------------------------------------------

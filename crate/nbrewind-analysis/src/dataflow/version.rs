@@ -74,7 +74,7 @@ impl Version {
 }
 
 /// What a version is made of, as bytes. As long as nothing is doubtful there is one list of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Mixture {
     certain: Vec<u8>,
     /// With all that is doubtful, once something is.

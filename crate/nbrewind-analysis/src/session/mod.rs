@@ -42,13 +42,12 @@ pub struct Workbench {
     step_without_failed: Vec<Option<usize>>,
     /// The cell on the page of every step of the sent pass.
     sent_pages: Vec<usize>,
-    actual: Pass,
+    // Where every cell ran once, in order, all passes are one until the page is edited.
+    actual: Rc<Pass>,
     /// The same as if failed runs had done nothing: nobody knows how far they came.
-    actual_without_failed: Pass,
-    ideal: Pass,
-    sent: Pass,
-    /// Every cell ran once, in order: the actual pass is the sent pass, too.
-    sent_is_actual: bool,
+    actual_without_failed: Rc<Pass>,
+    ideal: Rc<Pass>,
+    sent: Rc<Pass>,
     /// Which runs belong to which cell may have changed since the verdicts were given.
     is_matched_anew: bool,
     verdicts: Vec<Verdict>,
@@ -111,9 +110,10 @@ impl Workbench {
         let before = keys(&self.ideal);
         let mut other = step.clone();
         other.turn.doubt = Some(label(b"another result"));
-        self.ideal.replace(at, other);
-        let after = keys(&self.ideal);
-        self.ideal.replace(at, step);
+        let ideal = Rc::make_mut(&mut self.ideal);
+        ideal.replace(at, other);
+        let after = keys(ideal);
+        ideal.replace(at, step);
         let is_reached = |&other: &usize| {
             other != at && self.matched.last[other].is_some() && before[other] != after[other]
         };
@@ -154,14 +154,16 @@ impl Workbench {
                 .map(|step| &*step.text)
                 .chain(self.sent_texts.iter().map(|text| &**text)),
         ));
-        self.actual.follow(plan.actual, &elsewhere);
-        self.actual_without_failed
-            .follow(plan.actual_without_failed, &elsewhere);
-        self.ideal.follow(plan.ideal, &elsewhere);
-        self.sent_is_actual = self.actual.follows(&plan.sent);
-        if !self.sent_is_actual {
-            self.sent.follow(plan.sent, &elsewhere);
-        }
+        let (actual, ideal) = (&mut self.actual, &mut self.ideal);
+        Pass::follow_or_share(actual, &[], plan.actual, &elsewhere);
+        Pass::follow_or_share(ideal, &[actual], plan.ideal, &elsewhere);
+        Pass::follow_or_share(&mut self.sent, &[actual, ideal], plan.sent, &elsewhere);
+        Pass::follow_or_share(
+            &mut self.actual_without_failed,
+            &[actual],
+            plan.actual_without_failed,
+            &elsewhere,
+        );
         self.step_of_run = plan.step_of_run;
         self.step_without_failed = plan.step_without_failed;
         self.sent_pages = plan.sent_pages;
@@ -186,7 +188,7 @@ impl Workbench {
         if self.matched.depends_on_texts || !before.imports_like(&step.text) {
             self.follow();
         } else {
-            self.ideal.replace(at, step);
+            Rc::make_mut(&mut self.ideal).replace(at, step);
         }
         self.memo.let_go(old);
     }
@@ -204,11 +206,7 @@ impl Workbench {
             step_of_run: &self.step_of_run,
             step_without_failed: &self.step_without_failed,
             ideal: self.ideal.outcomes(),
-            sent: if self.sent_is_actual {
-                self.actual.outcomes()
-            } else {
-                self.sent.outcomes()
-            },
+            sent: self.sent.outcomes(),
             sent_pages: &self.sent_pages,
         };
         let is_matched_anew = std::mem::take(&mut self.is_matched_anew);

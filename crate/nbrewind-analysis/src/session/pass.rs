@@ -27,7 +27,7 @@ impl Step {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Pass {
     steps: Vec<Step>,
     elsewhere: Rc<Modules>,
@@ -45,17 +45,40 @@ impl Pass {
     }
 
     /// Whether this is the list that it follows.
-    pub(super) fn follows(&self, steps: &[Step]) -> bool {
-        self.steps.len() == steps.len()
-            && self
-                .steps
-                .iter()
-                .zip(steps)
-                .all(|(one, other)| one.is_same(other))
+    fn follows(&self, steps: &[Step]) -> bool {
+        self.steps.len() == steps.len() && self.n_alike(steps) == steps.len()
     }
 
-    /// Follows this list now.
-    pub(super) fn follow(&mut self, steps: Vec<Step>, elsewhere: &Rc<Modules>) {
+    /// Follows this list now. A pass that has not followed any yet starts from one of the others, if that has followed
+    /// most of it.
+    pub(super) fn follow_or_share(
+        this: &mut Rc<Pass>,
+        others: &[&Rc<Pass>],
+        steps: Vec<Step>,
+        elsewhere: &Rc<Modules>,
+    ) {
+        if this.steps.is_empty() {
+            let share = others.iter().max_by_key(|other| other.n_alike(&steps));
+            if let Some(share) = share.filter(|share| 2 * share.n_alike(&steps) > share.steps.len())
+            {
+                *this = (*share).clone();
+            }
+        }
+        if !this.follows(&steps) || this.elsewhere != *elsewhere {
+            Rc::make_mut(this).follow(steps, elsewhere);
+        }
+    }
+
+    /// How many steps this pass and the list begin with alike.
+    fn n_alike(&self, steps: &[Step]) -> usize {
+        let mut pairs = self.steps.iter().zip(steps);
+        let n_both = self.steps.len().min(steps.len());
+        pairs
+            .position(|(one, other)| !one.is_same(other))
+            .unwrap_or(n_both)
+    }
+
+    fn follow(&mut self, steps: Vec<Step>, elsewhere: &Rc<Modules>) {
         // What is judged by places holds for all that comes after, too.
         let mut pairs = self.steps.iter().zip(&steps);
         let n_kept = pairs

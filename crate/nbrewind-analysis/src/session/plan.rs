@@ -59,7 +59,8 @@ impl Plan {
                     doubt: has_failed.then(|| label(format!("failed {at}").as_bytes())),
                     salt: Some(salt(at, run)),
                     place,
-                    starts_over: place == Some(0),
+                    // The first step finds nothing that it could forget.
+                    starts_over: place == Some(0) && !plan.actual.is_empty(),
                 },
             };
             plan.step_of_run[at] = Some(plan.actual.len());

@@ -7,7 +7,7 @@ use crate::facts::{
     Call, Callee, FilePath, FunctionId, How, Key, Kind, Op, Outside, Path, Relation, Source, Value,
     Varies,
 };
-use crate::judge::{Called, Judgement, judge};
+use crate::judge::{Called, Judgement, copies_items, judge};
 use crate::knowledge;
 use crate::syntax::{Expr, ast, parse};
 use std::collections::BTreeSet;
@@ -117,8 +117,15 @@ impl Visitor<'_> {
                 if let Callee::Method { receiver, .. } = &callee {
                     result = result.or(&receiver.part(None));
                 }
+                // A copy of a container holds its items, and is none of them.
+                let is_copy = full.as_deref().is_some_and(copies_items);
                 for (_, value) in &arguments {
-                    result = result.or(&value.part(None));
+                    let value = if is_copy {
+                        value.held()
+                    } else {
+                        value.part(None)
+                    };
+                    result = result.or(&value);
                 }
             }
             return result;

@@ -5,7 +5,8 @@ use super::{Scope, ScopeKind, Visitor};
 use crate::binder;
 use crate::facts::{CONSTRUCTORS, ClassFacts, FunctionFacts, FunctionId, Op, Source, Value};
 use crate::syntax::{Expr, Parameters, Stmt, TypeParam, TypeParams, ast};
-use std::collections::{BTreeMap, HashMap};
+use rustc_hash::FxHashMap as HashMap;
+use std::collections::BTreeMap;
 
 impl Visitor<'_> {
     pub(super) fn with_type_params(
@@ -152,7 +153,7 @@ impl Visitor<'_> {
     ) -> FunctionId {
         let id = self.found.functions.len();
         let mut facts = FunctionFacts::default();
-        let mut values = HashMap::new();
+        let mut values = HashMap::default();
         if let Some(parameters) = parameters {
             let positional = parameters.posonlyargs.iter().chain(&parameters.args);
             let positional = positional.map(|parameter| parameter.parameter.name.as_str());

@@ -25,7 +25,8 @@ use crate::fingerprint;
 use crate::name::Name;
 use crate::syntax::{Expr, Stmt};
 use questions::dotted;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ScopeKind {
@@ -51,8 +52,8 @@ impl Scope {
         Scope {
             kind,
             bindings,
-            values: HashMap::new(),
-            bound_so_far: HashSet::new(),
+            values: HashMap::default(),
+            bound_so_far: HashSet::default(),
             class_name: None,
             methods: BTreeMap::new(),
         }
@@ -129,14 +130,14 @@ impl<'t> Visitor<'t> {
             found: Found::default(),
             current: CurrentStatement::default(),
             statement_index: 0,
-            definite: HashMap::new(),
+            definite: HashMap::default(),
             undo: Vec::new(),
             n_conditions: 0,
             imports: imports
                 .iter()
                 .map(|(name, module)| (name.text().to_owned(), module.text().to_owned()))
                 .collect(),
-            module_values: HashMap::new(),
+            module_values: HashMap::default(),
             has_lazy_annotations: false,
             history: Vec::new(),
         }

@@ -4,7 +4,7 @@ use super::questions::{constant_key, dotted, item_text};
 use super::{Resolved, ScopeKind, Visitor};
 use crate::effects::Note;
 use crate::facts::{How, Key, Op, Outside, Path, Relation, Source, Value, Varies};
-use crate::knowledge;
+use crate::knowledge::{self, Sections};
 use crate::syntax::Expr;
 
 impl Visitor<'_> {
@@ -86,17 +86,20 @@ impl Visitor<'_> {
     /// Notes what a global path is known to touch.
     pub(super) fn mark(&mut self, root: &str, keys: &[Key], line: usize) {
         let full = self.full_name(root, keys);
+        let ends = full.match_indices('.').map(|(at, _)| at);
+        let found = ends
+            .chain(std::iter::once(full.len()))
+            .map(|end| knowledge::sections(&full[..end]))
+            .fold(Sections::default(), Sections::or);
+        if found.is_empty() {
+            return;
+        }
         let mut construct = root.to_owned();
         for key in keys {
             let Key::Attr(attr) = key else { break };
             construct.push('.');
             construct.push_str(attr);
         }
-        let ends: Vec<usize> = full
-            .match_indices('.')
-            .map(|(at, _)| at)
-            .chain(std::iter::once(full.len()))
-            .collect();
         for section in [
             "nondeterministic",
             "environment",
@@ -104,10 +107,7 @@ impl Visitor<'_> {
             "network",
             "reads-source",
         ] {
-            if ends
-                .iter()
-                .any(|&end| knowledge::has(section, &full[..end]))
-            {
+            if found.has(section) {
                 let note = Note {
                     construct: construct.clone(),
                     line,
@@ -141,10 +141,7 @@ impl Visitor<'_> {
                 }
             }
         }
-        if ends.iter().any(|&end| {
-            knowledge::has("unknown-functions", &full[..end])
-                || knowledge::has("unknown-attributes", &full[..end])
-        }) {
+        if found.has("unknown-functions") || found.has("unknown-attributes") {
             self.unknown(&construct, line);
         }
     }

@@ -8,7 +8,8 @@ use crate::facts::{
 };
 use crate::judge::is_history_name;
 use crate::syntax::Ranged;
-use std::collections::{BTreeSet, HashSet};
+use rustc_hash::FxHashSet as HashSet;
+use std::collections::BTreeSet;
 
 impl Visitor<'_> {
     pub(super) fn line(&self, node: &impl Ranged) -> usize {
@@ -177,7 +178,7 @@ impl Visitor<'_> {
 
     /// What a function of this cell does, done by the cell itself.
     pub(super) fn record_invocation(&mut self, id: FunctionId) {
-        let mut seen = HashSet::from([id]);
+        let mut seen = HashSet::from_iter([id]);
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
             let Some(facts) = self.found.functions.get(id) else {
