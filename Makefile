@@ -1,6 +1,6 @@
 # The one entry. `make test` is what CI runs; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui bench-analysis bench-corpus bench-checkpoint bench-store bench-planning bench-workloads screenshots clean
+.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui bench-analysis bench-verdicts bench-corpus bench-checkpoint bench-store bench-planning bench-workloads screenshots clean
 
 comma := ,
 
@@ -78,6 +78,9 @@ bench-analysis: ## Edits among a thousand cells, natively and in WASM; writes do
 	@tools/setup.sh native
 	@tools/setup.sh wasm
 	@.build/venv/bin/python bench/analysis/run.py --write
+
+bench-verdicts: setup ## What cells do and what edits change, beside the verdicts; writes docs/bench/verdicts.md
+	@.build/venv/bin/python -m bench.verdicts --generated 40 --write
 
 bench-corpus: ## Names as CPython resolves them, over all Python code that is installed
 	@tools/setup.sh native

@@ -52,15 +52,17 @@ def stale(cells: list[dict[str, Any]], runs: list[dict[str, Any]]) -> dict[str, 
     return analysis.stale_audited(audited, cells)
 
 
-def why(store: Store, cells: list[dict[str, Any]], notebook: Notebook, subject: str) -> list[str]:
-    """Why a cell is stale and why it last ran, or how a task's newest records differ."""
+def why(
+    store: Store, cells: list[dict[str, Any]], notebook: Notebook, subject: str
+) -> dict[str, Any]:
+    """Why a cell is stale and why it last ran, or how a task's newest records differ (docs/schemas/why.schema.json)."""
     try:
         cell = notebook.find(subject)
     except NotebookError:
         lines = _why_task(store, subject)
         if not lines:
             raise
-        return lines
+        return {"subject": subject, "kind": "task", "why": lines}
     found = stale(cells, latest_runs(store, notebook.path.name))
     lines = (
         [f"{cell.id}: {found['reasons'][cell.id]}"]
@@ -71,7 +73,14 @@ def why(store: Store, cells: list[dict[str, Any]], notebook: Notebook, subject: 
         if run["cell_id"] == cell.id:
             lines += [f"its last run cannot be replayed: {text}" for text in run["why_not"]]
             break
-    return lines
+    return {
+        "subject": cell.id,
+        "kind": "cell",
+        "state": found["states"][cell.id],
+        "why": lines,
+        "cause": found["why"].get(cell.id),
+        "because": found["because"].get(cell.id, []),
+    }
 
 
 def _why_task(store: Store, name: str) -> list[str]:

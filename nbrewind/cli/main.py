@@ -340,11 +340,11 @@ def _stale(options: argparse.Namespace) -> int:
 def _why(options: argparse.Namespace) -> int:
     notebook = _read(options)
     store = _open_store(options)
-    lines = history.why(store, _cells(notebook), notebook, options.subject)
+    found = history.why(store, _cells(notebook), notebook, options.subject)
     if options.json:
-        _print_json({"why": lines})
+        _print_json(found)
     else:
-        print("\n".join(lines))
+        print("\n".join(found["why"]))
     return 0
 
 

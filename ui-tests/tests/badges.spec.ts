@@ -51,6 +51,48 @@ test('a cell that ran again with another text makes its readers stale until they
   await book.expectBadges({});
 });
 
+test('a helper edited late: its callers are marked, and each note says which cell it was', async ({ page }) => {
+  const book = await open(page, [
+    { id: 'helper', source: 'def clean(rows): return sorted(rows)' },
+    { id: 'data', source: 'rows = [3, 1, 2]' },
+    { id: 'use', source: 'tidy = clean(rows)' },
+    { id: 'show', source: 'print(tidy)' }
+  ]);
+  await book.runAll();
+  await book.typeOver('helper', 'sorted(rows)', 'rows[::-1]');
+  await book.expectBadges({ helper: 'edited', use: 'upstream', show: 'upstream' });
+  await book.badge('use').hover();
+  await expect(book.note).toContainText('clean comes from cell [1], which was edited and has not run since.');
+  await book.run('helper');
+  await book.expectBadges({ use: 'stale', show: 'stale' });
+});
+
+test('ran twice, used after its cell was deleted, cannot be known: each has words of its own', async ({ page }) => {
+  const book = await open(page, [
+    { id: 'rows', source: 'rows = [3, 1, 2]' },
+    { id: 'grow', source: 'rows.append(9)' },
+    { id: 'limit', source: 'limit = 2' },
+    { id: 'count', source: 'print(limit)' },
+    { id: 'code', source: "text = 'k = 1'" },
+    { id: 'exec', source: 'exec(text)' },
+    { id: 'k', source: 'print(k)' }
+  ]);
+  await book.runAll();
+  await book.run('grow');
+  await book.expectBadges({ grow: 'stale' });
+  await book.badge('grow').hover();
+  await expect(book.note).toContainText('Ran twice on what it changes');
+  await expect(book.note).toContainText('This cell ran at [8] on rows that its run at [2] had already changed.');
+  await book.run('exec');
+  await expect(book.badge('k')).toHaveAttribute('aria-label', /^Cannot be told from the text\. `k` may be changed/);
+  // The cell is gone, its name is not.
+  await book.select('limit');
+  await page.keyboard.press('d');
+  await page.keyboard.press('d');
+  const count = book.panel.locator('.jp-CodeCell', { hasText: 'print(limit)' }).locator('.jp-NBRewind-badge');
+  await expect(count).toHaveAttribute('aria-label', /^Uses a name of a deleted cell\. .*`limit = 2`/);
+});
+
 test('with the keyboard alone: next stale cell, its reason, the jump, and back', async ({ page }) => {
   const book = await open(page, CHAIN);
   await book.runAll();
@@ -121,4 +163,22 @@ test('a long notebook in full windowing mode marks cells far below', async ({ pa
   const last = book.panel.locator('.jp-CodeCell', { hasText: 'print(x59)' }).locator('.jp-NBRewind-badge');
   await expect(last).toHaveText(/not run/);
   await expect(last).toBeInViewport();
+});
+
+test('the jump to a cell under a collapsed heading opens the heading', async ({ page }) => {
+  const book = await open(page, [
+    { id: 'rows', source: 'rows = [3]' },
+    { id: 'part', source: '# Results', isMarkdown: true },
+    { id: 'show', source: 'print(rows)' }
+  ]);
+  await book.runAll();
+  await book.typeOver('rows', '3', '5');
+  await book.select('part');
+  await book.command('notebook:toggle-heading-collapse');
+  await expect(book.cell('show')).toBeHidden();
+  await book.select('rows');
+  await book.command('nbrewind:next-stale');
+  await expect(book.cell('show')).toBeVisible();
+  await expect(book.cell('show')).toHaveClass(/jp-mod-active/);
+  await expect(book.badge('show')).toHaveText(/upstream/);
 });

@@ -28,7 +28,7 @@ const FIRST_LANE: usize = MARGIN + WIDTH + 30;
 const LANE: usize = 15;
 /// Characters that fit into a box, in the large and in the small type.
 const LINE_LENGTH: usize = 50;
-const NAMES_LENGTH: usize = 33;
+const NAMES_LENGTH: usize = 27;
 // Dark enough on white for a thin line, and told apart by people who see few colours by their lightness, too.
 const COLOURS: [&str; 7] = [
     "#1b6ca8", "#b3471d", "#3c7a2a", "#8a3f8f", "#8a6d00", "#26706f", "#5a5a5a",
@@ -116,7 +116,7 @@ fn draw_cell(out: &mut String, at: usize, cell: &DrawnCell<'_>, edges: &[DrawnEd
                 out,
                 "<text x=\"{x}\" y=\"{}\" font-size=\"10\" fill=\"#4a5a68\">{arrow} {}</text>",
                 y + 32,
-                xml(&shortened(&names, NAMES_LENGTH - 2)),
+                xml(&shortened(&names, NAMES_LENGTH)),
             );
         }
     }

@@ -440,7 +440,8 @@ impl Context<'_> {
             .filter(|read| differs(read, old_reads))
             .collect();
         // A name that the cell takes from others explains more than one of its own that shares objects with it; a cell
-        // that was edited explains more than one that is stale itself.
+        // that was edited explains more than one that is stale itself, and the one that set the name last more than those
+        // before it.
         let best = changed
             .iter()
             .filter(|read| read.origin.is_some_and(|origin| origin != at))
@@ -450,6 +451,7 @@ impl Context<'_> {
                         cell.effects.reads.iter().any(|own| **own == *read.name),
                         self.states[origin],
                         std::cmp::Reverse(read.through.is_some()),
+                        origin,
                     )
                 })
             });

@@ -72,7 +72,7 @@ export class Badge implements IDisposable {
     const word = document.createElement('span');
     word.textContent = wordOf(badge, this.trans);
     this.node.appendChild(word);
-    this.node.setAttribute('aria-label', `${titleOf(badge, this.trans)}. ${verdict.reason}`);
+    this.node.setAttribute('aria-label', `${titleOf(badge, this.trans, verdict.why)}. ${verdict.reason}`);
     this.note.refresh(this);
   }
 
@@ -201,7 +201,8 @@ export class ReasonNote implements IDisposable {
     head.className = 'jp-NBRewind-note-head';
     head.dataset.state = state;
     head.innerHTML = shapeOf(state);
-    head.append(titleOf(state, this.trans));
+    const title = titleOf(state, this.trans, verdict.why);
+    head.append(title);
     const reason = document.createElement('p');
     reason.append(...marked(verdict.reason));
     const buttons = document.createElement('div');
@@ -217,7 +218,7 @@ export class ReasonNote implements IDisposable {
         })
       );
     }
-    this.node.setAttribute('aria-label', titleOf(state, this.trans));
+    this.node.setAttribute('aria-label', title);
     this.node.replaceChildren(head, reason, ...(buttons.childElementCount > 0 ? [buttons] : []));
   }
 

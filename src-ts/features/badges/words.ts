@@ -4,7 +4,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { VerdictState } from '../../generated/analysis';
+import type { VerdictState, Why } from '../../generated/analysis';
 
 /** States that have a badge. */
 export type BadgeState = Exclude<VerdictState, 'fresh' | 'running'>;
@@ -31,8 +31,28 @@ export function wordOf(state: BadgeState, trans: TranslationBundle): string {
   }
 }
 
-/** The state in a few words, for the head of the tooltip and for screen readers. */
-export function titleOf(state: BadgeState, trans: TranslationBundle): string {
+/** The state in a few words, for the head of the tooltip and for screen readers; `why` tells kinds of stale cells apart. */
+export function titleOf(state: BadgeState, trans: TranslationBundle, why?: Why | null): string {
+  switch (state === 'stale' || state === 'unknown' ? why : undefined) {
+    case 'already-changed':
+      return state === 'stale'
+        ? trans.__('Ran twice on what it changes')
+        : trans.__('Perhaps ran twice on what it changes');
+    case 'deleted-definition':
+      return trans.__('Uses a name of a deleted cell');
+    case 'defined-below':
+      return trans.__('Would fail after a restart');
+    case 'out-of-order':
+      return trans.__('Ran in another order than the page');
+    case 'console':
+      return trans.__('Uses what a console set');
+    case 'outside':
+      return trans.__('Depends on something outside the notebook');
+    case 'failed':
+      return trans.__('Uses a cell that did not finish');
+    case 'unknown-code':
+      return trans.__('Cannot be told from the text');
+  }
   switch (state) {
     case 'never-run':
       return trans.__('Not run in this kernel');

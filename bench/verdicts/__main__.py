@@ -1,0 +1,139 @@
+"""What cells really do and what edits really change, beside what the analysis says.
+
+    python -m bench.verdicts [--edits N] [--generated N] [--show WORD] [--write] [NOTEBOOK ...]
+
+Every notebook is run, edited in every way, and run from scratch again. `--show` prints the lines that begin with WORD
+(`missed`, `false`, `harmless`, `read`, `binding`, `change`, `claim`, `unknown`, or `all`); `--write` makes
+docs/bench/verdicts.md.
+Exit code 1 if a cell was missed, or one flagged that had to be left alone, in a notebook written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from bench.verdicts import compare, edits, pages
+from bench.verdicts.compare import Counts
+from bench.verdicts.pages import Page
+from bench.verdicts.runs import RunDidNotEnd, Runner
+
+ROOT = Path(__file__).parents[2]
+
+
+def examine(page: Page, runner: Runner, counts: Counts, n_edits: int, seed: int = 0) -> None:
+    """One notebook: its facts, then its edits."""
+    before = runner.run(page.cells, page.files)
+    again = runner.run(page.cells, page.files)
+    counts.n["notebooks"] += 1
+    compare.facts(page, before, counts)
+    unsteady = {
+        one["cell"] for one, other in zip(before, again, strict=True) if compare.differs(one, other)
+    }
+    counts.n["unsteady"] += len(unsteady)
+    for edit in edits.all_edits(page, before, seed)[:n_edits]:
+        is_harmless = edit.kind in edits.HARMLESS
+        try:
+            after = None if is_harmless else runner.run(edit.cells, page.files)
+        except RunDidNotEnd:
+            # A loop without an end, or deeper recursion than the process has stack for.
+            counts.n["did not end"] += 1
+            continue
+        compare.edit(page, edit, before, after, unsteady, counts)
+
+
+def _table(title: str, counts: Counts) -> list[str]:
+    rows = [
+        ("reads seen", "reads seen", "reads", ">= 99 %"),
+        ("bindings seen", "bindings seen", "bindings", "100 %"),
+        ("changes in place seen", "changes seen", "changes", ">= 90 %"),
+        ("what is said to be bound or changed is", "claims right", "claims", ">= 85 %"),
+        ("cells with unknown effects", "unknown", "cells", "<= 5 %"),
+        ("cells that an edit changed, flagged", "found", "differ", "100 %"),
+        ("cells that are flagged changed", "right", "flagged", ">= 85 %"),
+        ("edits that change nothing, left alone", "left alone", "harmless", "100 %"),
+    ]
+    lines = [
+        f"## {title}",
+        "",
+        f"{counts.n['notebooks']} notebooks, {counts.n['cells']} cells, {counts.n['edits']} edits, "
+        f"{counts.n['judged']} verdicts on cells that were not edited.",
+        "",
+        "| | share | of | goal |",
+        "|---|---|---|---|",
+    ]
+    for name, part, whole, goal in rows:
+        lines.append(
+            f"| {name} | {100 * counts.share(part, whole):.2f} % | {counts.n[whole]} | {goal} |"
+        )
+    kinds = sorted(
+        {key.removeprefix("edits: ") for key in counts.n if key.startswith("edits: ")}
+        - set(edits.HARMLESS)
+    )
+    lines += ["", "| edit | edits | cells changed | flagged of these | flagged in all | right |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for kind in kinds:
+        lines.append(
+            f"| {kind} | {counts.n[f'edits: {kind}']} | {counts.n[f'differ: {kind}']} "
+            f"| {100 * counts.share(f'found: {kind}', f'differ: {kind}'):.1f} % "
+            f"| {counts.n[f'flagged: {kind}']} "
+            f"| {100 * counts.share(f'right: {kind}', f'flagged: {kind}'):.1f} % |"
+        )
+    return lines
+
+
+def _show(lines: Sequence[str], words: Sequence[str]) -> None:
+    for line in lines:
+        if "all" in words or line.partition(":")[0] in words:
+            print(line, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and write the page when asked."""
+    parser = argparse.ArgumentParser(prog="python -m bench.verdicts")
+    parser.add_argument("notebooks", nargs="*")
+    parser.add_argument(
+        "--edits", type=int, default=10_000, help="of every notebook (default: all)"
+    )
+    parser.add_argument("--generated", type=int, default=0, help="notebooks that are generated")
+    parser.add_argument("--show", action="append", default=[])
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args(argv)
+    by_hand = [
+        page for page in pages.written() if not options.notebooks or page.name in options.notebooks
+    ]
+    lines: list[str] = []
+    began = time.monotonic()
+    runner = Runner()
+    hand, made = Counts(), Counts()
+    try:
+        for page in by_hand:
+            n_lines = len(hand.lines)
+            examine(page, runner, hand, options.edits)
+            _show(hand.lines[n_lines:], options.show)
+            print(f"{page.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        lines += _table("Written by hand", hand)
+        if options.generated:
+            for page in pages.generated(options.generated):
+                n_lines = len(made.lines)
+                examine(page, runner, made, options.edits)
+                _show(made.lines[n_lines:], options.show)
+            lines += ["", *_table("Generated", made)]
+    finally:
+        runner.close()
+    print("\n".join(lines))
+    if options.write:
+        path = ROOT / "docs/bench/verdicts.md"
+        head, _, _ = path.read_text(encoding="utf-8").partition("<!-- measured -->")
+        text = "\n".join(lines)
+        path.write_text(f"{head}<!-- measured -->\n\n{text}\n\n{date.today()}.\n", encoding="utf-8")
+    is_wrong = hand.n["found"] < hand.n["differ"] or hand.n["left alone"] < hand.n["harmless"]
+    return int(is_wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""What was found, beside what the analysis says: of single runs, and of edits."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.verdicts.edits import HARMLESS, Edit
+from bench.verdicts.pages import Cells, Page
+from nbrewind import _native
+
+
+@dataclass
+class Counts:
+    """Sums over notebooks, and a line for everything that is not as it should be."""
+
+    n: Counter[str] = field(default_factory=Counter)
+    lines: list[str] = field(default_factory=list)
+
+    def share(self, part: str, whole: str) -> float:
+        """One count as a share of another; of nothing, all."""
+        return self.n[part] / self.n[whole] if self.n[whole] else 1.0
+
+
+def _cells(cells: Cells) -> list[dict[str, str]]:
+    return [{"id": cell, "source": source} for cell, source in cells]
+
+
+def facts(page: Page, trace: list[dict[str, Any]], counts: Counts) -> None:
+    """Reads, bindings and changes of every cell, as they were and as the analysis says."""
+    whole = json.loads(_native.analyze_notebook(json.dumps(_cells(page.cells))))
+    taken: dict[str, set[str]] = {}
+    for edge in whole["edges"]:
+        taken.setdefault(edge["to"], set()).add(edge["name"])
+    for at, (done, effects) in enumerate(zip(trace, whole["cells"], strict=True)):
+        place = f"{page.name} {done['cell']}"
+        counts.n["cells"] += 1
+        is_unknown = bool(effects["unknown"])
+        counts.n["unknown"] += is_unknown
+        if is_unknown:
+            counts.lines.append(f"unknown: {place}: {effects['unknown'][0]['construct']}")
+        known = set(effects["reads"]) | set(effects["mutates"]) | taken.get(done["cell"], set())
+        for name in done["reads"]:
+            counts.n["reads"] += 1
+            if name in known or is_unknown:
+                counts.n["reads seen"] += 1
+            else:
+                counts.lines.append(f"read: {place}: {name}")
+        said = changed_by(page.cells, at, sorted(done["values"]))
+        for name in done["binds"]:
+            counts.n["bindings"] += 1
+            if name in effects["writes"] or name in said or is_unknown:
+                counts.n["bindings seen"] += 1
+            else:
+                counts.lines.append(f"binding: {place}: {name}")
+        for name in done["changes"]:
+            counts.n["changes"] += 1
+            if name in said or is_unknown:
+                counts.n["changes seen"] += 1
+            else:
+                counts.lines.append(f"change: {place}: {name}")
+        if done["error"] or is_unknown:
+            # What comes behind the line that failed did not happen, and is no wrong claim.
+            continue
+        for name in said:
+            if done["values"][name] is None:
+                continue
+            counts.n["claims"] += 1
+            if name in done["binds"] or name in done["changes"]:
+                counts.n["claims right"] += 1
+            else:
+                counts.lines.append(f"claim: {place}: {name}")
+
+
+def changed_by(cells: Cells, at: int, names: list[str]) -> set[str]:
+    """The names whose value this cell makes or changes: a cell below it that reads one of them depends on it."""
+    probes = [(f"probe {name}", name) for name in names]
+    found = json.loads(_native.analyze_notebook(json.dumps(_cells([*cells[: at + 1], *probes]))))
+    this = cells[at][0]
+    return {
+        edge["name"]
+        for edge in found["edges"]
+        if edge["from"] == this and edge["to"] == f"probe {edge['name']}"
+    }
+
+
+def _result(done: dict[str, Any]) -> Any:
+    return [done["shown"], done["error"]]
+
+
+def differs(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What a cell shows, binds or changes that is not as it was."""
+    found = []
+    if _result(before) != _result(after):
+        found.append("what it shows")
+    made = {*before["binds"], *before["changes"], *after["binds"], *after["changes"]}
+    for name in sorted(made):
+        if before["values"].get(name) != after["values"].get(name):
+            found.append(name)
+    return found
+
+
+def edit(
+    page: Page,
+    edited: Edit,
+    before: list[dict[str, Any]],
+    after: list[dict[str, Any]] | None,
+    unsteady: set[str],
+    counts: Counts,
+) -> None:
+    """The verdicts after one edit. `unsteady` cells give something else at every run, whatever is edited."""
+    said = json.loads(
+        _native.stale(json.dumps(_cells(page.cells)), json.dumps(_cells(edited.cells)))
+    )
+    sources = dict(page.cells)
+    others = [cell for cell, source in edited.cells if sources.get(cell) == source]
+    if edited.kind == "move":
+        # It has the same text at another place.
+        others = [cell for cell in others if cell != edited.what.split()[0]]
+    flagged = {*said["stale"], *said["unknown"]}
+    place = f"{page.name}, {edited.kind} {edited.what}"
+    counts.n["edits"] += 1
+    counts.n[f"edits: {edited.kind}"] += 1
+    if edited.kind in HARMLESS:
+        counts.n["harmless"] += 1
+        if flagged.isdisjoint(others):
+            counts.n["left alone"] += 1
+        else:
+            first = min(flagged & set(others))
+            counts.lines.append(f"harmless: {place}: {first}: {said['reasons'][first]}")
+        return
+    assert after is not None
+    were = {done["cell"]: done for done in before}
+    are = {done["cell"]: done for done in after}
+    for cell in others:
+        if cell in unsteady:
+            continue
+        counts.n["judged"] += 1
+        changed = differs(were[cell], are[cell])
+        if changed:
+            counts.n["differ"] += 1
+            counts.n[f"differ: {edited.kind}"] += 1
+            if cell in flagged:
+                counts.n["found"] += 1
+                counts.n[f"found: {edited.kind}"] += 1
+            else:
+                counts.lines.append(f"missed: {place}: {cell}: {', '.join(changed)}")
+        if cell in flagged:
+            counts.n["flagged"] += 1
+            counts.n[f"flagged: {edited.kind}"] += 1
+            if changed:
+                counts.n["right"] += 1
+                counts.n[f"right: {edited.kind}"] += 1
+            else:
+                counts.lines.append(f"false: {place}: {cell}: {said['reasons'][cell]}")

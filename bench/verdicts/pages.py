@@ -1,0 +1,52 @@
+"""The notebooks: those written by hand in `notebooks/`, and generated ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "notebooks"
+BREAK = "# %%\n"
+
+Cells = list[tuple[str, str]]
+
+
+@dataclass
+class Page:
+    """A notebook, the files beside it, and where it is from."""
+
+    name: str
+    cells: Cells
+    files: dict[str, str] = field(default_factory=dict)
+    is_generated: bool = False
+
+
+def read(path: Path) -> Page:
+    """A notebook as text: cells begin at `# %%`; before them `# file: NAME` and its lines, each after `#| `."""
+    head, *sources = path.read_text(encoding="utf-8").split(BREAK)
+    files: dict[str, str] = {}
+    name = ""
+    for line in head.splitlines():
+        if line.startswith("# file: "):
+            name = line.removeprefix("# file: ")
+            files[name] = ""
+        elif line.startswith("#| "):
+            files[name] += line.removeprefix("#| ") + "\n"
+    cells = [(f"c{at}", source.rstrip("\n")) for at, source in enumerate(sources, 1)]
+    return Page(path.stem, cells, files)
+
+
+def written() -> list[Page]:
+    """All notebooks written by hand."""
+    return [read(path) for path in sorted(FOLDER.glob("*.ipy"))]
+
+
+def generated(n: int) -> list[Page]:
+    """Generated ones, of templates that are meant to be hard: they shadow, alias, delete, fail and evaluate strings."""
+    from tests.python.generated.cases import make_case
+
+    pages = []
+    for seed in range(n):
+        case = make_case(seed)
+        pages.append(Page(f"seed {seed}", case.cells, case.files, is_generated=True))
+    return pages
