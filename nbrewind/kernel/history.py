@@ -27,10 +27,13 @@ class _Piece:
     sources: Sources
     chunks: list[str]
     n_bytes: int
+    # The chunks, when what was read last has been compared with their names.
+    names: list[str] | None = None
 
     def fill(self, flat: Any) -> None:
         """Read them into an array of bytes that is as long."""
-        self.sources.fill(self.store, self.chunks, flat)
+        is_compared = self.sources.fill(self.store, self.chunks, flat)
+        self.names = self.chunks if is_compared else None
 
     def read(self) -> bytearray:
         """Read them."""

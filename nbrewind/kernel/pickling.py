@@ -18,13 +18,15 @@ import pickle
 import sys
 import types
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import cloudpickle
 
 from nbrewind import _native, collector
 from nbrewind.fingerprint import is_importable
+from nbrewind.fingerprint.arrays import place_of
+from nbrewind.fingerprint.walker import LARGE
 from nbrewind.kernel.reducers import reduce_own
 from nbrewind.tasks.lazy import reduce_lazy
 
@@ -35,12 +37,17 @@ reducers: list[Callable[[Any], Any]] = [reduce_lazy, reduce_own]
 _IN_BAND = 4096
 
 _namespace: dict[str, Any] | None = None
-# The pieces of the stream that is being loaded.
+# The pieces of the stream that is being loaded, and who is told what their content is.
 _pieces: Sequence[Piece] = ()
+_memory: _native.Memory | None = None
 
 
 class Piece(Protocol):
     """Bytes that are in the store."""
+
+    @property
+    def names(self) -> list[str] | None:
+        """Fingerprints of the slices, when what was read last was compared with them."""
 
     def fill(self, flat: Any) -> None:
         """Read them into an array of bytes that is as long."""
@@ -103,6 +110,18 @@ def _empty(dtype: Any, shape: tuple[int, ...], layout: _Layout) -> Any:
     return np.empty_like(pattern, order="K", subok=False)
 
 
+def _adopt(owner: Any, parts: Iterable[tuple[Any, Piece]]) -> None:
+    """What was just compared with its fingerprints need not be hashed to know them."""
+    if _memory is None or owner.nbytes < LARGE:
+        return
+    found = [
+        (place, piece.names)
+        for part, piece in parts
+        if piece.names is not None and (place := place_of(part)) is not None
+    ]
+    _memory.adopt((owner.__array_interface__["data"][0], owner.nbytes), found)
+
+
 def _rebuild_small(
     content: bytes, dtype: Any, shape: tuple[int, ...], layout: _Layout, writeable: bool
 ) -> Any:
@@ -119,6 +138,7 @@ def _rebuild_large(
 ) -> Any:
     array = _empty(dtype, shape, layout)
     _pieces[index].fill(_flat(array, layout))
+    _adopt(array, [(array, _pieces[index])])
     array.flags.writeable = writeable
     return array
 
@@ -197,6 +217,7 @@ def _rebuild_block(
     else:
         for row, column in zip(values, columns, strict=True):
             column.fill(row.view(np.uint8))
+    _adopt(values, zip(values, columns, strict=True))
     values.flags.writeable = writeable
     return internals._unpickle_block(values, *rest)
 
@@ -323,15 +344,22 @@ def dump(
 
 
 def load(
-    head: Any, buffers: Sequence[Any], pieces: Sequence[Piece], namespace: dict[str, Any]
+    head: Any,
+    buffers: Sequence[Any],
+    pieces: Sequence[Piece],
+    namespace: dict[str, Any],
+    memory: _native.Memory | None = None,
 ) -> dict[str, Any]:
-    """The names of one stream, with functions bound to `namespace`; `namespace` itself is not changed."""
-    global _namespace, _pieces
-    before = _namespace, _pieces
-    _namespace, _pieces = namespace, pieces
+    """The names of one stream, with functions bound to `namespace`; `namespace` itself is not changed.
+
+    `memory` is told the fingerprints of what has been compared with them.
+    """
+    global _namespace, _pieces, _memory
+    before = _namespace, _pieces, _memory
+    _namespace, _pieces, _memory = namespace, pieces, memory
     try:
         with collector.paused():
             values: dict[str, Any] = pickle.loads(head, buffers=buffers)
     finally:
-        _namespace, _pieces = before
+        _namespace, _pieces, _memory = before
     return values

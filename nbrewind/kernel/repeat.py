@@ -430,7 +430,7 @@ def load_version(session: Session, version: CoVariable, built: dict[str, Any]) -
     nearer = [session.state.memory.sources()] if version.joint is not None else []
     for sources in (*nearer, _native.Sources()):
         stream = session.history.get_value(version.data, sources)
-        values = pickling.load(*stream, session.namespace)
+        values = pickling.load(*stream, session.namespace, session.state.memory)
         if version.joint is None or session.state.fingerprint(values) == version.joint:
             return values
     raise NotWhatWasRecorded("the loaded value is not what was recorded")

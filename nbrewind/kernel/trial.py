@@ -29,6 +29,8 @@ _OWN_CLASSES = frozenset({b"_make_skeleton_class", b"_make_skeleton_enum", b"_se
 class _InMemory:
     """A piece that is not in the store yet."""
 
+    names = None
+
     def __init__(self, array: Any) -> None:
         self._array = array
 

@@ -162,24 +162,54 @@ impl Memory {
                 unsafe { region.look(self.look, self.pages.as_ref()) };
             }
         } else {
-            // Regions do not overlap, so that the kernel is never asked for one page twice: the last one asked for stays.
-            let others: Vec<usize> = self
-                .regions
-                .range(..span.end)
-                .rev()
-                .take_while(|(_, region)| region.span().end > span.start)
-                .map(|(start, _)| *start)
-                .collect();
-            for start in others {
-                if let Some(region) = self.regions.remove(&start) {
-                    region.stop_tracking(self.pages.as_ref());
-                }
-            }
+            self.forget_regions_in(span);
             // SAFETY: promised by the caller.
             let region = unsafe { Region::new(span.clone(), self.look, self.sweep) };
             self.regions.insert(span.start, region);
         }
         &self.regions[&span.start]
+    }
+
+    /// Regions do not overlap, so that the kernel is never asked for one page twice: the last one asked for stays.
+    fn forget_regions_in(&mut self, span: &Range<usize>) {
+        let others: Vec<usize> = self
+            .regions
+            .range(..span.end)
+            .rev()
+            .take_while(|(_, region)| region.span().end > span.start)
+            .map(|(start, _)| *start)
+            .collect();
+        for start in others {
+            if let Some(region) = self.regions.remove(&start) {
+                region.stop_tracking(self.pages.as_ref());
+            }
+        }
+    }
+
+    /// Take over memory that was just made and filled, and the fingerprints that its parts were compared with then: nothing
+    /// of it is hashed again.
+    ///
+    /// # Safety
+    /// The memory of the owner must be readable, hold the layouts, and be unchanged since it was filled until the call
+    /// has ended.
+    pub unsafe fn adopt(&mut self, owner: &Range<usize>, parts: Vec<(Layout, Vec<[u8; 32]>)>) {
+        // The addresses may have been something else's.
+        self.begin_look();
+        self.forget_regions_in(owner);
+        let (look, sweep) = (self.look, self.sweep);
+        // SAFETY: promised by the caller.
+        let region = unsafe { Region::adopted(owner.clone(), look, sweep, self.pages.as_ref()) };
+        self.regions.insert(owner.start, region);
+        for (layout, digests) in parts {
+            debug_assert!(owner.start <= layout.span().start && layout.span().end <= owner.end);
+            debug_assert_eq!(digests.len(), layout.n_slices());
+            let known = Known {
+                digests,
+                look,
+                sweep,
+            };
+            self.known.insert(layout, known);
+        }
     }
 
     /// The slices of a layout whose fingerprints are not known, of all of them.

@@ -75,6 +75,37 @@ impl Region {
         }
     }
 
+    /// A region that nobody but its maker has known until now. Tracked from the beginning where that is worth it: a value
+    /// that was loaded is going to stay.
+    ///
+    /// # Safety
+    /// The memory must be readable and unchanged during the call.
+    pub(crate) unsafe fn adopted(
+        span: Range<usize>,
+        look: u64,
+        sweep: u64,
+        pages: Option<&Pages>,
+    ) -> Self {
+        let is_armed = span.len() >= TRACKED_FROM
+            && pages.is_some_and(|pages| pages.arm(&whole_pages(span.clone())).is_ok());
+        if !is_armed {
+            // SAFETY: promised by the caller.
+            return unsafe { Self::new(span, look, sweep) };
+        }
+        let mut region = Self {
+            changed: vec![look; span.len().div_ceil(UNIT)],
+            way: Way::Unknown,
+            span,
+            looked: look,
+            sweep,
+            n_busy: 0,
+        };
+        // SAFETY: promised by the caller.
+        let edges = unsafe { region.edges() };
+        region.way = Way::Tracked { edges };
+        region
+    }
+
     pub(crate) fn span(&self) -> &Range<usize> {
         &self.span
     }

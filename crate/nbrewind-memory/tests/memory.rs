@@ -343,3 +343,47 @@ fn columns_are_put_back_as_they_lay() {
         assert_eq!(found, table);
     }
 }
+
+#[test]
+fn what_was_compared_when_it_was_loaded_is_not_hashed() {
+    let _alone = alone();
+    for mut memory in both() {
+        // Something else was there before.
+        let mut table = filled(9 * MIB + 77);
+        digests(&mut memory, &table);
+        table.reverse();
+        let (first, second) = table.split_at(5 * MIB);
+        let parts = [whole(first), whole(second)];
+        // SAFETY: the bytes are alive and nobody writes to them meanwhile.
+        unsafe {
+            memory.adopt(&span(&table), vec![(parts[0], digests_of(first))]);
+            memory.begin_sweep();
+            assert_eq!(memory.digests(&span(&table), &parts[0]), digests_of(first));
+            assert_eq!(memory.counts().hashed, 0);
+            // Of the rest nothing was said.
+            assert_eq!(memory.digests(&span(&table), &parts[1]), digests_of(second));
+            assert_eq!(memory.counts().hashed, second.len());
+        }
+    }
+}
+
+#[test]
+fn every_byte_that_is_written_after_loading_is_seen() {
+    let _alone = alone();
+    let mut dice = Dice(7);
+    for mut memory in both() {
+        for n_bytes in [200_000, 5 * MIB, 6 * MIB + 1] {
+            for _ in 0..12 {
+                let mut bytes = filled(n_bytes);
+                let known = vec![(whole(&bytes), digests_of(&bytes))];
+                // SAFETY: the bytes are alive and nobody writes to them meanwhile.
+                unsafe { memory.adopt(&span(&bytes), known) };
+                let at = [0, n_bytes - 1, dice.next(n_bytes)][dice.next(3)];
+                bytes[at] ^= 1;
+                assert_eq!(digests(&mut memory, &bytes), digests_of(&bytes));
+                bytes[at] ^= 1;
+                assert_eq!(digests(&mut memory, &bytes), digests_of(&bytes));
+            }
+        }
+    }
+}

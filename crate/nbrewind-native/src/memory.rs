@@ -2,6 +2,7 @@
 //! the store.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use nbrewind_memory::digests_of;
@@ -132,6 +133,25 @@ impl Memory {
         unsafe { put_slices(py, store, self, &(start..start + len), &layout) }
     }
 
+    /// Take over memory at `owner` (address, bytes) that was just made, and parts of it that were filled from the store:
+    /// place, names of the chunks. They are not hashed again; parts that the names do not fit are.
+    fn adopt(&self, owner: (usize, usize), parts: Vec<(Place, Vec<String>)>) -> PyResult<()> {
+        let owner = owner.0..owner.0 + owner.1;
+        let mut known = Vec::with_capacity(parts.len());
+        for (place, names) in parts {
+            let layout = place.layout()?;
+            let is_inside = owner.start <= layout.span().start && layout.span().end <= owner.end;
+            if is_inside && layout.len() >= LARGE && names.len() == layout.n_slices() {
+                let names = fingerprints(&names)?;
+                let digests = names.iter().map(|name| *name.as_bytes()).collect();
+                known.push((layout, digests));
+            }
+        }
+        // SAFETY: the caller has made the array, holds it and the GIL, and has shown it to nobody.
+        unsafe { self.lock().adopt(&owner, known) };
+        Ok(())
+    }
+
     /// Where content is in memory now, to be loaded from there; `None` reads from the store alone.
     fn sources(&self) -> Sources {
         Sources {
@@ -231,13 +251,14 @@ impl Sources {
 
     /// Fill a buffer with the content of these chunks. What is copied from memory is not compared with its name: whoever
     /// loads a value looks at the whole of it, and loads it again without sources when it is not what was recorded.
+    /// Returns true when all came from the store, and so was compared.
     fn fill(
         &self,
         py: Python<'_>,
         store: &Store,
         chunks: Vec<String>,
         into: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let buffer = PyBuffer::<u8>::get(into)?;
         if buffer.readonly() || !buffer.is_c_contiguous() {
             return Err(PyValueError::new_err("the buffer cannot be filled"));
@@ -247,12 +268,18 @@ impl Sources {
         let bytes = unsafe {
             std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes())
         };
+        let is_compared = AtomicBool::new(true);
         py.detach(|| {
             store.inner.get_into_from(&chunks, bytes, |name, part| {
-                self.inner.copy(name.as_bytes(), part)
+                let is_near = self.inner.copy(name.as_bytes(), part);
+                if is_near {
+                    is_compared.store(false, Ordering::Relaxed);
+                }
+                is_near
             })
         })
-        .map_err(into_error)
+        .map_err(into_error)?;
+        Ok(is_compared.into_inner())
     }
 }
 

@@ -6,6 +6,7 @@ import ctypes
 import random
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import pytest
 
 from nbrewind import _native
 from nbrewind.fingerprint import Context
+from nbrewind.kernel import pickling
+from nbrewind.kernel.history import History
 
 N = 700_000
 
@@ -149,6 +152,26 @@ def test_what_does_not_change_is_not_hashed_again() -> None:
     walked(values, memory)
     # One slice of every column that lies beside the item, of 120,000 rows of 8 bytes.
     assert 0 < memory.counts()["hashed"] <= 9 << 20
+
+
+@pytest.mark.parametrize("tracks_pages", [True, False])
+def test_every_change_of_what_was_loaded_is_seen(tracks_pages: bool, tmp_path: Path) -> None:
+    dice = random.Random(5)
+    history = History(str(tmp_path / "store"))
+    before = _native.Memory()
+    made = make()
+    content = walked(made, before)
+    head, buffers, pieces = pickling.dump(made, {}, {id(made["flat"])})
+    data = history.put_value(head, buffers, pieces, before)
+    for change in CHANGES:
+        memory = _native.Memory(tracks_pages)
+        stream = history.get_value(data, _native.Sources())
+        values = pickling.load(*stream, {}, memory)
+        assert walked(values, memory) == content
+        # Out-of-band buffers and what is no array are hashed; arrays and the columns of frames are not.
+        assert memory.counts()["hashed"] < memory.counts()["known"]
+        change(values, dice)
+        assert walked(values, memory) == walked(values, None)
 
 
 def test_layout_does_not_count_and_items_do() -> None:
