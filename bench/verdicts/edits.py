@@ -31,7 +31,7 @@ IN_PLACE = {
     "builtins.list": "{name}.insert(0, {name}[-1] if {name} else 0)",
     "builtins.dict": "{name}.pop(next(iter({name}), None), None)",
     "builtins.set": "{name}.add('zz')",
-    "numpy.ndarray": "{name}[...] = {name}[::-1].copy()",
+    "numpy.ndarray": "{name}.flat[0] = {name}.flat[0] * 2 + 1",
     "pandas.DataFrame": "{name}.drop(index={name}.index[0], inplace=True)",
     "pandas.Series": "{name}.drop(index={name}.index[0], inplace=True)",
 }

@@ -70,6 +70,8 @@ pub(crate) struct Value {
     pub literal: Option<Hash>,
     /// The text of a constant string, or of a path made from one.
     pub text: Option<String>,
+    /// Of a constant dict whose keys are all strings, what stands under them.
+    pub items: Vec<(Key, Hash)>,
 }
 
 impl Value {
@@ -107,6 +109,7 @@ impl Value {
         }
         self.literal = None;
         self.text = None;
+        self.items.clear();
         self
     }
 

@@ -85,6 +85,8 @@ pub(crate) struct Value {
     pub literal: Option<Hash>,
     /// A constant path, without a leading `./`.
     pub path: Option<Name>,
+    /// Of a constant dict whose keys are all strings, what stands under them.
+    pub items: Box<[(Key, Hash)]>,
 }
 
 impl Value {
@@ -102,6 +104,11 @@ impl Value {
             kind: value.kind,
             literal: value.literal,
             path: value.text.as_deref().map(path_name),
+            items: value
+                .items
+                .iter()
+                .map(|(key, item)| (Key::new(key), *item))
+                .collect(),
         }
     }
 
@@ -422,6 +429,8 @@ pub(crate) struct Statement {
     /// Libraries that it sets up.
     pub configures: Box<[Name]>,
     pub is_expression: bool,
+    /// An expression that may give something, so that `_` stands for it where a cell ends with it.
+    pub gives_value: bool,
     pub covers_cell: bool,
 }
 
@@ -432,8 +441,13 @@ impl Statement {
             Op::Outside(Outside::Configure(library)) => Some(*library),
             _ => None,
         });
+        let is_print = |op: &Op| match op {
+            Op::Call(call) => matches!(call.callee, Callee::Name(name) if name.text() == "print"),
+            _ => false,
+        };
         Statement {
             fingerprint: facts.fingerprint,
+            gives_value: facts.is_expression && !ops.last().is_some_and(is_print),
             configures: configures.collect(),
             ops,
             is_expression: facts.is_expression,

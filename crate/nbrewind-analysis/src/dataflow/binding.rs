@@ -4,6 +4,7 @@ use super::state::{Beneath, Binding, ObjectId, ObjectKind};
 use super::version::{Version, digest};
 use super::{Manner, Touched, World};
 use crate::facts::Kind;
+use crate::fingerprint::Hash;
 use crate::knowledge;
 use crate::name::Name;
 use crate::program::{Key, Relation, Source, Value};
@@ -62,6 +63,12 @@ impl World {
             let version = Version::certain(digest("literal", &[literal]));
             binding.version = self.doubtful(version);
             self.constant_objects(&binding.objects, binding.version);
+            if !value.items.is_empty() {
+                // Who reads one item depends on that one alone.
+                let base = self.doubtful(Version::constant("constant dict", ""));
+                binding.version = base;
+                self.constant_items(&binding.objects, base, &value.items);
+            }
             self.state.set_name(name, Some(Rc::new(binding)));
             return;
         }
@@ -206,6 +213,23 @@ impl World {
         let step = self.step;
         for &id in objects {
             self.state.object_mut(id).set_all(version, step);
+        }
+    }
+
+    /// The items of a constant dict.
+    fn constant_items(&mut self, objects: &[ObjectId], base: Version, items: &[(Key, Hash)]) {
+        let step = self.step;
+        for &id in objects {
+            let items: Vec<(Key, Version)> = items
+                .iter()
+                .map(|(key, item)| (*key, Version::certain(digest("item", &[item]))))
+                .map(|(key, version)| (key, self.doubtful(version)))
+                .collect();
+            let object = self.state.object_mut(id);
+            object.base = base;
+            for (key, version) in items {
+                object.set_key(key, version, step);
+            }
         }
     }
 

@@ -326,6 +326,9 @@ impl World {
                 self.add_facts(extra.as_deref(), &program.declared_writes);
             }
             let key = self.finish(turn.salt);
+            if index + 1 == n_statements && statement.gives_value {
+                self.state.common_mut(Common::Shown).set(key, self.step);
+            }
             outcome.varies = outcome.varies.max(self.statement.varies);
             all.add(key);
             all.take_over(&mut self.statement.shown);
@@ -342,6 +345,7 @@ impl World {
         self.state.set_file_taints(state::FileTaints::default());
         self.state.clear_common(Common::FilesWritten);
         self.state.clear_common(Common::VariablesSet);
+        self.state.clear_common(Common::Shown);
         self.state.clear_common(Common::Stars);
         let taint = self.state.taint();
         self.state

@@ -275,6 +275,11 @@ impl Settings {
         (!all.is_empty()).then(|| all.version())
     }
 
+    /// The step that made the last one.
+    pub(super) fn last_step(&self) -> Option<Step> {
+        self.keys.last().map(|(_, step)| *step)
+    }
+
     /// All of them, if there are any.
     pub(super) fn last(&self) -> Option<Version> {
         (!self.keys.is_empty()).then_some(self.all)
@@ -322,6 +327,8 @@ pub(super) enum Common {
     /// What wrote known files, and what set variables of the environment, since the page began to run.
     FilesWritten,
     VariablesSet,
+    /// What cells ended with, which `_` may stand for.
+    Shown,
 }
 
 /// A part of the state.
@@ -394,7 +401,7 @@ pub(super) struct State {
     environment: History<Object>,
     ambient: Table<Ambience, Rc<Ambient>>,
     module_settings: Table<(ObjectId, Key), Settings>,
-    common: [History<Settings>; 4],
+    common: [History<Settings>; 5],
     taint: History<Option<Taint>>,
     file_taints: History<Rc<FileTaints>>,
     /// Whether a step begins a new run of the page, and its keys.

@@ -472,8 +472,10 @@ impl Visitor<'_> {
                 } else {
                     let last = match callee {
                         Callee::Method { method, .. } => method.as_str(),
+                        // A name that nothing imports is the notebook's own, whatever it is called.
                         Callee::Name(_) => full
-                            .and_then(|full| full.rsplit('.').next())
+                            .and_then(|full| full.rsplit_once('.'))
+                            .map(|(_, last)| last)
                             .unwrap_or_default(),
                         Callee::Other(_) => "",
                     };

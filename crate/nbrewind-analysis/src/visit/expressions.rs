@@ -3,7 +3,7 @@
 use super::questions::{constant_key, identifiers, item_text, literal, target_names};
 use super::{Scope, ScopeKind, Visitor};
 use crate::binder;
-use crate::facts::{How, Kind, Op, Source, Value};
+use crate::facts::{How, Key, Kind, Op, Source, Value};
 use crate::fingerprint;
 use crate::syntax::{Comprehension, Expr, FStringPart, InterpolatedStringElement, deeper};
 
@@ -89,6 +89,7 @@ impl Visitor<'_> {
             Expr::Dict(node) => {
                 let mut held = Value::default();
                 let mut is_constant = true;
+                let mut items = Vec::new();
                 for item in &node.items {
                     if let Some(key) = &item.key {
                         is_constant &= self.expr(key).literal.is_some();
@@ -97,9 +98,19 @@ impl Visitor<'_> {
                     }
                     let value = self.expr(&item.value);
                     is_constant &= value.literal.is_some();
+                    if let (Some(Expr::StringLiteral(key)), Some(literal)) =
+                        (&item.key, value.literal)
+                    {
+                        let text = format!("s:{}", key.value.to_str());
+                        items.push((Key::Item(text), literal));
+                    }
                     held = held.or(&value.held());
                 }
-                self.display(held, Kind::Dict, is_constant, expr)
+                let mut value = self.display(held, Kind::Dict, is_constant, expr);
+                if is_constant && items.len() == node.items.len() {
+                    value.items = items;
+                }
+                value
             }
             Expr::Set(node) => {
                 let held = self.exprs_held(&node.elts);
