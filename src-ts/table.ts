@@ -1,4 +1,4 @@
-/** A plain table for reports and plans: captions, columns, rows of text. */
+/** A plain table for reports and plans: captions, columns, rows of text. Columns that say nothing are left out. */
 
 import { Widget } from '@lumino/widgets';
 
@@ -18,7 +18,8 @@ export class Table extends Widget {
     this.addClass('jp-NBRewind-table');
     const table = document.createElement('table');
     const head = table.createTHead().insertRow();
-    for (const column of columns) {
+    const isUsed = columns.map((_, at) => rows.some(row => row[at].text !== ''));
+    for (const column of columns.filter((_, at) => isUsed[at])) {
       const cell = document.createElement('th');
       cell.scope = 'col';
       cell.textContent = column;
@@ -27,7 +28,7 @@ export class Table extends Widget {
     const body = table.createTBody();
     for (const row of rows) {
       const line = body.insertRow();
-      for (const { text, kind, isCode, isNumber } of row) {
+      for (const { text, kind, isCode, isNumber } of row.filter((_, at) => isUsed[at])) {
         const cell = line.insertCell();
         const inner = isCode ? cell.appendChild(document.createElement('code')) : cell;
         inner.append(...(isCode ? [text] : marked(text)));

@@ -23,6 +23,7 @@ function open({ language = 'python', isLoaded = true, handleComms = true, answer
   };
   const kernel: any = {
     name: 'python3',
+    clientId: 'us',
     status: 'idle',
     handleComms,
     info: doesAnswer ? Promise.resolve({ language_info: { name: language } }) : new Promise(() => undefined),
@@ -131,15 +132,22 @@ describe('the way to the kernel', () => {
         content: { status: 'ok', user_expressions: { nbrewind: { status: 'ok', data: { 'text/plain': 'True' } } } }
       })
     });
-    const heard = (data: any) =>
+    const heard = (data: any, asker: string) =>
       kernel.anyMessage.emit({
         direction: 'recv',
-        msg: { channel: 'iopub', header: { msg_type: 'comm_msg', session: 'one' }, content: { data } }
+        msg: {
+          channel: 'iopub',
+          header: { msg_type: 'comm_msg', session: 'one' },
+          parent_header: { session: asker },
+          content: { data }
+        }
       });
-    heard({ method: 'update' });
+    heard({ method: 'update' }, 'them');
+    // An answer to ourselves is no news.
+    heard({ id: 'x', ok: true, mode: 'audit' }, 'us');
     await settled();
     expect(link.state).toBe('absent');
-    heard({ id: 'x', ok: true, mode: 'audit' });
+    heard({ id: 'x', ok: true, mode: 'audit' }, 'them');
     await settled();
     expect([link.state, link.mode]).toEqual(['ready', 'audit']);
   });

@@ -253,7 +253,9 @@ export class KernelLink implements IDisposable {
     if (!this._comm) {
       // Another page has loaded the extension: its answers pass by here as well.
       const data = msg.header.msg_type === 'comm_msg' ? (msg.content as KernelMessage.ICommMsgMsg['content']).data : {};
-      if (this._state === 'absent' && data.ok === true && typeof data.mode === 'string') {
+      const asker = (msg.parent_header as KernelMessage.IHeader).session;
+      const isOther = asker !== this._watched?.clientId;
+      if (isOther && this._state === 'absent' && data.ok === true && typeof data.mode === 'string') {
         this._connect();
       }
       return;

@@ -186,9 +186,7 @@ function tell(baseline: IBaseline, trans: TranslationBundle): IOutcome | null {
             body: new Table(
               [trans.__('Name'), trans.__('Why it was not taken')],
               not_taken.map(one => [{ text: one.name, isCode: true }, { text: one.why }]),
-              trans.__(
-                'After a restore in another kernel these names are made again by the cells that made them, or named as lost.'
-              )
+              trans.__('A restore in another kernel makes these names again where it can, and says which it cannot.')
             ),
             buttons: [Dialog.okButton({ label: trans.__('Close') })]
           })

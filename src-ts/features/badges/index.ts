@@ -40,6 +40,7 @@ export class NotebookBadges implements IDisposable {
     verdicts.changed.connect(this._update, this);
     panel.content.model?.cells.changed.connect(this._soon, this);
     panel.content.modelContentChanged.connect(this._soon, this);
+    panel.content.activeCellChanged.connect(this._reach, this);
     panel.disposed.connect(() => this.dispose());
     this._update();
   }
@@ -78,6 +79,12 @@ export class NotebookBadges implements IDisposable {
     this._region.remove();
   }
 
+  /** Of a notebook of hundred cells, Tab passes one badge: that of the active cell. */
+  private _reach(): void {
+    const { activeCell } = this.side.panel.content;
+    this._badges.forEach((badge, cell) => (badge.isReachable = cell === activeCell));
+  }
+
   /** The model tells of new cells before their widgets are there. */
   private _soon(): void {
     if (!this._isWaiting) {
@@ -111,6 +118,7 @@ export class NotebookBadges implements IDisposable {
           continue;
         }
         badge = new Badge(cell, this._note, this.trans);
+        badge.isReachable = cell === this.side.panel.content.activeCell;
         this._badges.set(cell, badge);
       }
       const isWanted = this._shown !== 'none' && !(this._shown === 'no-never-run' && verdict?.state === 'never-run');
@@ -288,12 +296,16 @@ export const badgesPlugin: JupyterFrontEndPlugin<void> = {
     for (const command of [CommandIDs.nextStale, CommandIDs.previousStale, CommandIDs.showReason]) {
       palette?.addItem({ command, category: CATEGORY });
     }
+    // The tracker's notebook stays the current one behind a launcher or a text file.
+    const front = new Signal<object, void>({});
+    sides.changed.connect(() => front.emit());
+    app.shell.currentChanged?.connect(() => front.emit());
     statusBar?.registerStatusItem('nbrewind:count', {
       item: new StaleCount(sides, trans, () => void commands.execute(CommandIDs.nextStale)),
       align: 'right',
       rank: 40,
-      isActive: () => sides.current !== null,
-      activeStateChanged: sides.changed
+      isActive: () => sides.current !== null && sides.current.panel === app.shell.currentWidget,
+      activeStateChanged: front
     });
   }
 };

@@ -3,7 +3,7 @@
  */
 
 import type { Cell } from '@jupyterlab/cells';
-import type { Notebook } from '@jupyterlab/notebook';
+import { NotebookActions, type Notebook } from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IDisposable } from '@lumino/disposable';
 
@@ -25,10 +25,18 @@ export class Badge implements IDisposable {
     node.type = 'button';
     node.className = BADGE;
     node.hidden = true;
+    node.setAttribute('aria-haspopup', 'dialog');
+    node.setAttribute('aria-expanded', 'false');
     node.addEventListener('mouseenter', () => this.note.showSoon(this));
     node.addEventListener('mouseleave', () => this.note.hideSoon());
-    node.addEventListener('focus', () => this.note.showSoon(this));
-    node.addEventListener('blur', () => this.note.hideSoon());
+    node.addEventListener('focus', () => {
+      this.note.showSoon(this);
+      window.addEventListener('keydown', this._onKey, { capture: true });
+    });
+    node.addEventListener('blur', () => {
+      this.note.hideSoon();
+      window.removeEventListener('keydown', this._onKey, { capture: true });
+    });
     // A click on the badge must not move the selection of cells.
     node.addEventListener('mousedown', event => event.stopPropagation());
     node.addEventListener('click', event => {
@@ -45,6 +53,11 @@ export class Badge implements IDisposable {
 
   get verdict(): Verdict | null {
     return this._verdict;
+  }
+
+  /** Whether the Tab key stops here. */
+  set isReachable(isReachable: boolean) {
+    this.node.tabIndex = isReachable ? 0 : -1;
   }
 
   get isDisposed(): boolean {
@@ -81,10 +94,28 @@ export class Badge implements IDisposable {
       return;
     }
     this._isDisposed = true;
+    window.removeEventListener('keydown', this._onKey, { capture: true });
     this.note.left(this);
     this.node.remove();
     this.cell.node.classList.remove(CELL);
   }
+
+  /** Before the notebook's own shortcuts: in command mode Enter would put the keyboard into the cell's text. */
+  private readonly _onKey = (event: KeyboardEvent): void => {
+    const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey;
+    if (!isPlain || event.target !== this.node) {
+      return;
+    }
+    if (event.key === 'Enter' || event.key === ' ') {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      this.note.pin(this);
+    } else if (event.key === 'Escape' && this.node.getAttribute('aria-expanded') === 'true') {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      this.note.hide();
+    }
+  };
 
   private _verdict: Verdict | null = null;
   private _isDisposed = false;
@@ -119,6 +150,8 @@ export class ReasonNote implements IDisposable {
         const badge = this._badge;
         this.hide();
         badge?.node.focus();
+        // Who closed the note does not want it back because the badge has the keyboard again.
+        this._clearTimer();
       }
     });
     this.node = node;
@@ -154,7 +187,9 @@ export class ReasonNote implements IDisposable {
     if (badge.isDisposed || badge.node.hidden || !badge.verdict) {
       return;
     }
+    this._badge?.node.setAttribute('aria-expanded', 'false');
     this._badge = badge;
+    badge.node.setAttribute('aria-expanded', 'true');
     this._fill(badge);
     if (!this.node.isConnected) {
       document.body.appendChild(this.node);
@@ -167,6 +202,7 @@ export class ReasonNote implements IDisposable {
 
   hide(): void {
     this._clearTimer();
+    this._badge?.node.setAttribute('aria-expanded', 'false');
     this._badge = null;
     this.node.hidden = true;
     document.removeEventListener('scroll', this._onScroll, { capture: true });
@@ -275,6 +311,8 @@ export async function goTo(notebook: Notebook, cell: Cell): Promise<void> {
   if (at < 0) {
     return;
   }
+  // It may be under a heading that is collapsed.
+  NotebookActions.expandParent(cell, notebook);
   notebook.deselectAll();
   notebook.activeCellIndex = at;
   notebook.mode = 'command';

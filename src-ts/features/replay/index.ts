@@ -157,6 +157,7 @@ class Replay {
     const plan = await side.link.askCancellable<IReplayPlan>('plan-replay', this.request(), operation.signal);
     if (confirm.isWanted() || plan.restart.length > 0) {
       const preview = new PlanPreview(side, plan, this.from, trans);
+      operation.progress(trans.__('waiting for your answer'));
       const { button, value } = await showDialog({
         title: operation.title,
         body: preview,

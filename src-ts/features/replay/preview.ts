@@ -157,7 +157,7 @@ export function reportTable(
       },
       {
         text:
-          one.status === 'replayed' && one.recordedSeconds > 0
+          one.status === 'replayed' && one.recordedSeconds >= 0.1
             ? trans.__('took %1 when it was recorded', duration(one.recordedSeconds))
             : one.why.join('; ')
       }
