@@ -272,6 +272,11 @@ export async function reopen(
   return book;
 }
 
+/** Load the page again, as after F5, but without the tabs that JupyterLab remembers: a story opens what it needs. */
+export async function loadAgain(page: IJupyterLabPageFixture): Promise<void> {
+  await page.goto('?reset');
+}
+
 /** The code cells of a notebook of the demo, with texts replaced: `[cell, old, new]`. */
 export function demoCells(name: string, edits: [string, string, string][] = []): ITextCell[] {
   const file = join(__dirname, '..', 'demo', `${name}.ipynb`);
@@ -290,30 +295,33 @@ export function demoCells(name: string, edits: [string, string, string][] = []):
   });
 }
 
-/** Close what a story opened, unsaved, and end its kernels. */
-async function tidy(page: IJupyterLabPageFixture): Promise<void> {
+/** Close what a story opened, unsaved, and end its kernels; the next story does not wait for that. */
+async function tidy(page: IJupyterLabPageFixture, isLast = false): Promise<void> {
   const left = folders;
   folders = [];
   const covers = page.locator('.jp-Dialog, .lm-Menu, .jp-ModalCommandPalette:not(.lm-mod-hidden)');
   for (let n = 0; n < 5 && (await covers.count()) > 0; n++) {
     await page.keyboard.press('Escape');
   }
-  await page.evaluate(async left => {
-    const app = (window as any).jupyterapp;
-    for (const widget of [...app.shell.widgets('main')]) {
-      if (widget.context) {
-        widget.dispose();
+  await page.evaluate(
+    async ([left, isLast]) => {
+      const app = (window as any).jupyterapp;
+      for (const widget of [...app.shell.widgets('main')]) {
+        if (widget.context) {
+          widget.dispose();
+        }
       }
-    }
-    const { sessions } = app.serviceManager;
-    await sessions.refreshRunning();
-    for (const session of [...sessions.running()]) {
-      if (left.some(folder => session.path.startsWith(`${folder}/`))) {
-        // The next story does not wait for it.
-        void sessions.shutdown(session.id);
+      const { sessions } = app.serviceManager;
+      await sessions.refreshRunning();
+      const shut = [...sessions.running()]
+        .filter((session: any) => left.some(folder => session.path.startsWith(`${folder}/`)))
+        .map((session: any) => sessions.shutdown(session.id));
+      if (isLast) {
+        await Promise.all(shut);
       }
-    }
-  }, left);
+    },
+    [left, isLast] as const
+  );
 }
 
 const labTest = base.extend<{ tidied: void }>({
@@ -328,7 +336,7 @@ export const pageTest = labTest.extend<{ tidied: void }>({
   tidied: [
     async ({ page }, use) => {
       await use();
-      await tidy(page).catch(() => undefined);
+      await tidy(page, true).catch(() => undefined);
     },
     { auto: true }
   ]
@@ -364,9 +372,10 @@ export const test = labTest.extend<{ tidied: void }, { lab: IJupyterLabPageFixtu
     await use(lab);
   },
   tidied: [
-    async ({ page }, use) => {
+    async ({ page }, use, info) => {
       await use();
-      await tidy(page);
+      // The page of a story that failed is closed.
+      await tidy(page, info.status !== info.expectedStatus);
     },
     { auto: true }
   ]

@@ -3,7 +3,7 @@
 import { writeFileSync } from 'fs';
 import { join } from 'path';
 
-import { expect, open, reopen, test, type Book, type ITextCell } from '../notebook';
+import { expect, loadAgain, open, reopen, test, type Book, type ITextCell } from '../notebook';
 
 const WALK = [
   { id: 'start', source: 'walk = [1, 2, 3]\ntotals = {}' },
@@ -233,8 +233,7 @@ test('two notebooks: each has its own audit, and the button says so also behind 
 test('a page that is loaded again in the middle of a replay says so, and ends it', async ({ page }) => {
   const book = await open(page, WAITING);
   await replayUntilWaiting(book);
-  await page.reload({ waitForIsReady: false });
-  await page.waitForFunction(() => Boolean((window as any).jupyterapp?.restored));
+  await loadAgain(page);
   letGo(book);
   const again = await reopen(page, book.path, WAITING);
   await expect(again.strip).toContainText('A replay that this page did not start');

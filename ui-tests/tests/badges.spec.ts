@@ -1,6 +1,6 @@
 /** Badges while typing: they come, say why, lead to the cause, and go. */
 
-import { expect, open, reopen, test } from '../notebook';
+import { expect, loadAgain, open, reopen, test } from '../notebook';
 
 const CHAIN = [
   { id: 'load', source: 'rows = [3, 1, 2]' },
@@ -83,14 +83,22 @@ test('ran twice, used after its cell was deleted, cannot be known: each has word
   await book.badge('grow').hover();
   await expect(book.note).toContainText('Ran twice on what it changes');
   await expect(book.note).toContainText('This cell ran at [8] on rows that its run at [2] had already changed.');
-  await book.run('exec');
-  await expect(book.badge('k')).toHaveAttribute('aria-label', /^Cannot be told from the text\. `k` may be changed/);
   // The cell is gone, its name is not.
   await book.select('limit');
   await page.keyboard.press('d');
   await page.keyboard.press('d');
   const count = book.panel.locator('.jp-CodeCell', { hasText: 'print(limit)' }).locator('.jp-NBRewind-badge');
   await expect(count).toHaveAttribute('aria-label', /^Uses a name of a deleted cell\. .*`limit = 2`/);
+  const row = (text: string) => book.panel.locator('.jp-CodeCell', { hasText: text });
+  await row('exec(text)')
+    .locator('.jp-InputPrompt')
+    .first()
+    .click({ position: { x: 10, y: 8 } });
+  await page.keyboard.press('Control+Enter');
+  await expect(row('print(k)').locator('.jp-NBRewind-badge')).toHaveAttribute(
+    'aria-label',
+    /^Cannot be told from the text\. `k` may be changed/
+  );
 });
 
 test('with the keyboard alone: next stale cell, its reason, the jump, and back', async ({ page }) => {
@@ -128,8 +136,7 @@ test('a page that is loaded again on a live kernel knows what ran', async ({ pag
   await book.runAll();
   await book.command('docmanager:save');
   await expect(book.panel.locator('.jp-mod-dirty')).toHaveCount(0);
-  await page.reload({ waitForIsReady: false });
-  await page.waitForFunction(() => Boolean((window as any).jupyterapp?.restored));
+  await loadAgain(page);
   const again = await reopen(page, book.path, CHAIN);
   await again.expectBadges({});
   await again.typeOver('load', '2]', '5]');
