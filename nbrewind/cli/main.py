@@ -242,6 +242,10 @@ def _dry_run(options: argparse.Namespace) -> int:
             print(
                 f"{item['id']:<14} {item['status']:<10} {item['seconds']:8.2f} s  {'; '.join(item['why'])}"
             )
+            if "tasks" in item:
+                from nbrewind.tasks.forecast import text_of
+
+                print(f"{'':<14} {text_of(item['tasks'])}")
     return 0
 
 

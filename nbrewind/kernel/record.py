@@ -621,7 +621,10 @@ def record_run(
         "is_rooted": is_rooted,
         "why_not": why_not,
         "marks": [entry["construct"] for entry in run.effects["marks"].get("nondeterministic", [])],
-        "tasks": {key: tasks[key] for key in ("hit", "run", "pruned")},
+        "tasks": {
+            **{key: tasks[key] for key in ("hit", "run", "pruned")},
+            **({"groups": run.task_groups} if run.task_groups else {}),
+        },
     }
     record["result"] = result_of(session, run, record, changed_names)
     needs = [chunk for item in record["effects"]["files"] for chunk in item["chunks"] or []]

@@ -226,6 +226,9 @@ def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if run["cell_id"] is not None and run["status"] == "ok"
     }
     open_names: set[str] = set()
+    from nbrewind.tasks.forecast import Foresight
+
+    foresight = Foresight(session.history.all_runs(), session.tasks)
     for idx, cell in enumerate(cells):
         if not cell["source"].strip():
             continue
@@ -259,6 +262,9 @@ def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     CoVariable((name,), None, {name: unknown}, why="it is not known yet")
                 )
             open_names |= changed
+            tasks = foresight.look(cell["id"], cell["source"], set(run.present), why)
+            if tasks is not None:
+                item["tasks"] = tasks
         found_plan.append(item)
     return found_plan
 

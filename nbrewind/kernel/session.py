@@ -76,6 +76,8 @@ class Run:
     places: tuple[dict[str, str], list[str]] = field(default_factory=lambda: ({}, []))
     # Files that tasks read by paths they computed; the task report, when some had not ended with the cell.
     task_files: dict[str, str | None] = field(default_factory=dict)
+    # The tasks that it asked for, by name (see `nbrewind.tasks.forecast`).
+    task_groups: dict[str, Any] = field(default_factory=dict)
     unfinished: Any = None
     # What lazy values stand for, as it was when the cell began.
     lazy_files: dict[str, str | None] = field(default_factory=dict)
@@ -550,6 +552,7 @@ class Session:
                 report["executed_tasks"] = found.executed
                 report["not_captured"] = found.not_captured
                 run.task_files = found.files
+                run.task_groups = found.groups
                 findings.problems += found.unseen
                 run.unfinished = found if found.unfinished else None
             if note is not None:
@@ -774,6 +777,7 @@ class Session:
                 self.history.path,
                 replay=self.mode == "repeat" and not self.shadow,
                 salt=packages.python_version(),
+                is_fresh=self.began_fresh,
             )
             tasks.install(self.tasks)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from nbrewind import _native, collector
 from nbrewind.fingerprint import path_digest
-from nbrewind.tasks import worker
+from nbrewind.tasks import surroundings, worker
 from nbrewind.tasks.fingerprint import (
     Fingerprinter,
     TaskFacts,
@@ -28,12 +28,14 @@ from nbrewind.tasks.fingerprint import (
     notes,
     value_fingerprint,
 )
+from nbrewind.tasks.forecast import add_groups
 from nbrewind.tasks.graph import Graph, Key, Node, UnknownGraphError, build
 from nbrewind.tasks.plan import DAMAGED, Plan, decide, emit
 
 logger = logging.getLogger("nbrewind.tasks")
 
 _NO_DRAWS: frozenset[str] = frozenset()
+_IMMUTABLE = (str, bytes, int, float, complex, bool, type(None))
 _MAX_CANDIDATES = 40
 # Tasks of one plan whose records are compared with others to say why they run.
 _MAX_EXPLAINED = 200
@@ -64,6 +66,8 @@ class TaskReport:
     unseen: list[str] = field(default_factory=list)
     # Names of replayed tasks whose functions are nondeterministic.
     replayed_nondeterministic: list[str] = field(default_factory=list)
+    # All tasks that were asked for, by name (see `nbrewind.tasks.forecast`).
+    groups: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -162,7 +166,10 @@ def _parsed(time_ns: int, text: str) -> dict[str, Any]:
 
 
 class TaskCache:
-    """See the module. `replay=False` executes everything; `replay=True` loads what is known."""
+    """See the module. `replay=False` executes everything; `replay=True` loads what is known.
+
+    `is_fresh`: nobody can have seeded a generator of random numbers in this process before.
+    """
 
     def __init__(
         self,
@@ -171,6 +178,7 @@ class TaskCache:
         replay: bool,
         salt: str = "",
         log: Callable[[dict[str, Any]], None] | None = None,
+        is_fresh: bool = True,
     ) -> None:
         self.path = os.path.realpath(store_path)
         self.replay = replay
@@ -181,6 +189,8 @@ class TaskCache:
         # The process that it belongs to: a forked child has a copy that must not be used.
         self.pid = os.getpid()
         self._records = _Records(self.store)
+        if is_fresh:
+            surroundings.meet_generators()
         # Keys of futures -> (task fingerprint, draws it stands on).
         self._known: dict[Key, tuple[str | None, frozenset[str]]] = {}
         # Reports with unfinished tasks, by identity (kept alive here), and what they came from.
@@ -194,6 +204,9 @@ class TaskCache:
         self._occurrences: dict[str, dict[Any, int]] = {}
         self._chosen: dict[str, dict[str, Any] | None] = {}
         self._damaged: set[str] = set()
+        # Does what is being planned run in this process, and has somebody seeded its generators (None: not asked)?
+        self._is_here_now = False
+        self._are_seeded: bool | None = None
         self._lock = threading.RLock()
         self._pending: list[tuple[Submission, float]] = []
         self._report = TaskReport()
@@ -266,6 +279,7 @@ class TaskCache:
     def _account(self, submission: Submission, started: float, report: TaskReport) -> None:
         plan = submission.plan
         outcome = submission.outcome()
+        add_groups(report.groups, plan)
         self._account_inputs(plan, outcome, report)
         for node in plan.nodes("execute"):
             fact, decision = plan.facts[node.idx], plan.decisions[node.idx]
@@ -330,14 +344,31 @@ class TaskCache:
             if fp is not None and observed[node.idx]:
                 self._known[key] = (fp, draws | observed[node.idx])
 
+    def seconds_of(self, name: str) -> float | None:
+        """How long tasks of this name took lately; None when nobody knows."""
+        with self._lock:
+            if not self._is_refreshed:
+                self._refresh()
+            found = [one["seconds"] for one in self._records.named(name) if one["status"] == "ok"]
+        return sum(found) / len(found) if found else None
+
     # -- planning
 
     def submit(
-        self, dsk: Any, keys: Iterable[Key], *, live: Callable[[Key], bool] | None = None
+        self,
+        dsk: Any,
+        keys: Iterable[Key],
+        *,
+        live: Callable[[Key], bool] | None = None,
+        is_here: bool = False,
+        is_sent: bool = False,
     ) -> Submission | None:
-        """Plan one graph. None: run it unchanged (the report says why)."""
+        """Plan one graph. None: run it unchanged (the report says why).
+
+        `is_here`: it runs in this process; `is_sent`: the caller goes on while it is sent and run.
+        """
         keys = list(keys)
-        return self._guarded(lambda: self._submit(dsk, keys, live), keys)
+        return self._guarded(lambda: self._submit(dsk, keys, live, is_here, is_sent), keys, is_here)
 
     def submit_call(
         self,
@@ -346,6 +377,7 @@ class TaskCache:
         *,
         spec: Any,
         salt: str = "",
+        is_here: bool = False,
         may_load: Callable[[TaskFacts, dict[str, Any]], str | None] = lambda fact, value: None,
     ) -> Submission | None:
         """Plan one call that is no graph of Dask's; the engine runs what `plan` says.
@@ -365,13 +397,18 @@ class TaskCache:
             salted = self.salt + salt
             return self._plan(graph, fingerprinter, look_up, write, spec=spec, salt=salted)
 
-        return self._guarded(plan, list(graph.outputs))
+        return self._guarded(plan, list(graph.outputs), is_here)
 
-    def _guarded(self, plan: Callable[[], Submission], keys: list[Key]) -> Submission | None:
+    def _guarded(
+        self, plan: Callable[[], Submission], keys: list[Key], is_here: bool
+    ) -> Submission | None:
         with self._lock, collector.paused():
             try:
                 if not self._is_refreshed:
                     self._refresh()
+                if is_here != self._is_here_now:
+                    self._chosen.clear()
+                self._is_here_now, self._are_seeded = is_here, None
                 return plan()
             except (UnknownGraphError, _native.StoreError, OSError) as error:
                 self.note(f"a graph ran without the cache: {error}")
@@ -408,12 +445,27 @@ class TaskCache:
         self._chosen.clear()
         self._is_refreshed = True
 
-    def _submit(self, dsk: Any, keys: list[Key], live: Callable[[Key], bool] | None) -> Submission:
+    def _submit(
+        self,
+        dsk: Any,
+        keys: list[Key],
+        live: Callable[[Key], bool] | None,
+        is_here: bool,
+        is_sent: bool,
+    ) -> Submission:
         def write(plan: Plan) -> None:
-            emit(plan, self.path)
+            emit(plan, self.path, is_sent=is_sent)
 
         graph = build(dsk, keys)
-        return self._plan(graph, Fingerprinter, self._look_up, write, live=live, salt=self.salt)
+        return self._plan(
+            graph,
+            Fingerprinter,
+            self._look_up,
+            write,
+            live=live,
+            salt=self.salt,
+            is_among_others=is_here and is_sent,
+        )
 
     def _plan(
         self,
@@ -561,6 +613,11 @@ class TaskCache:
         return None if fp in self._damaged else self._chosen[fp]
 
     def _is_usable(self, record: dict[str, Any]) -> bool:
+        if record.get("has_drawn") and self._is_here_now:
+            if self._are_seeded is None:
+                self._are_seeded = surroundings.are_seeded()
+            if self._are_seeded:
+                return False
         return self._changed_input(record) is None and self._is_here(record)
 
     def _is_known_stem(self, stem: str) -> bool:
@@ -687,17 +744,52 @@ class TaskCache:
             self._loaded[future.key] = fp
         return future
 
-    def changed_in_place(self, submission: Submission) -> None:
-        """After a run in this process: functions that changed what they refer to are writers."""
-        found = submission.fingerprinter.changed_functions()
-        if not found:
-            return
+    def finished_here(self, submission: Submission, results: Iterable[tuple[Key, Any]]) -> None:
+        """After a run in this process: tasks that changed, or gave away, what others have are writers."""
+        worker.forget_digests()
         plan = submission.plan
-        for node in plan.nodes("execute"):
-            fact = plan.facts[node.idx]
-            if fact.fp is None or not any(id(literal) in found for literal in fact.literals):
+        facts = plan.facts
+        suspects = {
+            node.idx
+            for node in plan.nodes("execute")
+            if facts[node.idx].is_user or facts[node.idx].may_change
+        }
+        if not suspects:
+            return
+        changed = submission.fingerprinter.changed_literals()
+        if changed:
+            is_reached = [False] * len(plan.graph.nodes)
+            for node in plan.graph.nodes:
+                sources = node.refs.values() if node.target is None else [node.target]
+                is_reached[node.idx] = any(is_reached[source.idx] for source in sources) or any(
+                    id(literal) in changed for literal in facts[node.idx].literals
+                )
+            found = [idx for idx in sorted(suspects) if is_reached[idx]]
+            self._always_run(submission, found, "changes an object that others have, too")
+        outputs: list[tuple[int, Any]] = []
+        for key, value in results:
+            node = plan.graph.outputs[key].resolved()
+            if (
+                node.kind == "task"
+                and plan.decisions[node.idx].action == "execute"
+                and not isinstance(value, _IMMUTABLE)
+            ):
+                outputs.append((node.idx, value))
+        if outputs:
+            given = submission.fingerprinter.given_away([value for _, value in outputs])
+            self._always_run(
+                submission,
+                [outputs[at][0] for at in given],
+                "gives an object that others have, too",
+            )
+
+    def _always_run(self, submission: Submission, idxs: list[int], reason: str) -> None:
+        """Note that these tasks do more than to give a result."""
+        plan = submission.plan
+        for idx in idxs:
+            fact = plan.facts[idx]
+            if fact.fp is None:
                 continue
-            reason = "changes an object that its function refers to"
             payload = {
                 "fingerprint": fact.fp,
                 "name": fact.name,
@@ -710,4 +802,5 @@ class TaskCache:
                 if key is not None:
                     self.store.append(worker.KIND, key, json.dumps(payload), [])
             self.note(f"{fact.name}: {reason}, so it always runs")
-        self.store.commit()
+        if idxs:
+            self.store.commit()

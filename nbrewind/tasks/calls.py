@@ -206,7 +206,7 @@ def plan(
     key = TaskName(name)
     graph = wrapped.graph_of(spec, key)
     submission = cache.submit_call(
-        graph, CallFingerprinter, spec=SPEC, salt=salt, may_load=_may_load
+        graph, CallFingerprinter, spec=SPEC, salt=salt, is_here=is_here, may_load=_may_load
     )
     ticket = Ticket(name, is_here=is_here)
     number = next(_numbers)
@@ -234,6 +234,7 @@ def plan(
             cwd=os.getcwd(),
             reads_natively=fact.reads_natively,
             is_trusted=False,
+            remotes=[one for literal in fact.literals for one in literal.remotes],
         )
     elif decision.action != "load":
         decision.keep = None

@@ -20,6 +20,8 @@ writer: too many runs rather than one false hit.
 
 from __future__ import annotations
 
+import abc
+import builtins
 import dis
 import functools
 import importlib.metadata
@@ -44,10 +46,11 @@ from nbrewind.fingerprint import (
     path_digest,
     register,
 )
-from nbrewind.tasks import remote
+from nbrewind.tasks import remote, surroundings
 from nbrewind.tasks.graph import Graph, Key, Node, TaskName, key_tokens
 from nbrewind.tasks.worker import signature
 
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _SALT_PACKAGES = (
     "dask",
     "distributed",
@@ -88,7 +91,10 @@ _READS_OUTSIDE = frozenset(
     urlretrieve requests httpx aiohttp boto3 s3fs gcsfs paramiko socket import_module connect
     create_engine read_sql read_sql_query get_client worker_client get_worker expanduser home
     gethostname __file__ exists lexists isfile isdir is_file is_dir stat lstat getmtime getsize
-    access
+    access islink readlink samefile ismount getctime getatime glob iglob rglob expandvars linecache
+    getline filecmp gettempdir which disk_usage statvfs pread preadv setlocale getlocale
+    getpreferredencoding __subclasses__ getsource getsourcelines findsource getcomments
+    co_firstlineno co_filename f_lineno _getframe RecursionError
     """.split()
 )
 _DRAWS = frozenset(
@@ -100,6 +106,44 @@ _DRAWS = frozenset(
     """.split()
 )
 # Names in user code that show something to the user.
+# Modules of which only some names read what is outside.
+_OUTSIDE_OF = {
+    "sys": frozenset("argv modules path flags stdin getrecursionlimit".split()),
+    "dask": frozenset({"config"}),
+    "dask.config": frozenset({"get", "config"}),
+    "distributed": frozenset(
+        """
+        Variable Queue Lock Event Semaphore Pub Sub MultiLock Client Future get_client get_worker
+        worker_client secede rejoin get_task_stream
+        """.split()
+    ),
+}
+_OUTSIDE_OF["dask.distributed"] = _OUTSIDE_OF["distributed"]
+# What functions of the standard library do, under whatever name they are kept.
+_TELLING_MODULES = frozenset(
+    """
+    os posix posixpath genericpath time random uuid secrets socket getpass tempfile glob linecache
+    filecmp shutil locale inspect numpy.random.mtrand
+    """.split()
+)
+# Names through which code is run that stands in a text.
+_RUNS_TEXTS = frozenset(
+    """
+    query eval evaluate sql sqldf dmatrix dmatrices from_formula ols gls wls glm logit probit
+    poisson mixedlm quantreg phreg
+    """.split()
+)
+_READS_ANNOTATIONS = frozenset(
+    """
+    __annotations__ get_type_hints get_annotations signature getfullargspec validate_call
+    validate_arguments
+    """.split()
+)
+_LOCAL_TIME = frozenset(
+    "astimezone timestamp mktime strftime ctime tzset tzname timezone altzone tzlocal".split()
+)
+# Readers that look for a file before they open it, or open it natively: nobody sees that it was not there.
+_LOOKS_FIRST = _READS_NATIVELY | {"loadtxt", "genfromtxt"}
 _SHOWS = frozenset("print pprint stdout stderr warn tqdm trange".split())
 _LIBRARY_WRITER = re.compile(
     r"(^|_)(write|store|save|dump)(_|$)|^ToParquet|^_?write"
@@ -165,6 +209,14 @@ class Literal:
     notes: dict[str, dict[str, str]] = field(default_factory=dict)
     # Remote files: (file system, path, version).
     remotes: list[tuple[Any, str, str]] = field(default_factory=list)
+    # The user's code that workers know by name only: (module, name, fingerprint).
+    by_name: list[tuple[str, str, str]] = field(default_factory=list)
+    # Names that mean nothing here.
+    absent: list[str] = field(default_factory=list)
+    # Runs code that stands in texts, with these globals.
+    scopes: list[dict[str, Any]] = field(default_factory=list)
+    # Can it be changed by whoever has it?
+    is_mutable: bool = True
 
 
 class _TaskContext(Context):
@@ -174,16 +226,27 @@ class _TaskContext(Context):
         super().__init__(follow_globals=True)
         # (file system, path) -> version, asked for once per graph.
         self.versions: dict[tuple[int, str], tuple[Any, str | None]] = {}
+        # Name -> what the user has added to classes of libraries, looked up once per graph.
+        self.added: dict[str, list[Any]] | None = None
+        # Code that travels by name -> its fingerprint, while it stays the same object.
+        self.known_by_name: dict[tuple[str, str], tuple[Any, str | None]] = {}
         self.reset()
 
     def reset(self) -> None:
         self.names: set[str] = set()
+        # Names of functions of the standard library that were met themselves.
+        self.told: set[str] = set()
         self.is_user = False
         self.is_reader = False
         self.writer: str | None = None
         self.reasons: list[str] = []
         self.notes: dict[str, dict[str, str]] = {}
         self.remotes: list[tuple[Any, str, str]] = []
+        self.functions: dict[int, types.FunctionType] = {}
+        self.modules: dict[str, types.ModuleType] = {}
+        self.by_name: dict[tuple[str, str], Any] = {}
+        self.absent: set[str] = set()
+        self.builtins: dict[str, Any] = {}
 
     def version_of(self, filesystem: Any, path: str) -> str | None:
         """The version of a remote file, to be checked again when the task has run."""
@@ -196,41 +259,82 @@ class _TaskContext(Context):
         return version
 
     def facts(self, obj: Any) -> Fact:
+        fact = self.facts_of(obj)
+        if fact.tag == "the one object":
+            self.note_singleton(*fact.parts)
+        return fact
+
+    def note_singleton(self, module: str, name: str) -> None:
+        """Objects of libraries whose state is no content, and what it means to have one."""
+        if name == "environ":
+            self.told.add(name)
+        elif "random" in module:
+            self.told.add("random")
+        elif module == "matplotlib":
+            self.modules.setdefault(module, sys.modules[module])
+
+    def facts_of(self, obj: Any) -> Fact:
+        """What one object is."""
         if type(obj) is Fact:
             return obj
         kind = type(obj)
         if kind is types.FunctionType or kind is types.BuiltinFunctionType:
             self.note_callable(obj.__name__)
+            if obj.__module__ in _TELLING_MODULES:
+                self.names.add(obj.__name__)
+                self.told.add(obj.__name__)
+            if _is_clusters(obj.__module__):
+                return _state_of_the_cluster(obj.__name__)
             if kind is types.FunctionType and not is_importable(obj):
+                self.note_by_name(obj)
                 return self.user_function(obj)
+            if top := str(obj.__module__ or "").partition(".")[0]:
+                self.names.update({top} & _READS_NATIVELY)
         elif kind is types.MethodType:
             self.note_callable(obj.__func__.__name__)
         elif isinstance(obj, type):
+            if _is_clusters(obj.__module__):
+                return _state_of_the_cluster(obj.__name__)
             if not is_importable(obj) and obj.__module__ != "builtins":
                 self.is_user = True
+                self.note_by_name(obj)
                 fact = super().facts(obj)
                 if fact.tag == "class":
                     # Pickle leaves a note on classes whose instances it has seen.
-                    *rest, body = fact.parts
+                    *head, body = fact.parts[:_BODY]
                     kept = tuple(pair for pair in body if pair[0] != "__slotnames__")
-                    fact.parts = (*rest, kept)
+                    fact.parts = (*head, kept, *fact.parts[_BODY:])
+                if isinstance(obj, abc.ABCMeta):
+                    fact.parts = (*fact.parts, ("registered", _registered(obj)))
                 return fact
+        elif kind is types.ModuleType:
+            if is_library_module(obj.__name__):
+                self.modules[obj.__name__] = obj
+                self.names.update({obj.__name__.partition(".")[0]} & _READS_NATIVELY)
+            else:
+                self.note_by_name(obj)
+                if (hook := vars(obj).get("__getattr__")) is not None:
+                    fact = super().facts(obj)
+                    fact.parts = (*fact.parts, ("__getattr__", hook))
+                    return fact
         else:
             self.note_callable(
                 getattr(obj, "method", None) if kind.__name__ == "methodcaller" else kind.__name__
             )
             if is_graph_node(obj):
                 return Fact("opaque", opaque="a task reference hidden inside an argument")
-            if kind.__module__.startswith("distributed.") and not kind.__module__.startswith(
-                "distributed.shuffle"
-            ):
-                return Fact(
-                    "opaque", opaque=f"distributed's {kind.__name__} is state of the cluster"
-                )
+            if _is_clusters(kind.__module__):
+                return _state_of_the_cluster(kind.__name__)
             if kind.__module__ == "numpy" and kind.__name__ == "ndarray" and obj.base is not None:
                 # A task gets its own copy: which memory the array was cut from does not matter.
                 return super().facts(obj.copy(order="K"))
         return super().facts(obj)
+
+    def note_by_name(self, obj: Any) -> None:
+        """Workers are sent the name of this, and look it up among what they have."""
+        name = surroundings.travels_by_name(obj)
+        if name is not None:
+            self.by_name[name] = obj
 
     def note_callable(self, name: Any) -> None:
         if isinstance(name, str):
@@ -242,7 +346,15 @@ class _TaskContext(Context):
 
     def user_function(self, func: types.FunctionType) -> Fact:
         self.is_user = True
+        self.functions[id(func)] = func
         names = code_names(func.__code__)
+        for name in names.global_names:
+            if name in func.__globals__:
+                continue
+            if not hasattr(builtins, name):
+                self.absent.add(name)
+            elif surroundings.changed_builtin(name):
+                self.builtins[name] = getattr(builtins, name)
         self.notes.setdefault(func.__name__, _notes(func, names.global_names))
         self.names |= names.attributes
         self.names |= set(names.global_names)
@@ -275,6 +387,8 @@ class _TaskContext(Context):
                 self.reasons.append(f"{func.__name__} imports relative to nothing")
                 return name
         module = sys.modules.get(name)
+        if module is not None and is_library_module(name):
+            self.modules[name] = module
         if module is not None:
             return (name, module_version(name)) if is_library_module(name) else (name, module)
         try:
@@ -292,8 +406,11 @@ class _TaskContext(Context):
         """Walk `obj` and sum up what was seen."""
         self.reset()
         walk: Walk = self.walk(obj)
+        fp, more = self.surrounded(walk)
         names = self.names
-        opaque = [*walk.opaque, *self.reasons]
+        opaque = [*walk.opaque, *more, *self.reasons]
+        if found := self.told & _READS_OUTSIDE:
+            opaque.append(f"reads what is outside its arguments: {min(found)}")
         writer = self.writer
         suspect = bool(walk.marks) and any(
             mark.startswith("nondeterministic") for mark in walk.marks
@@ -301,14 +418,16 @@ class _TaskContext(Context):
         if self.is_user:
             if found := names & _WRITES:
                 writer = writer or min(found)
-            if found := names & _READS_OUTSIDE:
+            if found := names & _READS_OUTSIDE | self.outside_of_modules():
                 opaque.append(f"reads what is outside its arguments: {min(found)}")
-            suspect = suspect or bool(names & _DRAWS)
+            if why := self.why_absence_is_unseen():
+                opaque.append(why)
+        suspect = suspect or bool((names if self.is_user else self.told) & _DRAWS)
         natively = min(names & _READS_NATIVELY, default=None)
         marks = sorted(mark for mark in walk.marks if mark.startswith("nondeterministic"))
-        fp = walk.fp if not opaque else None
+        by_name = self.fingerprints_by_name() if not opaque else []
         return Literal(
-            fp,
+            fp if not opaque else None,
             opaque,
             list(walk.components),
             walk.files,
@@ -322,7 +441,71 @@ class _TaskContext(Context):
             min(names & _SHOWS, default=None) if self.is_user else None,
             self.notes,
             self.remotes,
+            by_name,
+            sorted(self.absent),
+            self.scopes() if names & _RUNS_TEXTS else [],
+            not _is_fixed(obj),
         )
+
+    def scopes(self) -> list[dict[str, Any]]:
+        """The globals of the user's functions that were seen."""
+        return list(
+            {id(one.__globals__): one.__globals__ for one in self.functions.values()}.values()
+        )
+
+    def surrounded(self, walk: Walk) -> tuple[str | None, list[str]]:
+        """The fingerprint with what the code reaches by other ways than its globals, and what of that is opaque."""
+        if not self.functions:
+            return walk.fp, []
+        names = self.names
+        parts: list[Any] = sorted(self.builtins.items())
+        if names & _RUNS_TEXTS:
+            parts += named_in(walk.idents, self.scopes())
+        if names & _READS_ANNOTATIONS:
+            parts += [
+                (one.__qualname__, tuple(one.__annotations__.items()))
+                for one in self.functions.values()
+            ]
+        if names & _LOCAL_TIME:
+            parts.append(("time zone", surroundings.time_zone()))
+        if "matplotlib" in {name.partition(".")[0] for name in self.modules}:
+            parts.append(("drawing", surroundings.drawing_settings()))
+        if self.added is None:
+            self.added = surroundings.added_to_classes()
+        parts += [(name, tuple(self.added[name])) for name in sorted(names & self.added.keys())]
+        for name in sorted(self.modules):
+            parts += surroundings.put_into(self.modules[name], names)
+        if not parts or walk.fp is None:
+            return walk.fp, []
+        more = self.walk(tuple(parts))
+        walk.components.extend(more.components)
+        return digest((walk.fp, more.fp)) if more.fp is not None else None, more.opaque
+
+    def outside_of_modules(self) -> set[str]:
+        """Names that read what is outside only in certain modules, of which the code knows one."""
+        found: set[str] = set()
+        for name in self.modules.keys() & _OUTSIDE_OF.keys():
+            found |= _OUTSIDE_OF[name] & self.names
+        return found
+
+    def why_absence_is_unseen(self) -> str | None:
+        """A file that is not there shows only when it is asked for with Python's `open`."""
+        if readers := self.names & _LOOKS_FIRST:
+            for func in self.functions.values():
+                if _catches(func.__code__):
+                    return f"goes on without a file that {min(readers)} does not find"
+        return None
+
+    def fingerprints_by_name(self) -> list[tuple[str, str, str]]:
+        """What workers must find under the names by which they are sent the user's code."""
+        found = []
+        for key, obj in list(self.by_name.items()):
+            known = self.known_by_name.get(key)
+            if known is None or known[0] is not obj:
+                known = self.known_by_name[key] = (obj, fingerprint_by_name(obj))
+            if known[1] is not None:
+                found.append((*key, known[1]))
+        return found
 
     def remote_texts(self, texts: list[str]) -> Literal:
         """Addresses that a reader is given, by the versions of what is there."""
@@ -348,6 +531,66 @@ class _TaskContext(Context):
             None,
             remotes=self.remotes,
         )
+
+
+def _is_fixed(obj: Any) -> bool:
+    """True for what nobody can change: scalars, and functions and classes of libraries."""
+    if isinstance(obj, tuple):
+        return all(map(_is_fixed, obj))
+    if isinstance(obj, str | bytes | int | float | complex | type(None) | Fact):
+        return True
+    return (
+        isinstance(obj, types.FunctionType | types.BuiltinFunctionType | type)
+        and isinstance(getattr(obj, "__self__", None), types.ModuleType | None)
+        and is_importable(obj)
+    )
+
+
+def fingerprint_by_name(obj: Any) -> str | None:
+    """Content of code that travels by its name."""
+    fp: str | None = _TaskContext().walk(obj).fp
+    return fp
+
+
+def named_in(idents: Collection[str], scopes: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """The globals that texts name."""
+    return [(name, scope[name]) for name in sorted(idents) for scope in scopes if name in scope]
+
+
+# Parts of a class up to and with its dictionary: name, qualified name, metaclass, bases, dictionary.
+_BODY = 5
+
+
+def _is_clusters(module: Any) -> bool:
+    return (
+        isinstance(module, str)
+        and module.startswith("distributed.")
+        and not module.startswith("distributed.shuffle")
+    )
+
+
+def _state_of_the_cluster(name: str) -> Fact:
+    return Fact("opaque", opaque=f"distributed's {name} is state of the cluster")
+
+
+def _registered(cls: abc.ABCMeta) -> tuple[str, ...]:
+    """Classes that count as heirs of this one."""
+    # Not public: nothing else tells.
+    found = (one() for one in abc._get_dump(cls)[0])  # type: ignore[attr-defined]
+    return tuple(sorted(f"{one.__module__}:{one.__qualname__}" for one in found if one is not None))
+
+
+@functools.lru_cache(maxsize=4096)
+def _catches(code: types.CodeType) -> bool:
+    """Does the code go on after an exception?"""
+    n_handlers = 0
+    for part in _nested(code):
+        for instruction in dis.get_instructions(part):
+            n_handlers += instruction.opname == "POP_EXCEPT"
+            n_handlers -= instruction.opname == "WITH_EXCEPT_START"
+            if instruction.opname in {"LOAD_GLOBAL", "LOAD_ATTR", "LOAD_METHOD"}:
+                n_handlers += instruction.argval == "suppress"
+    return n_handlers > 0
 
 
 _NOTED = (bool, int, float, complex)
@@ -514,6 +757,8 @@ class TaskFacts:
     reads_natively: str | None = None
     # Its result is in the memory of the cluster under this very key.
     is_live: bool = False
+    # Could it change what it is given, where others have that, too?
+    may_change: bool = False
 
     @property
     def marks(self) -> list[str]:
@@ -554,6 +799,7 @@ class Fingerprinter:
         occurrences: dict[str, dict[Any, int]] | None = None,
         observed: Callable[[list[str]], Collection[str]] | None = None,
         spec: Any = None,
+        is_among_others: bool = False,
     ) -> None:
         kinds = spec if spec is not None else importlib.import_module("dask._task_spec")
         self.graph = graph
@@ -568,10 +814,16 @@ class Fingerprinter:
         # Of these fingerprints, those whose results depend on more than the fingerprint covers, as
         # records say.
         self.observed = observed or (lambda fps: ())
+        # Workers that are threads of this process, and go on while the user's code does: what their tasks are given
+        # and give, others can change at any time.
+        self.is_among_others = is_among_others
         self.context = _TaskContext()
         # `spec`: the kinds of graph nodes, Dask's or others that look like them.
         self.encoder = _native.Encoder(
-            kinds, graph.tokens, f"{environment_salt()}; {salt}", _is_library_function
+            kinds,
+            graph.tokens,
+            f"{environment_salt()}; {salt}; {surroundings.settings()}",
+            _is_library_function,
         )
         self.functions: dict[int, _Function] = {}
         self.names: dict[Any, str] = {}
@@ -694,6 +946,9 @@ class Fingerprinter:
             function is not None and function.is_library,
             func.fp if func is not None else None,
         )
+        if not container:
+            literals += self._beside_arguments(spec, function)
+            facts.may_change = _may_change(node, function, bool(literals))
         if hasattr(spec, "spec"):
             rest = {name: value for name, value in vars(spec.spec).items() if name != "id"}
             literals.append((type(spec.spec), rest))
@@ -702,6 +957,9 @@ class Fingerprinter:
             facts.is_shuffle_output = function.is_shuffle_output
         facts.is_interior = facts.is_interior or facts.name in {"partd", "zpartd"}
         self._close(facts, (encoded, stem, fp), literals, func)
+        if self.is_among_others and (facts.is_user or facts.may_change):
+            facts.fp = None
+            facts.opaque.append("runs on a worker that is a thread of this process")
         for source in node.refs.values():
             upstream = self.facts[source.idx]
             if upstream.fp is None:
@@ -714,6 +972,24 @@ class Fingerprinter:
         if facts.is_suspect and facts.fp is not None:
             facts.fp = self._occurrence(facts.fp, node)
         return facts
+
+    def _beside_arguments(self, spec: Any, function: _Function | None) -> list[Any]:
+        """What a function can see of its arguments besides their values."""
+        found: list[Any] = []
+        if function is not None and (not function.is_library or spec.func is dict):
+            names = list(spec.kwargs)
+            if names != sorted(names):
+                found.append(Fact("order of keywords", tuple(names)))
+            if function.literal.scopes:
+                values = (*spec.args, *spec.kwargs.values())
+                idents = {
+                    ident
+                    for text in values
+                    if type(text) is str
+                    for ident in _IDENTIFIER.findall(text)
+                }
+                found += named_in(idents, function.literal.scopes)
+        return found
 
     def _occurrence(self, fp: str, node: Node) -> str:
         seen = self.occurrences.setdefault(fp, {})
@@ -788,17 +1064,40 @@ class Fingerprinter:
             self.kept.append(objects)
         return known
 
-    def changed_functions(self) -> set[int]:
+    def changed_literals(self) -> set[int]:
         """After a run in this process: literals (by id of the `Literal`) whose content the run changed."""
-        found = set()
-        for literal in self.by_id.values():
-            if (
-                literal.is_user
-                and literal.fp is not None
-                and self.context.literal(literal.obj).fp != literal.fp
-            ):
-                found.add(id(literal))
-        return found
+        return {
+            id(literal)
+            for literal in self.by_id.values()
+            if literal.is_mutable
+            and literal.fp is not None
+            and self.context.literal(literal.obj).fp != literal.fp
+        }
+
+    def given_away(self, values: list[Any]) -> list[int]:
+        """After a run in this process: positions of results that share mutable parts with others, or with what
+        tasks were given or refer to.
+        """
+        held = [literal.obj for literal in self.by_id.values() if literal.is_mutable]
+        _, groups, _ = Context(follow_globals=True).walk_namespace([*values, held])
+        return sorted(
+            {at for group in groups if len(group) > 1 for at in group if at < len(values)}
+        )
+
+
+def _may_change(node: Node, function: _Function | None, has_literals: bool) -> bool:
+    """Could a call change what it is given? Libraries' own graphs do not; methods and what the user calls may."""
+    if function is None:
+        return False
+    func = function.func
+    if type(func).__name__ == "methodcaller":
+        return any(source.kind == "data" for source in node.refs.values())
+    owner = getattr(func, "__self__", None)
+    if owner is not None and not isinstance(owner, types.ModuleType | type):
+        return True
+    module = getattr(func, "__module__", None) or type(func).__module__
+    is_engines = module.partition(".")[0] in {"dask", "distributed", "toolz", "tlz", "cytoolz"}
+    return has_literals and not is_engines
 
 
 _CONTAINERS = frozenset({"List", "Tuple", "Set", "Dict"})

@@ -9,11 +9,16 @@ changed its name, so that the scheduler never sees two meanings of one key.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
+import pickle
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import cloudpickle
 
 from nbrewind.tasks import worker
 from nbrewind.tasks.fingerprint import (
@@ -131,7 +136,9 @@ def _follow_writers(graph: Graph, facts: list[TaskFacts], is_writer: IsWriter) -
         if node.kind == "task":
             fact = facts[node.idx]
             written = fact.writer or (
-                is_writer(fact.fp) if fact.fp is not None and fact.is_user else None
+                is_writer(fact.fp)
+                if fact.fp is not None and (fact.is_user or fact.may_change)
+                else None
             )
             if written:
                 found[node.idx] = f"writer: {written}"
@@ -232,15 +239,19 @@ class _Shared:
     marks: list[str]
     files: dict[str, Any] | None
     remotes: list[tuple[Any, str, str]]
+    by_name: list[tuple[str, str, str]]
+    absent: list[str]
 
 
 class _Emitter:
-    def __init__(self, plan: Plan, store: str) -> None:
+    def __init__(self, plan: Plan, store: str, *, is_sent: bool) -> None:
         from dask import _task_spec
 
         self.t = _task_spec
         self.plan = plan
         self.store = store
+        # Is the graph on its way to other processes while the user's code goes on?
+        self.is_sent = is_sent
         self.cwd = os.getcwd()
         self.out: dict[Key, Any] = {}
         self.names: dict[int, Key] = {}
@@ -277,7 +288,7 @@ class _Emitter:
             self.store,
             fact.fp,
             fact.name,
-            node.spec,
+            self.own(node),
             list(refs),
             keep=decision.keep or "always",
             files=shared.files,
@@ -294,6 +305,9 @@ class _Emitter:
             is_repair=decision.why == DAMAGED,
             # The user's own code may ask others than those that it is given.
             remotes=[] if fact.is_user else shared.remotes,
+            is_suspect=fact.is_suspect,
+            by_name=shared.by_name,
+            absent=shared.absent,
         )
         values = (self.t.TaskRef(name) for name in refs.values())
         return self.t.Task(key, worker.run, call, *values, _data_producer=node.spec.data_producer)
@@ -310,8 +324,23 @@ class _Emitter:
                 fact.marks,
                 self.signatures(fact.files),
                 [one for literal in fact.literals for one in literal.remotes],
+                [one for literal in fact.literals for one in literal.by_name],
+                [name for literal in fact.literals for name in literal.absent],
             )
         return found
+
+    def own(self, node: Node) -> Any:
+        """The node's spec, with a copy of what the user's code could change before it is sent."""
+        fact = self.plan.facts[node.idx]
+        if not self.is_sent or not any(literal.is_mutable for literal in fact.literals):
+            return node.spec
+        spec = copy.copy(node.spec)
+        if node.kind == "data":
+            spec.value = settled(spec.value)
+        else:
+            spec.args = tuple(map(settled, spec.args))
+            spec.kwargs = {name: settled(value) for name, value in spec.kwargs.items()}
+        return spec
 
     def signatures(self, files: dict[str, str]) -> dict[str, Any] | None:
         for path, found in files.items():
@@ -341,7 +370,7 @@ class _Emitter:
         if node.kind == "data":
             self.out[node.key] = (
                 self.call(node.key, node, {}) if decision.keep else None
-            ) or node.spec
+            ) or self.own(node)
             return
         if node.kind == "alias":
             assert node.target is not None
@@ -366,7 +395,8 @@ class _Emitter:
         spec = self.call(key, node, refs) if decision.keep else None
         if spec is None:
             subs = {name: new for name, new in refs.items() if name != new}
-            spec = node.spec.substitute(subs, key=key) if subs or key != node.key else node.spec
+            own = self.own(node)
+            spec = own.substitute(subs, key=key) if subs or key != node.key else own
         self.out[key] = spec
 
     def put_load(self, node: Node, source: Node, is_output: bool) -> None:
@@ -413,7 +443,7 @@ class _Emitter:
                 if decision.keep:
                     spec = self.call(name, part, {ref: ref for ref in used})
                 if spec is None:
-                    spec = part.spec
+                    spec = self.own(part)
             inner[name] = spec
             bound.update({ref: source for ref, source in used.items() if source.owner is not node})
         if node.target is not None and node.outkey not in inner and node.target.owner is not node:
@@ -430,9 +460,32 @@ class _Emitter:
         )
 
 
-def emit(plan: Plan, store: str) -> None:
+def settled(value: Any) -> Any:
+    """A value whose memory nobody else has: large buffers are sent as they are when their turn comes."""
+    if type(value) in {list, tuple} and value:
+        items = list(map(settled, value))
+        is_same = all(new is old for new, old in zip(items, value, strict=True))
+        return value if is_same else type(value)(items)
+    if isinstance(value, _PLAIN) or hasattr(value, "dependencies"):
+        return value
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        if not buffers:
+            return value
+        views = [buffer.raw() for buffer in buffers]
+        copies = [bytes(view) if view.readonly else bytearray(view) for view in views]
+        return pickle.loads(head, buffers=copies)
+    except Exception:  # noqa: BLE001 - the engine will say so in its own words
+        return value
+
+
+_PLAIN = (str, bytes, int, float, complex, type(None), type, types.FunctionType)
+
+
+def emit(plan: Plan, store: str, *, is_sent: bool) -> None:
     """Fill in `plan.dsk` and `plan.renamed`."""
-    emitter = _Emitter(plan, store)
+    emitter = _Emitter(plan, store, is_sent=is_sent)
     plan.dsk = emitter.run()
     nodes = plan.graph.nodes
     plan.renamed = {nodes[idx].key: name for idx, name in emitter.names.items()}

@@ -48,12 +48,15 @@ class Call:
     """One task with what is needed to record it. Hides the task from the scheduler's graph walk."""
 
     __slots__ = (
+        "absent",
+        "by_name",
         "components",
         "cwd",
         "draws",
         "files",
         "fp",
         "is_repair",
+        "is_suspect",
         "is_trusted",
         "keep",
         "marks",
@@ -61,6 +64,7 @@ class Call:
         "name",
         "names",
         "notes",
+        "pid",
         "reads_natively",
         "remotes",
         "shared",
@@ -91,6 +95,9 @@ class Call:
         may_equal: bool = False,
         is_repair: bool = False,
         remotes: list[tuple[Any, str, str]] | None = None,
+        is_suspect: bool = False,
+        by_name: list[tuple[str, str, str]] | None = None,
+        absent: list[str] | None = None,
     ) -> None:
         self.store = store
         self.fp = fp
@@ -123,6 +130,13 @@ class Call:
         self.is_repair = is_repair
         # Remote files: (file system, path, version as it was when the task was planned).
         self.remotes = remotes
+        # Does its code speak of drawing?
+        self.is_suspect = is_suspect
+        # The process that planned it; in others, code that is sent by its name may be another one:
+        # (module, name, fingerprint), and names that had no meaning.
+        self.pid = os.getpid()
+        self.by_name = by_name
+        self.absent = absent
 
 
 class Stored:
@@ -158,9 +172,8 @@ def open_store(path: str) -> Any:
 
 def _after_fork() -> None:
     """A child of a process that was in the middle of something begins with nothing."""
-    global _lock, _native_lock, _wake, _has_strays
+    global _lock, _native_lock, _wake
     _lock, _native_lock, _wake = threading.Lock(), threading.Lock(), threading.Event()
-    _has_strays = False
     _recorders.clear()
     _dirty.clear()
     vars(_local).clear()
@@ -219,7 +232,11 @@ def flush() -> str | None:
 
 def probe(path: str, inode: int | None) -> dict[str, Any]:
     """Can this process use the store in `path`, and is it the same folder as the caller's?"""
-    found: dict[str, Any] = {"python": list(sys.version_info[:2]), "error": None}
+    found: dict[str, Any] = {
+        "python": list(sys.version_info[:2]),
+        "error": None,
+        "process": [os.uname().nodename, os.getpid()],
+    }
     try:
         if inode is not None and os.stat(path).st_ino != inode:
             found["error"] = f"{path} is another folder there"
@@ -228,6 +245,11 @@ def probe(path: str, inode: int | None) -> dict[str, Any]:
     except (OSError, _native.StoreError) as error:
         found["error"] = str(error)
     return found
+
+
+def is_here(process: Any) -> bool:
+    """Did this process itself answer to `probe`?"""
+    return bool(process == [os.uname().nodename, os.getpid()])
 
 
 # --- What a task touches -------------------------------------------------------------------------
@@ -255,7 +277,7 @@ _CHANGE_EVENTS = frozenset(
 _LISTING_EVENTS = frozenset({"os.listdir", "os.scandir"})
 _OTHER_EVENTS = frozenset(
     """
-    open socket.connect socket.sendto sqlite3.connect _thread.start_new_thread os.putenv os.unsetenv
+    open socket.connect socket.sendto sqlite3.connect os.putenv os.unsetenv
     """.split()
 )
 _EVENTS = _PROCESS_EVENTS | _CHANGE_EVENTS | _LISTING_EVENTS | _OTHER_EVENTS
@@ -287,7 +309,6 @@ _local = threading.local()
 _recorders: set[Recorder] = set()
 _native_lock = threading.Lock()
 _hooked = False
-_has_strays = False
 
 
 class Recorder:
@@ -304,13 +325,21 @@ class Recorder:
         self.changes: list[str] = []
         # Were native opens seen all the time?
         self.is_watched = False
+        # Did no other task run meanwhile?
+        self.is_alone = True
+        # Threads that were there before.
+        self.threads: frozenset[threading.Thread] = frozenset()
 
     def __enter__(self) -> Recorder:
         _install_hook()
         self.outer = getattr(_local, "recorder", None)
         _local.recorder = self
+        self.threads = frozenset(threading.enumerate())
         with _native_lock:
             _recorders.add(self)
+            if len(_recorders) > 1:
+                for recorder in _recorders:
+                    recorder.is_alone = False
             if len(_recorders) == 1 and not _is_watched_by_kernel():
                 _native.watch_start()
                 self.is_watched = True
@@ -414,11 +443,12 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
     recorder = getattr(_local, "recorder", None)
     if recorder is not None:
         recorders = [recorder]
-    elif _has_strays and not threading.current_thread().name.startswith(_ENGINE_THREADS):
-        # A thread that some task started: nobody knows for which one it works.
-        recorders = list(_recorders)
     else:
-        return
+        # A thread that some task may have started: nobody knows for which one it works.
+        thread = threading.current_thread()
+        if thread.name.startswith(_ENGINE_THREADS):
+            return
+        recorders = [one for one in list(_recorders) if thread not in one.threads]
     if getattr(_local, "busy", False):
         return
     _local.busy = True
@@ -433,7 +463,6 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
-    global _has_strays
     if event == "open":
         path, _, flags = args
         if isinstance(path, str | bytes | os.PathLike) and not _is_bookkeeping(4):
@@ -453,8 +482,6 @@ def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
         recorder.changes.append("starts a process")
     elif event in _CHANGE_EVENTS:
         recorder.changed(event, args)
-    elif event == "_thread.start_new_thread":
-        _has_strays = True
     elif event == "sqlite3.connect":
         if args and args[0] != ":memory:":
             recorder.changes.append("opens a database")
@@ -533,14 +560,64 @@ def run(call: Call, *values: Any) -> Any:
         if found is not None:
             return found.value
     arguments = dict(zip(call.names, values, strict=True))
+    is_home = call.pid == os.getpid()
+    refused = None if is_home else _why_other_code(call)
+    before = _generators()
     with Recorder(call.store) as recorder:
         started = time.perf_counter()
         value = call.spec(arguments)
         seconds = time.perf_counter() - started
     # Exceptions of the task pass through: errors are not stored.
     del arguments, values
-    keep(call, value, seconds, recorder, inputs=inputs)
+    has_drawn = before != _generators()
+    writes = None
+    if has_drawn and is_home and not call.is_trusted:
+        writes, why_not = _drawn_here(call, recorder)
+        refused = refused or why_not
+    keep(
+        call,
+        value,
+        seconds,
+        recorder,
+        writes=writes,
+        refused=refused,
+        inputs=inputs,
+        has_drawn=has_drawn,
+    )
     return value
+
+
+def _generators() -> tuple[Any, ...]:
+    from nbrewind.tasks.surroundings import generator_states
+
+    return generator_states(True)
+
+
+def _drawn_here(call: Call, recorder: Recorder) -> tuple[str | None, str | None]:
+    """What it means that a generator moved which belongs to the session: (what it changed, why it is not stored)."""
+    from nbrewind.tasks.surroundings import are_seeded
+
+    if not call.is_suspect and not recorder.is_alone:
+        return None, "something drew from a generator of the whole process while it ran"
+    if call.is_suspect and not are_seeded():
+        return None, None
+    return "draws from a generator that belongs to the whole process", None
+
+
+def _why_other_code(call: Call) -> str | None:
+    """Why the code that runs here is not the one that was planned; None: it is."""
+    if not call.by_name and not call.absent:
+        return None
+    from nbrewind.tasks.surroundings import why_not_the_same
+
+    was_busy = getattr(_local, "busy", False)
+    _local.busy = True
+    try:
+        return why_not_the_same(call.by_name or [], call.absent or [])
+    except Exception as error:  # noqa: BLE001 - the user's modules may raise anything
+        return f"{type(error).__name__}: {error}"[:300]
+    finally:
+        _local.busy = was_busy
 
 
 def keep(
@@ -553,17 +630,19 @@ def keep(
     refused: str | None = None,
     printed: list[list[str]] | None = None,
     inputs: str | None = None,
+    has_drawn: bool = False,
 ) -> str | None:
     """Store what a task gave. Returns why it was not captured, if it was not.
 
     `writes`: what it changed besides what the recorder saw; `refused`: why it must not be stored;
-    `printed`: what it printed, when that is known; `inputs`: digest of what it was given.
+    `printed`: what it printed, when that is known; `inputs`: digest of what it was given; `has_drawn`: a generator of
+    the whole process moved meanwhile.
     """
     was_busy = getattr(_local, "busy", False)
     _local.busy = True
     try:
         if refused is None:
-            return _keep(call, value, seconds, recorder, writes, printed, inputs)
+            return _keep(call, value, seconds, recorder, writes, printed, inputs, has_drawn)
         _note_failure(call, seconds, refused)
         return refused
     except Exception as error:  # noqa: BLE001 - foreign __reduce__ may raise anything
@@ -585,6 +664,7 @@ def _keep(
     writes: str | None,
     printed: list[list[str]] | None,
     inputs: str | None,
+    has_drawn: bool,
 ) -> str | None:
     record = _head(call, seconds)
     store = open_store(call.store)
@@ -633,8 +713,10 @@ def _keep(
         "marks": call.marks,
         "draws": call.draws,
     }
+    if has_drawn:
+        done["has_drawn"] = True
     _append(call, store, record | done, needs)
-    if call.stem is not None and inputs is not None and not files:
+    if call.stem is not None and inputs is not None and not files and not has_drawn:
         again = {
             "fingerprint": call.stem,
             "name": call.name,
@@ -707,6 +789,11 @@ def _digest(value: Any) -> str | None:
     from nbrewind.tasks.fingerprint import value_fingerprint
 
     return value_fingerprint(value)
+
+
+def forget_digests() -> None:
+    """From now on others than tasks have the results of this process, and may change them."""
+    _digests.clear()
 
 
 def _remember(value: Any, digest: str) -> None:

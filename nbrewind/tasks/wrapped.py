@@ -40,6 +40,7 @@ from nbrewind.tasks.fingerprint import (
     environment_salt,
 )
 from nbrewind.tasks.graph import Graph, Key, Node, TaskName
+from nbrewind.tasks.surroundings import generator_states
 
 # This process; a forked child has the same token and another id, any other process another token.
 _TOKEN = uuid.uuid4().hex
@@ -321,30 +322,6 @@ def show(value: dict[str, Any]) -> None:
 # --- Generators of random numbers of the process ---------------------------------------------------
 
 
-def _generators(is_home: bool) -> tuple[Any, ...]:
-    """State from which a call would draw that is no input of it.
-
-    A child reseeds Python's generator when it is forked, and leaves the others as its parent has them.
-    """
-    found: list[Any] = []
-    numpy = sys.modules.get("numpy.random")
-    if numpy is not None and hasattr(numpy, "get_state"):
-        state = numpy.get_state(legacy=False)
-        inner = state["state"]
-        key = inner.get("key") if isinstance(inner, dict) else None
-        found.append(
-            (key.tobytes(), inner.get("pos"), state.get("has_gauss"), state.get("gauss"))
-            if key is not None
-            else repr(state)
-        )
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "get_rng_state"):
-        found.append(torch.get_rng_state().numpy().tobytes())
-    if is_home:
-        found.append(random.getstate())
-    return tuple(found)
-
-
 # What engines themselves drew from Python's generator: its state before -> after, as digests.
 _drawn_by_engines: dict[bytes, bytes] = {}
 _MAX_DRAWN = 10_000
@@ -447,7 +424,7 @@ class Wrapped:
         is_planned = self.call is not None and self._is_planned(is_home)
         function = None if is_home else self._function_content()
         is_near = is_home or self.home[1] == _TOKEN
-        before = _generators(is_home) if is_near else ()
+        before = generator_states(is_home) if is_near else ()
         try:
             listening: contextlib.AbstractContextManager[list[list[str]]] = (
                 _printed() if self.call is not None else contextlib.nullcontext([])
@@ -462,7 +439,7 @@ class Wrapped:
                 ticket.failed()
             raise
         writes = None
-        if is_near and _has_drawn(before, _generators(is_home), is_home):
+        if is_near and _has_drawn(before, generator_states(is_home), is_home):
             writes = "draws from a generator that belongs to the whole process"
         word = self._word(recorder, writes)
         # The notebook shows what forked children print, and no record of the cell has it.

@@ -27,6 +27,7 @@ _HOOKS = {
         "hook_dask",
         "unhook_dask",
     ),
+    "numpy.random": ("nbrewind.tasks.surroundings", "hook_numpy", "unhook_numpy"),
     "joblib.parallel": ("nbrewind.tasks.engines.joblib", "hook_parallel", "unhook_parallel"),
 }
 _hooked: set[str] = set()

@@ -18,7 +18,7 @@ import sys
 import threading
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import ModuleType
 from typing import Any
@@ -72,10 +72,11 @@ def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
         from dask.core import flatten
 
         wanted = list(flatten([keys])) if isinstance(keys, list) else [keys]
+        is_here = schedule.__module__ != "dask.multiprocessing"
         for _ in range(4):
-            submission = _submit(cache, dsk, wanted)
+            submission = _submit(cache, dsk, wanted, is_here=is_here)
             if submission is None:
-                if schedule.__module__ == "dask.multiprocessing":
+                if not is_here:
                     cache.unseen("nobody saw what its tasks read in other processes")
                 return schedule(dsk, keys, **kwargs)
             outcome: list[bool] = []
@@ -86,21 +87,35 @@ def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
                 _mark_damaged(cache, submission, str(error))
                 continue
             outcome.append(True)
-            if schedule.__module__ != "dask.multiprocessing":
-                cache.changed_in_place(submission)
+            if is_here:
+                cache.finished_here(submission, _pairs(keys, result))
             return result
         return schedule(dsk, keys, **kwargs)
 
     return get
 
 
+def _pairs(keys: Any, results: Any) -> Iterator[tuple[Key, Any]]:
+    if isinstance(keys, list):
+        for key, result in zip(keys, results, strict=True):
+            yield from _pairs(key, result)
+    else:
+        yield keys, results
+
+
 def _submit(
-    cache: TaskCache, dsk: Any, keys: list[Key], live: Callable[[Key], bool] | None = None
+    cache: TaskCache,
+    dsk: Any,
+    keys: list[Key],
+    live: Callable[[Key], bool] | None = None,
+    *,
+    is_here: bool = False,
+    is_sent: bool = False,
 ) -> Submission | None:
     # Building a graph may compute something small on the way, which is not planned.
     _local.is_planning = True
     try:
-        return cache.submit(dsk, keys, live=live)
+        return cache.submit(dsk, keys, live=live, is_here=is_here, is_sent=is_sent)
     finally:
         _local.is_planning = False
 
@@ -118,6 +133,8 @@ class _ClientState:
         self.is_probed = False
         # Why its graphs run unchanged; None: they are planned.
         self.off: str | None = None
+        # Are its workers threads of this process?
+        self.is_here = False
 
 
 _states: weakref.WeakKeyDictionary[Any, _ClientState] = weakref.WeakKeyDictionary()
@@ -151,7 +168,10 @@ def hook_client(module: ModuleType) -> None:
         keys = list(keys)
         with client._refcount_lock:
             held = dict(client.futures)
-        submission = _submit(cache, expr, keys, lambda key: key in held)
+        is_here = _states[client].is_here
+        submission = _submit(
+            cache, expr, keys, lambda key: key in held, is_here=is_here, is_sent=True
+        )
         if submission is None:
             cache.unseen("nobody saw what its tasks read on the workers")
             return original(client, expr, keys, *args, **kwargs)
@@ -288,7 +308,15 @@ class _Retry:
         with client._refcount_lock:
             held = {key for key in client.futures if key not in failed}
         keys = list(failed)
-        submission = _submit(self.cache, self.expr, keys, held.__contains__)
+        state = _states.get(client)
+        submission = _submit(
+            self.cache,
+            self.expr,
+            keys,
+            held.__contains__,
+            is_here=state is not None and state.is_here,
+            is_sent=True,
+        )
         expr, kwargs = self.expr, self.kwargs
         if submission is not None:
             expr, kwargs = _expression(self.expr, submission, self.kwargs)
@@ -398,11 +426,11 @@ def _why_not(client: Any, cache: TaskCache) -> str | None:
         state = _states[client] = _ClientState()
     if not state.is_probed:
         state.is_probed = True
-        state.off = _probe(client, cache)
+        state.off = _probe(client, cache, state)
     return state.off
 
 
-def _probe(client: Any, cache: TaskCache) -> str | None:
+def _probe(client: Any, cache: TaskCache, state: _ClientState) -> str | None:
     found: dict[str, Any] = {}
     try:
         if not client.scheduler_info(n_workers=-1)["workers"]:
@@ -420,6 +448,7 @@ def _probe(client: Any, cache: TaskCache) -> str | None:
             return f"{place} runs another Python ({answer['python']})"
         if answer["error"] is not None:
             return f"{place} cannot use the store: {answer['error']}"
+    state.is_here = any(worker.is_here(answer.get("process")) for answer in found.values())
     return None
 
 

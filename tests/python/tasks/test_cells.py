@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+
+from nbrewind.cli.main import main
 from tests.python.books import Book
 
 LAZY = {
@@ -47,3 +51,37 @@ def test_a_file_that_only_another_process_reads_is_an_input_of_the_cell(tmp_path
     book.audit()
     (tmp_path / "data.txt").write_text("two")
     assert "two" in str(book.repeat()["use"])
+
+
+ASKING = {
+    "imports": "import dask",
+    "functions": "SCALE = 2\ndef helper(x):\n    return x * SCALE\ndef clean(i):\n    return i + 1\ndef score(x):\n    return helper(x)\ndef total(xs):\n    return sum(xs)",
+    "graph": "with dask.config.set(scheduler='sync'):\n    [found] = dask.compute(dask.delayed(total)([dask.delayed(score)(dask.delayed(clean)(i)) for i in range(8)]))\nfound",
+}
+
+
+def test_a_dry_run_says_how_many_tasks_will_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    def ask(*options: str) -> str:
+        capfd.readouterr()
+        assert (
+            main(["repeat", str(book.path), "--store", str(book.store), "--dry-run", *options]) == 0
+        )
+        return capfd.readouterr().out
+
+    book = Book(tmp_path, ASKING)
+    book.audit()
+    book.edit(functions=ASKING["functions"].replace("x * SCALE", "x * SCALE + 1"))
+    [told] = [item["tasks"] for item in json.loads(ask("--json"))["cells"] if "tasks" in item]
+    assert (told["total"], told["run"], told["because"]) == (17, 9, {"helper": 8}), told
+    assert told["seconds"] is not None and told["seconds"] < 1
+    # It is what the repeat does.
+    book.repeat()
+    assert book.summary["tasks"]["run"] == told["run"], book.summary
+    book.edit(graph=ASKING["graph"].replace("range(8)", "range(9)"))
+    text = ask()
+    assert (
+        "how many of its tasks will run is not known (17 in its last run): the cell was edited"
+        in text
+    )
