@@ -166,6 +166,10 @@ impl World {
             .filter_map(|object| object.code)
             .collect();
         if code.is_empty() {
+            if known.is_empty() && self.is_missing(name) {
+                // The call fails before it does anything.
+                return Vec::new();
+            }
             self.change_called(&known);
             return self.library_call(call, arguments, None);
         }
@@ -181,6 +185,14 @@ impl World {
             }
         }
         result
+    }
+
+    /// Nothing that the notebook does can have bound this name, nor is it one of Python's own.
+    fn is_missing(&mut self, name: Name) -> bool {
+        self.state.name(name).is_none()
+            && self.state.taint().is_none()
+            && !knowledge::is_builtin(&name)
+            && knowledge::value("aliases", &name).is_none()
     }
 
     /// An object of the notebook's own class that is called may change: itself, or as an item of what it was taken from.

@@ -1,6 +1,6 @@
 //! Reading, binding, storing and deleting names and what lies below them.
 
-use super::questions::{constant_key, dotted, item_text};
+use super::questions::{constant_key, dotted, is_mask_of, item_text};
 use super::{Resolved, ScopeKind, Visitor};
 use crate::effects::Note;
 use crate::facts::{How, Key, Op, Outside, Path, Relation, Source, Value, Varies};
@@ -402,8 +402,16 @@ impl Visitor<'_> {
             }
             other => self.expr(other),
         };
+        let root = match at {
+            Expr::Name(node) => node.id.as_str(),
+            _ => "",
+        };
+        let is_masked = how != How::Store && slices.iter().any(|slice| is_mask_of(slice, root));
         for slice in slices.into_iter().rev() {
             self.expr(slice);
+        }
+        if is_masked {
+            return Value::default();
         }
         match own_keys.first() {
             None => root_value,

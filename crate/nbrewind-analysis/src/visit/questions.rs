@@ -185,3 +185,27 @@ pub(crate) fn without_options(text: &str) -> &str {
     }
     rest
 }
+
+/// `df[df['a'] > 1]`: what a comparison of the thing itself picks out of it is a copy.
+pub(super) fn is_mask_of(slice: &Expr, root: &str) -> bool {
+    match slice {
+        Expr::Compare(node) => {
+            let is_about_root = |side: &Expr| names_root(side, root);
+            is_about_root(&node.left) || node.comparators.iter().any(is_about_root)
+        }
+        Expr::BinOp(node) => is_mask_of(&node.left, root) && is_mask_of(&node.right, root),
+        Expr::UnaryOp(node) => is_mask_of(&node.operand, root),
+        _ => false,
+    }
+}
+
+/// Whether a chain of attributes, items and calls begins with this name.
+fn names_root(expr: &Expr, root: &str) -> bool {
+    match expr {
+        Expr::Name(node) => node.id.as_str() == root,
+        Expr::Attribute(node) => names_root(&node.value, root),
+        Expr::Subscript(node) => names_root(&node.value, root),
+        Expr::Call(node) => names_root(&node.func, root),
+        _ => false,
+    }
+}
