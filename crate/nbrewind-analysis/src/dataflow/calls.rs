@@ -168,7 +168,7 @@ impl World {
         if code.is_empty() {
             if known.is_empty() && self.is_missing(name) {
                 // The call fails before it does anything.
-                return Vec::new();
+                return vec![self.make(ObjectKind::Foreign)];
             }
             self.change_called(&known);
             return self.library_call(call, arguments, None);

@@ -151,9 +151,10 @@ impl World {
         let (owners, contents) = (object.part_of.clone(), object.contents.clone());
         let mut code: Vec<Code> = object.code.into_iter().collect();
         code.extend_from_slice(&contents.code);
-        if let (Some(own), false) = (object.code, object.is_instance) {
-            let holder = self.state.object(holder);
-            if holder.is_instance && holder.code == Some(own) {
+        if let Some(own) = object.code {
+            let by = self.state.object(holder);
+            let is_class_of_holder = by.is_instance && by.code == Some(own);
+            if object.is_instance || is_class_of_holder {
                 self.without_constructors(own, &mut code);
             }
         }
