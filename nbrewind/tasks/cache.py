@@ -454,7 +454,7 @@ class TaskCache:
         is_sent: bool,
     ) -> Submission:
         def write(plan: Plan) -> None:
-            emit(plan, self.path, is_sent=is_sent)
+            emit(plan, self.path, is_sent=is_sent and not is_here)
 
         graph = build(dsk, keys)
         return self._plan(

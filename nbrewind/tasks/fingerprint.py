@@ -300,13 +300,24 @@ class _TaskContext(Context):
                 self.note_by_name(obj)
                 fact = super().facts(obj)
                 if fact.tag == "class":
+                    _hide_names(fact, 0, 1)
                     # Pickle leaves a note on classes whose instances it has seen.
                     *head, body = fact.parts[:_BODY]
-                    kept = tuple(pair for pair in body if pair[0] != "__slotnames__")
+                    kept = tuple(
+                        (_name(name), value) for name, value in body if name != "__slotnames__"
+                    )
                     fact.parts = (*head, kept, *fact.parts[_BODY:])
                 if isinstance(obj, abc.ABCMeta):
                     fact.parts = (*fact.parts, ("registered", _registered(obj)))
                 return fact
+        elif kind is types.CodeType:
+            fact = super().facts(obj)
+            # Names and variables; the constants come last.
+            fact.parts = tuple(
+                tuple(map(_name, part)) if type(part) is tuple else part for part in fact.parts[:-1]
+            ) + (fact.parts[-1],)
+            _hide_names(fact, -2)
+            return fact
         elif kind is types.ModuleType:
             if is_library_module(obj.__name__):
                 self.modules[obj.__name__] = obj
@@ -369,6 +380,8 @@ class _TaskContext(Context):
         ):
             self.reasons.append(f"{func.__name__} looks up attributes by a name made at run time")
         fact = super().facts(func)
+        # Its names, docstring and keyword defaults, attributes and globals.
+        _hide_names(fact, 1, 2, 3, 5, 7, 8)
         imported = tuple(
             self.import_part(name, level, func) for name, level in _imports(func.__code__)
         )
@@ -555,6 +568,26 @@ def fingerprint_by_name(obj: Any) -> str | None:
 def named_in(idents: Collection[str], scopes: list[dict[str, Any]]) -> list[tuple[str, Any]]:
     """The globals that texts name."""
     return [(name, scope[name]) for name in sorted(idents) for scope in scopes if name in scope]
+
+
+def _name(value: Any) -> Any:
+    """A name in code. As bytes: a string stands for the file of that name, if there is one."""
+    return value.encode("utf-8", "surrogateescape") if type(value) is str else value
+
+
+def _hide_names(fact: Fact, *places: int) -> None:
+    """Let these parts, and the names of pairs in them, be no names of files."""
+    parts = list(fact.parts)
+    for at in places:
+        if type(parts[at]) is str:
+            parts[at] = _name(parts[at])
+        elif type(parts[at]) is tuple and all(_is_pair(one) for one in parts[at]):
+            parts[at] = tuple((_name(name), value) for name, value in parts[at])
+    fact.parts = tuple(parts)
+
+
+def _is_pair(value: Any) -> bool:
+    return type(value) is tuple and len(value) == 2 and type(value[0]) is str
 
 
 # Parts of a class up to and with its dictionary: name, qualified name, metaclass, bases, dictionary.

@@ -189,7 +189,10 @@ def hook_client(module: ModuleType) -> None:
     def scatter(client: Any, data: Any, *args: Any, **kwargs: Any) -> Any:
         found = original_scatter(client, data, *args, **kwargs)
         cache = current_cache()
-        if cache is not None and not client.asynchronous:
+        if cache is None or client.asynchronous or _why_not(client, cache) is not None:
+            return found
+        if not _states[client].is_here:
+            # Workers in this process have the very objects, which may change.
             _remember(cache, data, found)
         return found
 

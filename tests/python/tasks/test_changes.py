@@ -487,3 +487,14 @@ result = [value / n for value, n in zip(results, (10, 1_000_000))]
         [plain] = run_session(store.with_name("other"), source.format(factor=factor), replay=False)
         [cell] = run_session(store, source.format(factor=factor))
         assert cell.value == plain.value == repr([float(factor)] * 2)
+
+
+def test_variables_that_are_called_like_files_are_no_files(store, tmp_path):
+    (tmp_path / "values").mkdir()
+    (tmp_path / "values" / "a.txt").write_text("1")
+    source = "import dask\ndef total(values, start=0):\n    return sum(values) + start\nresult = dask.delayed(total)([1], start=2).compute()"
+    run_session(store, source, replay=False)
+    (tmp_path / "values" / "a.txt").write_text("2")
+    (tmp_path / "start").write_text("3")
+    [cell] = run_session(store, source)
+    assert (cell.value, cell.n_run, cell.files) == ("3", 0, {}), cell

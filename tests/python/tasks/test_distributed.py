@@ -270,3 +270,52 @@ def test_what_clusters_do_besides(store):
     assert second[1].value == "[2, 1]"
     # Early cut-off is decided on the workers.
     assert second[2].ran == ["clean"] * 3, second[2]
+
+
+LOST_SCHEDULER = """
+import os, signal, subprocess, sys, time
+from distributed import Client
+place = os.path.join(os.getcwd(), "scheduler.json")
+def start(*arguments):
+    command = [sys.executable, "-m", "distributed.cli." + arguments[0], "--scheduler-file", place, *arguments[1:]]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+started = [start("dask_scheduler", "--port", "0", "--no-dashboard")]
+started += [start("dask_worker", "--nthreads", "1", "--no-dashboard", "--no-nanny", "--death-timeout", "60")]
+def work(i, flag):
+    if i == 2:
+        open(flag, "w").close()
+        while True:
+            time.sleep(0.05)
+    return i * 10
+try:
+    own = Client(scheduler_file=place)
+    own.wait_for_workers(1, timeout=60)
+    done = own.map(work, range(2), flag="")
+    own.gather(done)
+    lost = own.submit(work, 2, flag=os.path.abspath("flag"))
+    while not os.path.exists("flag"):
+        time.sleep(0.01)
+    cache.end_run()
+    started[0].kill()
+    try:
+        result = lost.result(timeout=30)
+    except BaseException as error:
+        result = type(error).__name__
+finally:
+    for process in started:
+        process.kill()
+        process.wait()
+"""
+
+
+def test_what_was_done_before_a_scheduler_was_lost_is_kept(store):
+    [cell] = run_session(store, LOST_SCHEDULER, replay=False)
+    assert cell.error is None and ("Cancelled" in cell.value or "Error" in cell.value), cell
+    again = (
+        "def work(i, flag):"
+        + LOST_SCHEDULER.partition("def work(i, flag):")[2].partition("try:")[0]
+    )
+    source = "import dask, time\n" + again
+    source += "result = dask.compute(*[dask.delayed(work)(i, flag='') for i in range(2)])"
+    [cell] = run_session(store, source)
+    assert (cell.value, cell.n_run, cell.n_hit) == ("(0, 10)", 0, 2), cell
