@@ -31,6 +31,7 @@ from nbrewind.tasks.fingerprint import (
 from nbrewind.tasks.forecast import add_groups
 from nbrewind.tasks.graph import Graph, Key, Node, UnknownGraphError, build
 from nbrewind.tasks.plan import DAMAGED, Plan, decide, emit
+from nbrewind.tasks.wrapped import show
 
 logger = logging.getLogger("nbrewind.tasks")
 
@@ -460,7 +461,7 @@ class TaskCache:
         return self._plan(
             graph,
             Fingerprinter,
-            self._look_up,
+            self._look_up_here if is_here and not is_sent else self._look_up,
             write,
             live=live,
             salt=self.salt,
@@ -560,6 +561,27 @@ class TaskCache:
         return f"differs from an earlier record of this task in: {told}"
 
     # -- records
+
+    def _look_up_here(self, fact: TaskFacts) -> tuple[dict[str, Any] | None, str]:
+        """The same where the notebook would show what the task prints."""
+        value, why = self._look_up(fact)
+        shows = next((one.shows for one in fact.literals if one.shows), None)
+        if value is not None and shows is not None and "printed" not in value:
+            return None, f"what it shows ({shows}) was not recorded"
+        return value, why
+
+    def show_replayed(self, plan: Plan) -> None:
+        """Print what tasks of a graph printed that ran in this process when they ran."""
+        for node in plan.graph.nodes:
+            fact, decision = plan.facts[node.idx], plan.decisions[node.idx]
+            if node.kind != "task" or not fact.is_user or fact.fp is None:
+                continue
+            if decision.action == "load" and decision.value is not None:
+                show(decision.value)
+            elif decision.action == "none" and any(one.shows for one in fact.literals):
+                record = self._choose(fact.fp)
+                if record is not None:
+                    show(record["value"])
 
     def _look_up(self, fact: TaskFacts) -> tuple[dict[str, Any] | None, str]:
         assert fact.fp is not None
@@ -748,6 +770,7 @@ class TaskCache:
         """After a run in this process: tasks that changed, or gave away, what others have are writers."""
         worker.forget_digests()
         plan = submission.plan
+        self.show_replayed(plan)
         facts = plan.facts
         suspects = {
             node.idx

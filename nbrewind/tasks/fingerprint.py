@@ -108,7 +108,7 @@ _DRAWS = frozenset(
 # Names in user code that show something to the user.
 # Modules of which only some names read what is outside.
 _OUTSIDE_OF = {
-    "sys": frozenset("argv modules path flags stdin getrecursionlimit".split()),
+    "sys": frozenset("argv modules stdin getrecursionlimit".split()),
     "dask": frozenset({"config"}),
     "dask.config": frozenset({"get", "config"}),
     "distributed": frozenset(

@@ -306,6 +306,7 @@ class _Emitter:
             # The user's own code may ask others than those that it is given.
             remotes=[] if fact.is_user else shared.remotes,
             is_suspect=fact.is_suspect,
+            shows=fact.is_user and not self.is_sent,
             by_name=shared.by_name,
             absent=shared.absent,
         )

@@ -110,13 +110,12 @@ def settings() -> str:
 
 
 def drawing_settings() -> str:
-    """matplotlib's parameters, for tasks that draw with it."""
+    """matplotlib's parameters, for tasks that draw with it; where it draws belongs to the front end."""
     params: Any = getattr(sys.modules.get("matplotlib"), "rcParams", None)
-    return (
-        ""
-        if params is None
-        else str([(key, str(dict.__getitem__(params, key))) for key in sorted(params)])
-    )
+    if params is None:
+        return ""
+    names = (name for name in sorted(params) if not name.startswith(("backend", "interactive")))
+    return str([(name, str(dict.__getitem__(params, name))) for name in names])
 
 
 def time_zone() -> str:

@@ -68,6 +68,7 @@ class Call:
         "reads_natively",
         "remotes",
         "shared",
+        "shows",
         "spec",
         "stem",
         "store",
@@ -98,6 +99,7 @@ class Call:
         is_suspect: bool = False,
         by_name: list[tuple[str, str, str]] | None = None,
         absent: list[str] | None = None,
+        shows: bool = False,
     ) -> None:
         self.store = store
         self.fp = fp
@@ -130,6 +132,8 @@ class Call:
         self.is_repair = is_repair
         # Remote files: (file system, path, version as it was when the task was planned).
         self.remotes = remotes
+        # Would the notebook show what it prints, when it runs in the notebook's process?
+        self.shows = shows
         # Does its code speak of drawing?
         self.is_suspect = is_suspect
         # The process that planned it; in others, code that is sent by its name may be another one:
@@ -558,12 +562,14 @@ def run(call: Call, *values: Any) -> Any:
     if inputs is not None and call.may_equal:
         found = _equal_run(call, inputs)
         if found is not None:
+            if call.shows and call.pid == os.getpid():
+                _show(found.named)
             return found.value
     arguments = dict(zip(call.names, values, strict=True))
     is_home = call.pid == os.getpid()
     refused = None if is_home else _why_other_code(call)
     before = _generators()
-    with Recorder(call.store) as recorder:
+    with Recorder(call.store) as recorder, _listening(call, is_home) as printed:
         started = time.perf_counter()
         value = call.spec(arguments)
         seconds = time.perf_counter() - started
@@ -574,6 +580,8 @@ def run(call: Call, *values: Any) -> Any:
     if has_drawn and is_home and not call.is_trusted:
         writes, why_not = _drawn_here(call, recorder)
         refused = refused or why_not
+    if printed is not None:
+        refused = refused or _why_too_much(printed)
     keep(
         call,
         value,
@@ -581,10 +589,34 @@ def run(call: Call, *values: Any) -> Any:
         recorder,
         writes=writes,
         refused=refused,
+        printed=printed,
         inputs=inputs,
         has_drawn=has_drawn,
     )
     return value
+
+
+def _listening(
+    call: Call, is_home: bool
+) -> contextlib.AbstractContextManager[list[list[str]] | None]:
+    """What the task prints where the notebook shows it; None elsewhere."""
+    if not (is_home and call.shows):
+        return contextlib.nullcontext(None)
+    from nbrewind.tasks.wrapped import listening
+
+    return listening()
+
+
+def _why_too_much(printed: list[list[str]]) -> str | None:
+    from nbrewind.tasks.wrapped import why_too_much
+
+    return why_too_much(printed)
+
+
+def _show(named: dict[str, Any]) -> None:
+    from nbrewind.tasks.wrapped import show
+
+    show(named)
 
 
 def _generators() -> tuple[Any, ...]:
@@ -773,6 +805,7 @@ _digests: dict[int, tuple[weakref.ref[Any], str]] = {}
 @dataclasses.dataclass(slots=True)
 class _Found:
     value: Any
+    named: dict[str, Any]
 
 
 def _content(value: Any, n_bytes: int, seconds: float) -> str | None:
@@ -864,6 +897,8 @@ def _equal_run(call: Call, inputs: str) -> _Found | None:
         if call.keep == "cheap" and before["bytes"] / BYTES_PER_SECOND > before["seconds"]:
             return None
         named = before["value"]
+        if call.shows and call.pid == os.getpid() and "printed" not in named:
+            return None
         value = load(Stored(call.store, call.fp, call.name, named))
         record = _head(call, before["seconds"]) | {
             "status": "ok",
@@ -876,7 +911,7 @@ def _equal_run(call: Call, inputs: str) -> _Found | None:
         }
         needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
         _append(call, store, record, needs)
-        return _Found(value)
+        return _Found(value, named)
     except Exception as error:  # noqa: BLE001 - whatever it is, the task can run
         logger.info("an earlier result of %s was not taken: %s", call.name, error)
         return None

@@ -272,7 +272,7 @@ class _Tee:
 
 
 @contextlib.contextmanager
-def _printed() -> Iterator[list[list[str]]]:
+def listening() -> Iterator[list[list[str]]]:
     """What this thread writes to `sys.stdout` and `sys.stderr` meanwhile."""
     global _n_listening
     with _streams_lock:
@@ -309,6 +309,13 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def why_too_much(printed: list[list[str]]) -> str | None:
+    """Why what was printed cannot be kept."""
+    if len(printed) == _MAX_PIECES or sum(len(text) for _, text in printed) > _MAX_PRINTED:
+        return "it prints too much to be kept"
+    return None
 
 
 def show(value: dict[str, Any]) -> None:
@@ -426,10 +433,10 @@ class Wrapped:
         is_near = is_home or self.home[1] == _TOKEN
         before = generator_states(is_home) if is_near else ()
         try:
-            listening: contextlib.AbstractContextManager[list[list[str]]] = (
-                _printed() if self.call is not None else contextlib.nullcontext([])
+            listener: contextlib.AbstractContextManager[list[list[str]]] = (
+                listening() if self.call is not None else contextlib.nullcontext([])
             )
-            with worker.Recorder(self.store) as recorder, listening as printed:
+            with worker.Recorder(self.store) as recorder, listener as printed:
                 started = time.perf_counter()
                 value = self.func(*self.args, **self.kwargs)
                 seconds = time.perf_counter() - started
@@ -503,8 +510,8 @@ class Wrapped:
         refused = None
         if not is_planned:
             refused = "the call that ran is not the one that was planned"
-        elif len(printed) == _MAX_PIECES or sum(len(text) for _, text in printed) > _MAX_PRINTED:
-            refused = "it prints too much to be kept"
+        elif (too_much := why_too_much(printed)) is not None:
+            refused = too_much
         elif function is None:
             writes = writes or recorder.why_writer() or self._changed_here(value)
         elif self._function_content() != function:

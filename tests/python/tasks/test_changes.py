@@ -498,3 +498,27 @@ def test_variables_that_are_called_like_files_are_no_files(store, tmp_path):
     (tmp_path / "start").write_text("3")
     [cell] = run_session(store, source)
     assert (cell.value, cell.n_run, cell.files) == ("3", 0, {}), cell
+
+
+@pytest.mark.parametrize("engine", ["sync", "threads"])
+def test_what_tasks_printed_in_the_notebook_is_printed_again(store, engine):
+    source = """
+import contextlib, dask, io
+def clean(x):
+    print("cleaning", x)
+    return x + 1
+def total(x):
+    print("adding up")
+    return x * {factor}
+with contextlib.redirect_stdout(io.StringIO()) as out:
+    value = dask.delayed(total)(dask.delayed(clean)(3)).compute()
+result = value, out.getvalue()
+"""
+    [first] = run_session(store, source.format(factor=2), engine=engine, replay=False)
+    assert first.value == "(8, 'cleaning 3\\nadding up\\n')".replace("\n", "\\n"), first
+    same, edited = run_session(
+        store, source.format(factor=2), source.format(factor=5), engine=engine
+    )
+    assert (same.value, same.n_run) == (first.value, 0), same
+    assert "20" in edited.value and edited.ran == ["total"], edited
+    assert "cleaning 3" in edited.value and "adding up" in edited.value, edited
