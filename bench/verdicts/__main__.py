@@ -32,7 +32,9 @@ def examine(page: Page, runner: Runner, counts: Counts, n_edits: int, seed: int 
     counts.n["notebooks"] += 1
     compare.facts(page, before, counts)
     unsteady = {
-        one["cell"] for one, other in zip(before, again, strict=True) if compare.differs(one, other)
+        one["cell"]
+        for one, other in zip(before, again, strict=True)
+        if any(compare.differs(one, other))
     }
     counts.n["unsteady"] += len(unsteady)
     for edit in edits.all_edits(page, before, seed)[:n_edits]:

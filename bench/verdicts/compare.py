@@ -90,16 +90,22 @@ def _result(done: dict[str, Any]) -> Any:
     return [done["shown"], done["error"]]
 
 
-def differs(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What a cell shows, binds or changes that is not as it was."""
+def differs(before: dict[str, Any], after: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What a cell shows, binds or changes that is not as it was; and what it changes in place that was not as it was
+    before the cell began, so that the cell may have done to it what it did."""
     found = []
     if _result(before) != _result(after):
         found.append("what it shows")
-    made = {*before["binds"], *before["changes"], *after["binds"], *after["changes"]}
-    for name in sorted(made):
-        if before["values"].get(name) != after["values"].get(name):
+    inherited = []
+    bound = {*before["binds"], *after["binds"]}
+    for name in sorted({*bound, *before["changes"], *after["changes"]}):
+        if before["values"].get(name) == after["values"].get(name):
+            continue
+        if name in bound or before["inputs"].get(name) == after["inputs"].get(name):
             found.append(name)
-    return found
+        else:
+            inherited.append(name)
+    return found, inherited
 
 
 def edit(
@@ -138,7 +144,7 @@ def edit(
         if cell in unsteady:
             continue
         counts.n["judged"] += 1
-        changed = differs(were[cell], are[cell])
+        changed, inherited = differs(were[cell], are[cell])
         if changed:
             counts.n["differ"] += 1
             counts.n[f"differ: {edited.kind}"] += 1
@@ -150,7 +156,7 @@ def edit(
         if cell in flagged:
             counts.n["flagged"] += 1
             counts.n[f"flagged: {edited.kind}"] += 1
-            if changed:
+            if changed or inherited:
                 counts.n["right"] += 1
                 counts.n[f"right: {edited.kind}"] += 1
             else:

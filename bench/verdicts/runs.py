@@ -66,7 +66,7 @@ class Runner:
         )
 
     def run(self, cells: Cells, files: dict[str, str]) -> list[dict[str, Any]]:
-        """What every cell did: `reads`, `binds`, `changes`, `deletes`, `kinds`, `values`, `shown` and `error`."""
+        """What every cell did, in order; `_run` makes it."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps({"cells": cells, "files": files}) + "\n")
         self._process.stdin.flush()
@@ -258,6 +258,7 @@ def _run(cells: Cells, files: dict[str, str]) -> list[dict[str, Any]]:
                     name for name in deletes if name in objects and name not in new_objects
                 ),
                 "kinds": {name: _kind(value) for name, value in new_objects.items()},
+                "inputs": values,
                 "values": new_values,
                 "shown": shown,
                 "error": None if error is None else f"{type(error).__name__}: {error}",

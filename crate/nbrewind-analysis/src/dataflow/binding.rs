@@ -222,8 +222,15 @@ impl World {
         for &id in objects {
             let items: Vec<(Key, Version)> = items
                 .iter()
-                .map(|(key, item)| (*key, Version::certain(digest("item", &[item]))))
-                .map(|(key, version)| (key, self.doubtful(version)))
+                .map(|(key, item)| {
+                    // The version of the whole is one over those of the items, so these know where they stand.
+                    let name = match key {
+                        Key::Item(name) | Key::Attr(name) => name.as_bytes(),
+                        Key::Any => b"",
+                    };
+                    let version = Version::certain(digest("item", &[name, item]));
+                    (*key, self.doubtful(version))
+                })
                 .collect();
             let object = self.state.object_mut(id);
             object.base = base;
