@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _abc  # type: ignore[import-not-found]
 import builtins
 import copyreg
 import dis
 import enum
 import functools
 import gc
+import io
 import pathlib
 import re
 import sys
@@ -20,7 +22,12 @@ from nbrewind.fingerprint.walker import Context, Fact, register
 
 
 def _import_fact(module: str, qualname: str) -> Fact:
-    return Fact("import", (module, qualname, module_version(module)))
+    return Fact("import", (module, qualname, module_version(module)), marks=_pickling_marks(module))
+
+
+def _pickling_marks(module: str) -> tuple[str, ...]:
+    top = module.partition(".")[0].lstrip("_")
+    return ("unpickles",) if top in {*_UNPICKLING, "cloudpickle"} else ()
 
 
 _GLOBAL_OPS = frozenset(
@@ -35,16 +42,32 @@ _GLOBAL_OPS = frozenset(
 )
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # Builtins through which code can reach names that no bytecode shows.
-_DYNAMIC = frozenset({"exec", "eval", "globals", "__import__", "compile"})
+_DYNAMIC = frozenset({"exec", "eval", "globals", "__import__", "compile", "get_ipython"})
+# And attributes: the namespace itself, and classes and objects that nobody names.
+REACHING = frozenset(
+    """f_globals f_locals __globals__ user_ns user_global_ns user_module __subclasses__ get_objects
+    get_referrers last_value last_exc last_type last_traceback print_last""".split()
+)
+# Methods and functions that evaluate text over the names around their caller.
+EVALUATORS = frozenset(
+    """query eval sql sqldf ols wls gls glm logit probit poisson mixedlm rlm gee dmatrix dmatrices
+    from_formula""".split()
+)
 _CLOCKS = frozenset({"time", "random", "uuid", "secrets"})
 # Parts of names that speak of setting a generator's state.
 _SEEDING = ("seed", "state", "generator")
+# And of loading pickles, which name classes and functions of the notebook.
+_UNPICKLING = ("pickle", "joblib", "dill", "shelve")
 # Attributes through which a function learns the working directory.
 _PLACES = frozenset({"getcwd", "cwd", "abspath", "resolve", "absolute", "realpath", "__file__"})
 
 
-# And the text of code.
-_TEXTS = frozenset({"getsource", "getsourcelines", "getcomments", "findsource", "getlines"})
+# And the text of code, or where in the text something is.
+TEXTS = frozenset(
+    """getsource getsourcelines getcomments findsource getlines co_firstlineno tb_lineno f_lineno
+    format_exc print_exc print_exception format_exception format_tb print_tb extract_tb format_stack
+    print_stack extract_stack walk_tb""".split()
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +81,21 @@ class CodeNames:
     imports: frozenset[str] = frozenset()
     # False when `globals()` may be asked for any name, not only for names in constant strings.
     names_what_it_asks: bool = True
+    # It evaluates text that is not there as a constant.
+    evaluates: bool = False
+
+    def reaching(self) -> str | None:
+        """By what the code may reach names that it does not name; None: it cannot."""
+        found = sorted(self.attributes & REACHING)
+        if "modules" in self.attributes and "sys" in {*self.global_names, *self.imports}:
+            found.append("sys.modules")
+        if "builtins" in {*self.global_names, *self.imports}:
+            found += sorted(self.attributes & _DYNAMIC)
+        if "__main__" in {*self.imports, *self.idents, *self.global_names}:
+            found.append("__main__")
+        if self.evaluates:
+            found.append("text that it evaluates")
+        return found[0] if found else None
 
 
 _code_names: dict[int, tuple[types.CodeType, CodeNames]] = {}
@@ -74,6 +112,7 @@ def code_names(code: types.CodeType) -> CodeNames:
     attributes: set[str] = set(code.co_names)
     imports: set[str] = set()
     names_what_it_asks = _names_what_it_asks(code)
+    evaluates = _evaluates_built_text(code)
     for instruction in dis.get_instructions(code):
         if instruction.opname in _GLOBAL_OPS:
             names.add(instruction.argval)
@@ -92,6 +131,7 @@ def code_names(code: types.CodeType) -> CodeNames:
             attributes |= inner.attributes
             imports |= inner.imports
             names_what_it_asks = names_what_it_asks and inner.names_what_it_asks
+            evaluates = evaluates or inner.evaluates
         elif isinstance(const, str):
             idents.update(_IDENTIFIER.findall(const))
         elif isinstance(const, tuple | frozenset):
@@ -103,6 +143,7 @@ def code_names(code: types.CodeType) -> CodeNames:
         frozenset(attributes),
         frozenset(imports),
         names_what_it_asks,
+        evaluates,
     )
     _code_names[id(code)] = (code, found)
     return found
@@ -134,6 +175,19 @@ def _names_what_it_asks(code: types.CodeType) -> bool:
         if name is None or name.opname != "LOAD_CONST" or not _is_own_name(name.argval):
             return False
     return True
+
+
+def _evaluates_built_text(code: types.CodeType) -> bool:
+    """True when `df.query(...)` or the like is given something else than a constant first."""
+    ops = [one for one in dis.get_instructions(code) if one.opname not in _SILENT_OPS]
+    for at, op in enumerate(ops):
+        if op.opname in {"LOAD_METHOD", "LOAD_ATTR"} and op.argval in EVALUATORS:
+            first = ops[at + 1] if at + 1 < len(ops) else None
+            if first is not None and not (
+                first.opname == "LOAD_CONST" and isinstance(first.argval, str)
+            ):
+                return True
+    return False
 
 
 def _is_own_name(value: Any) -> bool:
@@ -190,21 +244,25 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
         marks += [f"module: {name}" for name in names.imports if not is_library_module(name)]
     if names.attributes & _PLACES:
         marks.append("reads: cwd")
-    if names.attributes & _TEXTS:
+    if names.attributes & TEXTS:
         marks.append("reads: source")
-    if any(
-        part in name.lower()
-        for name in (*names.attributes, *names.global_names)
-        for part in _SEEDING
-    ):
+    named = [name.lower() for name in (*names.attributes, *names.global_names, *names.imports)]
+    if any(part in name for name in named for part in _SEEDING):
         marks.append("seeds")
+    if any(part in name for name in named for part in _UNPICKLING):
+        marks.append("unpickles")
+    if "import_module" in named:
+        marks.append("imports by name")
     opaque = None
+    reaching = None if ctx.follow_globals else names.reaching()
+    if reaching is not None:
+        marks.append(f"unknown: {func.__qualname__} uses {reaching}")
     followed: list[Any] = []
     for name in names.global_names:
         if name == "globals" and late_bound and names.names_what_it_asks:
             # The strings are among the identifiers, and count as names that it reads.
             continue
-        if name not in scope and name in _DYNAMIC:
+        if name in _DYNAMIC and (name not in scope or name == "get_ipython"):
             if ctx.follow_globals:
                 opaque = f"{func.__qualname__} calls {name}()"
             marks.append(f"unknown: {func.__qualname__} calls {name}()")
@@ -217,6 +275,7 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
             marks.append(f"nondeterministic: {func.__qualname__} uses {value.__name__}")
         followed.append((name, None if value is _Absent else (value,)))
     doc = func.__doc__
+    annotations, annotated = _annotations_of(func)
     parts = (
         func.__code__,
         func.__name__,
@@ -227,6 +286,7 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
         func.__closure__,
         tuple(sorted(func.__dict__.items(), key=lambda item: item[0])),
         tuple(followed),
+        annotations,
     )
     label = func.__name__ if ctx.follow_globals else None
     if late_bound:
@@ -236,7 +296,7 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
             mutable=True,
             label=label,
             refs=names.global_names,
-            idents=names.idents,
+            idents=names.idents | annotated,
             marks=marks,
         )
     return Fact(
@@ -244,10 +304,37 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
         parts,
         mutable=True,
         label=label,
-        idents=names.idents,
+        idents=names.idents | annotated,
         marks=marks,
         opaque=opaque,
     )
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def _annotations_of(func: types.FunctionType) -> tuple[tuple[tuple[bytes, bytes], ...], set[str]]:
+    """A function's annotations as text, and what they name: they tell of classes, and hold none."""
+    try:
+        annotations = func.__annotations__
+    except Exception:  # noqa: BLE001 - they may be evaluated only now
+        annotations = {"": None}
+    found = []
+    named: set[str] = set()
+    for name, value in annotations.items():
+        if isinstance(value, str):
+            named.update(_IDENTIFIER.findall(value))
+            text = f"text {value}"
+        elif isinstance(value, type) and not hasattr(value, "__origin__"):
+            text = f"{value.__module__}.{value.__qualname__}"
+        else:
+            try:
+                text = _ADDRESS.sub("", repr(value))
+            except Exception:  # noqa: BLE001 - anything may stand there
+                text = type(value).__qualname__
+        # As bytes: no name of a file.
+        found.append((name.encode(), text.encode("utf-8", "surrogateescape")))
+    return tuple(found), named
 
 
 @register("builtins:cell")
@@ -260,12 +347,15 @@ def _cell_fact(cell: types.CellType, ctx: Context) -> Fact:
 
 @register("builtins:method")
 def _method_fact(method: types.MethodType, ctx: Context) -> Fact:
-    return Fact("method", (method.__func__, method.__self__))
+    name = getattr(method, "__name__", "")
+    marks = ["seeds"] if any(part in name.lower() for part in _SEEDING) else []
+    return Fact("method", (method.__func__, method.__self__), marks=marks)
 
 
 @register("builtins:builtin_function_or_method")
 def _builtin_fact(func: types.BuiltinFunctionType, ctx: Context) -> Fact:
     owner = func.__self__
+    marks = ["seeds"] if any(part in func.__name__.lower() for part in _SEEDING) else []
     if owner is None or isinstance(owner, types.ModuleType):
         module = func.__module__ or getattr(owner, "__name__", "builtins")
         if is_library_module(module) or module == "builtins":
@@ -273,7 +363,7 @@ def _builtin_fact(func: types.BuiltinFunctionType, ctx: Context) -> Fact:
         return Fact(
             "opaque", opaque=f"compiled function {module}.{func.__qualname__} has no version"
         )
-    return Fact("bound builtin", (func.__name__, owner))
+    return Fact("bound builtin", (func.__name__, owner), marks=marks)
 
 
 @register(
@@ -313,12 +403,40 @@ def _cached_property_fact(obj: Any, ctx: Context) -> Fact:
 def _lru_cache_fact(obj: Any, ctx: Context) -> Fact:
     if is_importable(obj):
         return _import_fact(obj.__module__, obj.__qualname__)
-    # What is in the cache shows in cache_info(); it is not content that can be stored.
+    # What is in the cache is part of what it does, and cannot be stored.
+    kept = (tuple(obj.cache_info()), _cached_by(obj))
     return Fact(
         "lru_cache",
-        (obj.__wrapped__, tuple(sorted(obj.cache_parameters().items())), tuple(obj.cache_info())),
+        (obj.__wrapped__, tuple(sorted(obj.cache_parameters().items())), kept),
         mutable=True,
     )
+
+
+def _cached_by(cached: Any) -> tuple[Any, ...]:
+    """Keys and results, which only the collector shows: a table, or one by one in the order of their use."""
+    if not cached.cache_info().currsize:
+        return ()
+    own = {
+        id(cached.__wrapped__),
+        id(vars(cached)),
+        id(type(cached)),
+        id(type(cached.cache_info())),
+    }
+    return tuple(
+        one for one in gc.get_referents(cached) if id(one) not in own and not _is_link(one)
+    )
+
+
+def _is_link(one: Any) -> bool:
+    """True for the parts of which the table itself is made."""
+    if type(one) is object or (
+        isinstance(one, type) and one.__name__ in {"CacheInfo", "_CacheInfo"}
+    ):
+        return True
+    if type(one) is dict:
+        one = next(iter(one.values()), None)
+    kind = one if isinstance(one, type) else type(one)
+    return kind.__name__ == "_lru_list_elem" and kind.__module__ == "functools"
 
 
 @register("functools:partial")
@@ -326,11 +444,19 @@ def _partial_fact(obj: functools.partial[Any], ctx: Context) -> Fact:
     return Fact("partial", (type(obj), obj.func, obj.args, obj.keywords, vars(obj)), mutable=True)
 
 
+def namespace_fact() -> Fact:
+    """Stands for the namespace itself, through which code can reach every name."""
+    text = "it is the notebook's namespace"
+    return Fact("opaque", opaque=text, mutable=True, marks=[f"unknown: {text}"])
+
+
 @register("builtins:module")
 def _module_fact(module: types.ModuleType, ctx: Context) -> Fact:
     name = module.__name__
+    if vars(module) is ctx.namespace:
+        return namespace_fact()
     if is_library_module(name):
-        return Fact("module", (name, module_version(name)))
+        return Fact("module", (name, module_version(name)), marks=_pickling_marks(name))
     return Fact(
         "user module",
         (
@@ -376,8 +502,23 @@ def _class_fact(cls: type, ctx: Context) -> Fact:
     )
     label = cls.__name__ if ctx.follow_globals else None
     marks = _module_marks(cls.__module__, ctx.follow_globals)
-    parts = (cls.__name__, cls.__qualname__, type(cls), cls.__bases__, body)
+    if "__del__" in vars(cls):
+        marks.append(FINALIZES)
+    parts: tuple[Any, ...] = (cls.__name__, cls.__qualname__, type(cls), cls.__bases__, body)
+    if "_abc_impl" in vars(cls):
+        parts += (_registered_with(cls),)
     return Fact("class", parts, mutable=True, label=label, marks=marks)
+
+
+# Of values whose end runs code or writes a file: a run that rebinds such a name reads it.
+FINALIZES = "finalizes"
+
+
+def _registered_with(cls: type) -> tuple[Any, ...]:
+    """Classes that were registered with an abstract one, in order of name."""
+    registry = _abc._get_dump(cls)[0]
+    found = [one for one in (ref() for ref in registry) if one is not None]
+    return tuple(sorted(found, key=lambda one: (one.__module__, one.__qualname__)))
 
 
 @register("enum:Enum")
@@ -395,6 +536,11 @@ def _added_to(member: enum.Enum) -> tuple[tuple[str, Any], ...]:
     )
 
 
+# What the metaclass keeps in a class of members.
+_OF_ENUM = re.compile(r"_[a-z0-9][a-z0-9_]*_|__new_member__|__new__|__doc__|__annotations__")
+_DERIVED_BY_ENUM = (getattr(enum, "property", types.DynamicClassAttribute),)
+
+
 @register("enum:EnumType", "enum:EnumMeta")
 def _enum_class_fact(cls: Any, ctx: Context) -> Fact:
     if is_importable(cls):
@@ -403,20 +549,13 @@ def _enum_class_fact(cls: Any, ctx: Context) -> Fact:
         (name, member.name, member.value, _added_to(member))
         for name, member in cls.__members__.items()
     )
-    generated = {
-        "_member_map_",
-        "_member_names_",
-        "_value2member_map_",
-        "_unhashable_values_",
-        "_hashable_values_",
-    }
     body = tuple(
         (key, value)
         for key, value in sorted(vars(cls).items())
         if key not in _CLASS_NOISE
-        and key not in generated
         and key not in cls.__members__
-        and isinstance(value, types.FunctionType | property | classmethod | staticmethod)
+        and not _OF_ENUM.fullmatch(key)
+        and not isinstance(value, _DERIVED_BY_ENUM)
     )
     return Fact(
         "enum class", (cls.__name__, cls.__qualname__, cls.__bases__, members, body), mutable=True
@@ -522,6 +661,41 @@ def held_fact(obj: Any) -> Fact | None:
     return None if found is None else _import_fact(*found)
 
 
+# Objects in which libraries keep what providers of ambient state look after: module, and name there.
+_SINGLETONS = (
+    ("os", "environ"),
+    ("sys", "path"),
+    ("sys", "modules"),
+    ("warnings", "filters"),
+    ("random", "_inst"),
+    ("numpy.random.mtrand", "_rand"),
+    ("matplotlib", "rcParams"),
+    ("pandas._config.config", "options"),
+)
+
+
+def singleton_name(obj: Any) -> tuple[str, str] | None:
+    """Module and name of an object that a library has only one of, and that has its state elsewhere."""
+    for module, name in _SINGLETONS:
+        if getattr(sys.modules.get(module), name, None) is obj:
+            return module, name
+    return None
+
+
+def singleton_fact(obj: Any) -> Fact | None:
+    """The fact of such an object; None for all others."""
+    found = singleton_name(obj)
+    return None if found is None else Fact("the one object", found)
+
+
+@register(
+    "os:_Environ", "random:Random", "numpy.random.mtrand:RandomState", "matplotlib:RcParams",
+    "pandas._config.config:DictWrapper",
+)  # fmt: skip
+def _perhaps_singleton_fact(obj: Any, ctx: Context) -> Fact:
+    return singleton_fact(obj) or _reduce_fact(obj, ctx)
+
+
 @register("builtins:object")
 def _bare_object_fact(obj: object, ctx: Context) -> Fact:
     if type(obj) is not object:
@@ -589,7 +763,21 @@ def _immutable_fact(obj: Any, ctx: Context) -> Fact:
     "PIL.ImageFont:FreeTypeFont",
 )  # fmt: skip
 def _opaque_fact(obj: Any, ctx: Context) -> Fact:
-    return Fact("opaque", opaque=f"{type(obj).__name__} has no content to compare", mutable=True)
+    return Fact(
+        "opaque",
+        opaque=f"{type(obj).__name__} has no content to compare",
+        mutable=True,
+        marks=[FINALIZES] if _ends_with_effects(obj) else (),
+    )
+
+
+def _ends_with_effects(obj: Any) -> bool:
+    """True for files that may have text to write, and generators that may have more to do."""
+    if isinstance(obj, io.IOBase):
+        return not obj.closed and obj.writable()
+    code = getattr(obj, "gi_code", None)
+    # Only a `with` or `finally` in it runs when it is thrown away.
+    return code is not None and obj.gi_frame is not None and bool(code.co_exceptiontable)
 
 
 @register(

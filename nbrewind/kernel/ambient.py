@@ -293,15 +293,34 @@ class Places:
             else:
                 os.environ[name] = value
 
-    def path_get(self) -> list[str]:
-        """What was put on the module path since the session began."""
-        return [entry for entry in sys.path if entry not in self.path]
+    def path_get(self) -> list[Any]:
+        """What was put on the module path since the session began, and where: how many of the first entries come
+        before it, -1 for all. And which of those are gone.
+        """
+        found: list[Any] = []
+        n_before, own = 0, set(self.path)
+        n_left = sum(entry in own for entry in sys.path)
+        for entry in sys.path:
+            if entry in own:
+                n_before += 1
+            else:
+                found.append([entry, -1 if n_before == n_left and n_before else n_before])
+        gone = [at for at, entry in enumerate(self.path) if entry not in sys.path]
+        return [*found, {"gone": gone}] if gone else found
 
-    def path_set(self, state: list[str]) -> None:
-        """Put the same entries in front, and take away what else came since."""
-        sys.path[:] = state + [
-            entry for entry in sys.path if entry in self.path and entry not in state
-        ]
+    def path_set(self, state: list[Any]) -> None:
+        """Put the same entries where they were, and take away what else came since."""
+        gone = [at for item in state if isinstance(item, dict) for at in item["gone"]]
+        path = [entry for at, entry in enumerate(self.path) if at not in gone]
+        added: list[Any] = [item for item in state if not isinstance(item, dict)]
+        # Older records have them all in front.
+        added = [[item, 0] if isinstance(item, str) else item for item in added]
+        made = [entry for entry, n_before in added if n_before == 0]
+        for at, entry in enumerate(path, 1):
+            made.append(entry)
+            made += [one for one, n_before in added if n_before == at]
+        made += [one for one, n_before in added if n_before == -1 or n_before > len(path)]
+        sys.path[:] = made
 
     def reset(self) -> None:
         """Everything as the session began, credentials and session variables too."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from nbrewind.fingerprint.objects import EVALUATORS, REACHING, TEXTS
 from nbrewind.kernel.namespace import is_tracked
 
 _ASKS = frozenset({"globals", "dir", "vars", "locals"})
@@ -33,6 +34,93 @@ def names_asked_for(source: str, n_questions: int) -> set[str] | None:
 def is_asked(entry: dict[str, Any]) -> bool:
     """True for an unknown construct that is answered by `names_asked_for`."""
     return str(entry["construct"]).removesuffix("()") in _ASKS
+
+
+class Reaching(ast.NodeVisitor):
+    """How the cell's own statements may reach what they do not name. What its functions do counts where they run."""
+
+    def __init__(self, source: str) -> None:
+        # Each is a construct that nothing can see through.
+        self.found: dict[str, None] = {}
+        # It evaluates a text that it reads.
+        self.is_evaluated = False
+        # It asks for the text of code, or for places in it.
+        self.reads_text = False
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError):
+            return
+        self.visit(tree)
+
+    def visit_FunctionDef(self, node: Any) -> None:
+        for part in [*node.decorator_list, node.args]:
+            self.visit(part)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_Import(self, node: ast.Import) -> None:
+        if any(alias.name == "__main__" for alias in node.names):
+            self.found["__main__"] = None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        if node.module == "__main__":
+            self.found["__main__"] = None
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if node.id == "__main__":
+            self.found["__main__"] = None
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if node.attr in REACHING:
+            self.found[node.attr] = None
+        self.reads_text = self.reads_text or node.attr in TEXTS
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        func = node.func
+        name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+        if any(isinstance(arg, ast.Constant) and arg.value == "__main__" for arg in node.args):
+            self.found["__main__"] = None
+        if name == "run_line_magic" and node.args and isinstance(node.args[0], ast.Constant):
+            magic = node.args[0].value
+            if magic in _MAGICS_OF_NAMES:
+                self.found[f"%{magic}"] = None
+        is_method = isinstance(func, ast.Attribute) or name not in {"eval"}
+        if name in EVALUATORS and is_method and (node.args or node.keywords):
+            first = node.args[0] if node.args else node.keywords[0].value
+            self._evaluated(first, name)
+        self.generic_visit(node)
+
+    def _evaluated(self, text: ast.expr, name: str) -> None:
+        """A text that is evaluated: a constant shows its names, a name or an item leads to a text that does."""
+        if isinstance(text, ast.Constant):
+            return
+        self.is_evaluated = True
+        if isinstance(text, ast.JoinedStr):
+            before = ""
+            for part in text.values:
+                own = str(part.value) if isinstance(part, ast.Constant) else ""
+                if isinstance(part, ast.FormattedValue):
+                    if not isinstance(part.value, ast.Name | ast.Subscript | ast.Attribute):
+                        self.found[f"{name}() of a text that it makes"] = None
+                    if _ends_in_name(before):
+                        self.found[f"{name}() of a text that it makes"] = None
+                elif before == "{" and own[:1].isidentifier():
+                    self.found[f"{name}() of a text that it makes"] = None
+                before = own if isinstance(part, ast.Constant) else "{"
+            return
+        if not isinstance(text, ast.Name | ast.Subscript | ast.Attribute):
+            self.found[f"{name}() of a text that it makes"] = None
+
+
+# Magics that show names or what was sent.
+_MAGICS_OF_NAMES = frozenset(
+    "who who_ls whos psearch history hist notebook recall rerun save macro tb debug logstart".split()
+)
+
+
+def _ends_in_name(text: str) -> bool:
+    return text[-1:].isalnum() or text[-1:] == "_" or text == "{"
 
 
 class _Finder(ast.NodeVisitor):

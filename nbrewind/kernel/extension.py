@@ -98,6 +98,7 @@ def show_restore(report: dict[str, Any]) -> str:
     for item in report["names"]:
         size = f"{item['n_bytes']:,} bytes" if item["how"] == "loaded" else (item["why"] or "")
         lines.append(f"  {item['how']:8} {item['name']:24} {item['type']:40} {size}".rstrip())
+    lines += [f"  not brought back: {text}" for text in report.get("process", [])]
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from nbrewind import _native
 from nbrewind.fingerprint import Context, Walk
+from nbrewind.fingerprint.objects import namespace_fact, singleton_fact
 
 # Names that IPython manages, not the user.
 _MANAGED = frozenset(
@@ -33,16 +34,51 @@ _MANAGED = frozenset(
         "__nbrewind__",
     }
 )
-_HISTORY = re.compile(r"_+|_i{1,3}|_i?\d+|__\w+__")
+_HISTORY = re.compile(r"_+|_i{1,3}|_i?\d+")
+# What Python and its tools keep in a module; other names of this form are the user's.
+_OF_MODULES = frozenset(
+    """__annotations__ __builtin__ __builtins__ __conditional_annotations__ __debug__ __doc__ __loader__ __main__
+    __name__ __package__ __path__ __session__ __spec__ __vsc_ipynb_file__ __warningregistry__""".split()
+)
+# Names of the shell that a cell may take for something else (`from gzip import open`).
+_REPLACEABLE = frozenset({"open", "exit", "quit"})
 
 
 def is_tracked(name: str) -> bool:
     """True for names that belong to the user's program."""
-    return name not in _MANAGED and _HISTORY.fullmatch(name) is None
+    return (
+        name not in _MANAGED
+        and name not in _OF_MODULES
+        and _HISTORY.fullmatch(name) is None
+        and not name.startswith("__pydevd")
+    )
+
+
+def is_history(name: str) -> bool:
+    """True for names under which the shell keeps what was shown and sent, and Python what was annotated."""
+    return name in {"In", "Out", "__annotations__"} or _HISTORY.fullmatch(name) is not None
 
 
 # Why a value has no content that could be compared or stored.
 NEVER_RECORDED = "the cell that made it is never recorded"
+
+
+_WORD = "word: "
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+# Of longer texts and larger collections nobody says what they name.
+_MAX_TEXT = 2000
+_MAX_ITEMS = 50
+_TOO_MUCH = ":"
+
+
+def _words_of(value: Any, depth: int = 3) -> set[str]:
+    """Identifiers in a short text, or in those that a small collection holds: it may be evaluated."""
+    if isinstance(value, str):
+        return set(_IDENTIFIER.findall(value)) if len(value) <= _MAX_TEXT else {_TOO_MUCH}
+    if depth == 0 or type(value) not in {list, tuple, dict} or len(value) > _MAX_ITEMS:
+        return set()
+    parts = value.values() if type(value) is dict else value
+    return {word for part in parts for word in _words_of(part, depth - 1)}
 
 
 @dataclass
@@ -57,14 +93,18 @@ class NameFacts:
     files: dict[str, str] = field(default_factory=dict)
     opaque: list[str] = field(default_factory=list)
 
+    def words(self) -> list[str]:
+        """Identifiers in the texts that the value holds; among them what is none when there are too many."""
+        return [mark.removeprefix(_WORD) for mark in self.marks if mark.startswith(_WORD)]
+
     @classmethod
-    def from_walk(cls, found: Walk) -> NameFacts:
+    def from_walk(cls, found: Walk, value: Any = None) -> NameFacts:
         """The part of a walk that is worth keeping."""
         return cls(
             fp=found.fp,
             refs=sorted(found.refs),
             idents=sorted(found.idents),
-            marks=sorted(found.marks),
+            marks=sorted(found.marks | {_WORD + word for word in _words_of(value)}),
             handles=sorted(found.handles),
             files=found.files,
             opaque=found.opaque,
@@ -120,7 +160,8 @@ class CoVariable:
 
 def _without_content(facts: NameFacts) -> NameFacts:
     """What other code may reach through the value, and nothing of what it is."""
-    return NameFacts(fp=None, refs=facts.refs, marks=facts.marks, opaque=[NEVER_RECORDED])
+    marks = [mark for mark in facts.marks if not mark.startswith(_WORD)]
+    return NameFacts(fp=None, refs=facts.refs, marks=marks, opaque=[NEVER_RECORDED])
 
 
 class NamespaceState:
@@ -138,6 +179,8 @@ class NamespaceState:
         self.bound: dict[str, CoVariable] = {}
         self.loaded: set[str] = set()
         self._ids: dict[str, int] = {}
+        # What the shell has under names that a cell may take.
+        self._of_shell = {name: namespace.get(name) for name in _REPLACEABLE}
         self.view_owners: set[int] = set()
         # What cells made that are never recorded, by name: of these objects nothing is kept, not even a fingerprint.
         self.unrecorded: dict[str, Any] = {}
@@ -182,7 +225,11 @@ class NamespaceState:
 
     def live_names(self) -> list[str]:
         """Tracked names that are in the namespace, in order."""
-        return [name for name in self.namespace if is_tracked(name)]
+        return [name for name in self.namespace if is_tracked(name) or self._is_taken(name)]
+
+    def _is_taken(self, name: str) -> bool:
+        """True when a cell has given a name of the shell another value."""
+        return name in _REPLACEABLE and self.namespace.get(name) is not self._of_shell[name]
 
     def same_object(self, name: str) -> bool:
         """True when the name is bound to the object that it had at the last sweep."""
@@ -201,15 +248,17 @@ class NamespaceState:
         }
         context = Context(namespace=self.namespace, memory=self.memory)
         context.view_owners = self.view_owners = set()
-        walks, groups, mixed = context.walk_namespace(
-            [self.namespace[name] for name in names], self.root
-        )
+        values = [self._as_walked(self.namespace[name]) for name in names]
+        walks, groups, mixed = context.walk_namespace(values, self.root)
         gone = [name for name in self.loaded if name not in self.namespace]
         changed: list[CoVariable] = []
         for positions in groups:
             members = sorted(positions, key=lambda position: names[position])
             group = tuple(names[position] for position in members)
-            facts = {names[position]: NameFacts.from_walk(walks[position]) for position in members}
+            facts = {
+                names[position]: NameFacts.from_walk(walks[position], values[position])
+                for position in members
+            }
             is_unrecorded = not self.unrecorded.keys().isdisjoint(group)
             if is_unrecorded:
                 facts = {name: _without_content(found) for name, found in facts.items()}
@@ -262,9 +311,18 @@ class NamespaceState:
         `memory`: another one than the state's, for values that nobody keeps.
         """
         context = Context(namespace=self.namespace, memory=memory or self.memory)
-        if len(values) == 1:
-            return context.walk(next(iter(values.values()))).fp
-        return context.walk(tuple((name, values[name]) for name in sorted(values))).fp
+        walked = {name: self._as_walked(value) for name, value in values.items()}
+        if len(walked) == 1:
+            return context.walk(next(iter(walked.values()))).fp
+        return context.walk(tuple((name, walked[name]) for name in sorted(walked))).fp
+
+    def _as_walked(self, value: Any) -> Any:
+        """The value, or a fact instead of a list or dict that stands for more than it holds."""
+        if value is self.namespace:
+            return namespace_fact()
+        if type(value) is list or type(value) is dict:
+            return singleton_fact(value) or value
+        return value
 
     def remember_objects(self) -> None:
         """Note which object every name has, so that the next sweep can tell a change in place from a rebinding."""
@@ -282,5 +340,6 @@ class NamespaceState:
         """The name is gone."""
         self.bound.pop(name, None)
         self.loaded.discard(name)
-        if is_tracked(name):
+        # Without a name of the shell, Python's own is found.
+        if is_tracked(name) or self._is_taken(name):
             self.namespace.pop(name, None)

@@ -11,6 +11,7 @@ question that the user's code asks is.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -87,6 +88,13 @@ _IMPORTERS = frozenset(
 _IMPORT_PACKAGES = frozenset(
     {"importlib", "importlib_metadata", "importlib_resources", "pkg_resources", "zipp"}
 )
+# Of these, what user code calls directly to read a file is the user's.
+_READERS = frozenset({"linecache", "tokenize"})
+# Questions about a file that its content does not answer.
+_TIMES = frozenset(
+    """st_mtime st_mtime_ns st_ctime st_ctime_ns st_atime st_atime_ns st_birthtime st_ino st_nlink
+    st_mode st_uid st_gid getmtime getctime getatime""".split()
+)
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -102,6 +110,24 @@ def _is_stdlib_file(filename: str) -> bool:
         return True
     real = os.path.realpath(filename)
     return real.startswith(_STDLIB) and "site-packages" not in real and "dist-packages" not in real
+
+
+def _is_user_frame(frame: FrameType) -> bool:
+    """True for code of the notebook and of the user's modules."""
+    filename = frame.f_code.co_filename
+    return (
+        frame.f_globals.get("__name__", "").partition(".")[0] != "nbrewind"
+        and not _is_stdlib_file(filename)
+        and not is_library_file(filename)
+    )
+
+
+def _caller() -> FrameType | None:
+    """Whoever did what is being judged: the nearest frame that is not ours."""
+    for frame in _frames(sys._getframe(1)):
+        if frame.f_globals.get("__name__") != __name__:
+            return frame
+    return None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -146,6 +172,8 @@ class Findings:
     env: dict[str, tuple[str | None, set[int]]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     missing_modules: set[str] = field(default_factory=set)
+    # Classes and functions that were looked up by name to load pickles: (module, name).
+    unpickled: set[tuple[str, str]] = field(default_factory=set)
 
 
 class _LastFinder:
@@ -178,6 +206,8 @@ class Watch:
         self._env: dict[str, tuple[str | None, set[int]]] = {}
         self._problems: list[str] = []
         self._missing: set[str] = set()
+        self._links: dict[str, str | None] = {}
+        self.unpickled: set[tuple[str, str]] = set()
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -194,6 +224,8 @@ class Watch:
             if who is not None or name == __name__:
                 continue
             if name in _IMPORTERS or name.partition(".")[0] in _IMPORT_PACKAGES:
+                if self._is_read_by_user(frame, name):
+                    continue
                 return "service", None
             if _is_stdlib_file(frame.f_code.co_filename):
                 continue
@@ -205,6 +237,25 @@ class Watch:
                 continue
             who = "library" if is_library_file(frame.f_code.co_filename) else "user"
         return who or ("service" if is_shell else "library"), None
+
+    def _is_read_by_user(self, frame: FrameType, name: str) -> bool:
+        """True when the import system, or what shows code, only reads a file for the user (`pkgutil.get_data`)."""
+        if name not in _READERS and frame.f_code.co_name not in {
+            "get_data",
+            "read_text",
+            "read_bytes",
+        }:
+            return False
+        caller = frame.f_back
+        while caller is not None and caller.f_globals.get("__name__") == name:
+            if name not in _READERS:
+                return False
+            caller = caller.f_back
+        if caller is None:
+            return False
+        if caller.f_globals.get("__name__") == "pkgutil":
+            return True
+        return caller.f_globals is self.namespace or _is_user_frame(caller)
 
     def _is_engine(self) -> bool:
         return any(
@@ -323,9 +374,32 @@ class Watch:
         }
         if not callers.isdisjoint(_MAKERS):
             return
-        if not callers.isdisjoint({"getmtime", "getctime", "getatime"}):
+        if not callers.isdisjoint(_TIMES) or self._asks_for_times():
             self.problem(f"it asked when {os.path.basename(path)} was changed")
         self.read(path, who)
+
+    def _asks_for_times(self) -> bool:
+        """True when the user's code takes from `stat` what the content of the file does not tell."""
+        for frame in _frames(sys._getframe(2)):
+            if frame.f_globals is self.namespace or _is_user_frame(frame):
+                names = set(frame.f_code.co_names)
+                if not names.isdisjoint(_TIMES):
+                    return True
+                return not names.isdisjoint({"stat", "lstat"}) and "st_size" not in names
+        return False
+
+    def link(self, path: str, *, is_asked: bool) -> None:
+        """Where a link leads was asked for, or (`is_asked`) whether it is one."""
+        path = os.path.abspath(path)
+        who, _ = self._asker()
+        if who != "user" or not self._counts(path, who):
+            return
+        target = _target_of(path)
+        if target is None and not is_asked:
+            return
+        with self._lock:
+            if path not in self._written:
+                self._links.setdefault(path, target)
 
     def module_missing(self, name: str) -> None:
         """An import failed; it counts when the user's code asked for it."""
@@ -397,12 +471,23 @@ class Watch:
         found = Findings(problems=self._problems, env=self._env, missing_modules=self._missing)
         for path, then in sorted(self._reads.items(), key=lambda item: item[0]):
             found.reads[path] = self._digest(path, then)
+        for path, target in sorted(self._links.items()):
+            found.reads[json.dumps(["link", path, None])] = target
+        found.unpickled = self.unpickled
         for path, (digest, own) in sorted(self._listings.items()):
             found.reads[json.dumps(["listing", path, own])] = digest
         found.written = {path for path in self._written if os.path.lexists(path)}
         found.folders = {path for path in self._folders if os.path.isdir(path)}
         found.deleted = {path for path in self._deleted if not os.path.lexists(path)}
         return found
+
+
+def _target_of(path: str) -> str | None:
+    """Where a link leads; None when it is none."""
+    try:
+        return _real_readlink(path)
+    except OSError:
+        return None
 
 
 class _Guard(threading.local):
@@ -421,6 +506,7 @@ def _watching() -> Watch | None:
 _active: Watch | None = None
 _installed = False
 _real_stat = os.stat
+_real_readlink = os.readlink
 
 _PROCESS_EVENTS = frozenset(
     {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile"}
@@ -432,7 +518,7 @@ _NETWORK_EVENTS = frozenset(
 _EVENTS = (
     frozenset(
         "open os.listdir os.scandir os.remove os.rmdir os.mkdir os.rename os.link os.symlink os.truncate "
-        "sqlite3.connect".split()
+        "sqlite3.connect pickle.find_class os.chmod os.chown os.utime os.setxattr".split()
     )
     | _PROCESS_EVENTS
     | _NETWORK_EVENTS
@@ -499,7 +585,18 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
     elif event in {"os.listdir", "os.scandir"}:
         path = _path_of(args[0]) if args and args[0] is not None else "."
         if path is not None:
-            watch.listing(path, watch._asker()[0])
+            who = watch._asker()[0]
+            watch.listing(path, who)
+            if event == "os.scandir" and who == "user" and _is_direct():
+                # Its entries can be asked for what they are without another event.
+                with contextlib.suppress(OSError):
+                    for name in sorted(os.listdir(path)):
+                        watch.read(os.path.join(path, name), who)
+    elif event == "pickle.find_class":
+        watch.unpickled.add((str(args[0]), str(args[1])))
+    elif event in {"os.chmod", "os.chown", "os.utime", "os.setxattr"}:
+        if watch._asker()[0] == "user" and _is_direct():
+            watch.problem(f"it set attributes of {os.path.basename(str(args[0]))}")
     elif event in {"os.remove", "os.rmdir"}:
         path = _place_of(args, 0, 1)
         if path is not None:
@@ -540,6 +637,14 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
             watch.problem("it opened a database")
 
 
+def _is_direct() -> bool:
+    """True when the user's own code did it, not what it called in Python's library."""
+    caller = _caller()
+    if caller is None:
+        return False
+    return _is_user_frame(caller) or caller.f_code.co_name in {"chmod", "lchmod", "chown"}
+
+
 def _is_local_socket(event: str, args: tuple[Any, ...]) -> bool:
     # A Unix socket's address is text: the kernel's own plumbing.
     return (
@@ -550,6 +655,9 @@ def _is_local_socket(event: str, args: tuple[Any, ...]) -> bool:
 
 
 def _watched_stat(original: Any) -> Any:
+    is_link = original.__name__ in {"lstat", "readlink"}
+    is_access = original.__name__ == "access"
+
     @functools.wraps(original)
     def ask(path: Any, *args: Any, **kwargs: Any) -> Any:
         watch = _watching()
@@ -557,6 +665,12 @@ def _watched_stat(original: Any) -> Any:
         if watch is not None and name is not None:
             _guard.busy = True
             try:
+                if is_link:
+                    caller = _caller()
+                    asks = caller is not None and caller.f_code.co_name in {"islink", "is_symlink"}
+                    watch.link(name, is_asked=asks)
+                if is_access and args[:1] != (os.F_OK,) and watch._asker()[0] == "user":
+                    watch.problem(f"it asked what may be done with {os.path.basename(name)}")
                 watch.asked_about(name)
             finally:
                 _guard.busy = False
@@ -622,7 +736,7 @@ def _install() -> None:
     _installed = True
     sys.addaudithook(_on_event)
     sys.meta_path.append(_LastFinder())
-    for name in ("stat", "lstat", "access"):
+    for name in ("stat", "lstat", "access", "readlink"):
         original = getattr(os, name)
         wrapped = _watched_stat(original)
         setattr(os, name, wrapped)

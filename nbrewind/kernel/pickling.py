@@ -26,8 +26,9 @@ import cloudpickle
 from nbrewind import _native, collector
 from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.arrays import place_of
+from nbrewind.fingerprint.objects import singleton_name
 from nbrewind.fingerprint.walker import LARGE
-from nbrewind.kernel.reducers import reduce_own
+from nbrewind.kernel.reducers import HeldByLibrary, reduce_own
 from nbrewind.tasks.lazy import reduce_lazy
 
 # Reducers of other rooms: each returns a reduction or NotImplemented.
@@ -339,7 +340,12 @@ def dump(
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
     pieces: list[Any] = []
-    _Pickler(file, namespace, view_owners, buffers, pieces).dump(values)
+    held = {
+        name: HeldByLibrary(place)
+        for name, value in values.items()
+        if type(value) in {list, dict} and (place := singleton_name(value)) is not None
+    }
+    _Pickler(file, namespace, view_owners, buffers, pieces).dump({**values, **held})
     return file.getvalue(), buffers, pieces
 
 

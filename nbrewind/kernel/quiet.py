@@ -58,7 +58,8 @@ class Quiet:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._is_disturbed = True
-        self._runs_later = False
+        # Some code seen so far arranges for something to happen later.
+        self.runs_later = False
         self._modules_seen: set[str] = set()
         self._hooks = record.shell_hooks(session.shell)
         self._listen()
@@ -108,12 +109,12 @@ class Quiet:
 
     def note(self, source: str) -> None:
         """A cell is about to run: what its text may arrange for later."""
-        self._runs_later = self._runs_later or _LATER.search(source) is not None
+        self.runs_later = self.runs_later or _LATER.search(source) is not None
 
     def is_calm(self) -> bool:
         """True when nothing of the user's is under way or waits to run: no thread, no callback, no hook."""
         return (
-            not self._runs_later
+            not self.runs_later
             and self._modules_are_tame()
             and all(map(_is_harmless_thread, threading.enumerate()))
             and record.shell_hooks(self._session.shell) == self._hooks
@@ -152,7 +153,7 @@ class Quiet:
             except OSError:
                 return False
             if not path.endswith(".py") or _LATER.search(text):
-                self._runs_later = True
+                self.runs_later = True
                 return False
             self._modules_seen.add(name)
         return True

@@ -18,10 +18,10 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
-from nbrewind.fingerprint import is_importable, is_library_module, path_digest
-from nbrewind.kernel import packages, pickling, trial
+from nbrewind.fingerprint import is_library_module, path_digest
+from nbrewind.kernel import hidden, packages, pickling, trial
 from nbrewind.kernel.ambient import INITIAL
-from nbrewind.kernel.namespace import CoVariable
+from nbrewind.kernel.namespace import CoVariable, is_history
 from nbrewind.kernel.outside import Findings
 
 if TYPE_CHECKING:
@@ -33,17 +33,10 @@ FOLDER = "folder"
 # Files that a run wrote are kept, so that a replay can write them elsewhere; above this they are only verified.
 MAX_KEPT_FILE = 2 << 30
 
-PROCESS_KINDS = frozenset({"import", "config", "magic"})
+# In the list of what was done to the process: a module that was imported. The import itself is a statement.
+MODULE = "module"
 
-# Packages whose functions, called for their effect, change nothing but what is looked after elsewhere: the
-# namespace, files, figures, and the providers of ambient state. Any other library call whose result is thrown away
-# may have changed something in the process that no record shows.
-_TAME = frozenset(
-    """IPython PIL altair array base64 bisect bokeh collections copy csv dask datetime distributed functools gc
-    glob gzip hashlib heapq io itertools joblib json logging math matplotlib networkx numpy operator os pandas
-    pathlib pickle plotly pprint pyarrow random re scipy seaborn shutil sklearn statistics statsmodels string
-    struct sys tempfile textwrap time tqdm types typing uuid warnings xarray zipfile zlib""".split()
-)
+PROCESS_KINDS = hidden.EXECUTED_ANYWAY
 
 _ENGINE_MODULES = frozenset(
     "distributed dask tornado asyncio concurrent zmq ipykernel IPython nbrewind tqdm joblib".split()
@@ -76,6 +69,15 @@ def process_statements(source: str, effects: dict[str, Any], run_id: str) -> lis
         }
         for item in effects["statements"]
         if item["kind"] in PROCESS_KINDS
+    ]
+
+
+def module_effects(names: set[str], run_id: str) -> list[dict[str, Any]]:
+    """Modules of the user's whose import changes the process: like settings, they are an input of all that follows."""
+    return [
+        {"kind": MODULE, "text": f"{name} {packages.module_fp(name)}", "run_id": run_id}
+        for name in sorted(names)
+        if hidden.of_module(name)
     ]
 
 
@@ -134,10 +136,18 @@ def recipe_for(session: Session, run: Run, version: CoVariable) -> list[dict[str
 def path_key(session: Session, path: str, is_rooted: bool) -> str:
     """A path as records name it: relative to the notebook's folder when nothing in the code names that folder."""
     root = session.ambient.places.root
-    real = os.path.realpath(path)
-    if not is_rooted and (real == root or real.startswith(root + os.sep)):
-        return os.path.relpath(real, root)
-    return path
+    if is_rooted:
+        return path
+    # Links on the way below the folder are part of the name: where they lead may change.
+    if path.startswith(root + os.sep):
+        return os.path.relpath(path, root)
+    above = path
+    while True:
+        if above == root or os.path.realpath(above) == root:
+            return os.path.relpath(path, above)
+        if above == os.path.dirname(above):
+            return path
+        above = os.path.dirname(above)
 
 
 def key_path(session: Session, key: str) -> str:
@@ -154,6 +164,8 @@ def file_fact(session: Session, key: str) -> str | None:
         path = key_path(session, path)
         if kind == "listing":
             return listing_digest(path, set(rest[0]))
+        if kind == "link":
+            return os.readlink(path) if os.path.islink(path) else None
         return path_digest(path)
     path = key_path(session, key)
     return digest_now(path)
@@ -245,7 +257,7 @@ def env_inputs(run: Run, findings: Findings, handle_names: set[str]) -> dict[str
 
 def hidden_state(session: Session, run: Run) -> list[str]:
     """What the run may have changed inside this process where no walk and no provider looks."""
-    why = hidden_calls(session, run.effects)
+    why = hidden_calls(session, run.source, run.effects)
     started = user_threads(run.threads)
     made_engine = any(
         version.is_handle and run.before_versions.get(name) is not version
@@ -329,55 +341,9 @@ def user_threads(known: set[int]) -> list[str]:
     ]
 
 
-def hidden_calls(session: Session, effects: dict[str, Any]) -> list[str]:
-    """Statements that may change this process where no walk and no provider looks."""
-    why: list[str] = []
-    for item in effects["statements"]:
-        if item.get("discarded_call") and item["kind"] not in PROCESS_KINDS:
-            call = item["discarded_call"]
-            module = _library_of(session.namespace.get(call.partition(".")[0]))
-            if module is not None:
-                top = module.partition(".")[0]
-                if top not in _TAME or _SETTING.search(call.rpartition(".")[2]):
-                    why.append(f"`{call}()` may change state inside {top}")
-        for call in item["calls"]:
-            if "register" in call.rpartition(".")[2].lower():
-                module = _library_of(session.namespace.get(call.partition(".")[0]))
-                if module is not None:
-                    why.append(f"`{call}()` registers something inside {module.partition('.')[0]}")
-        for target in item.get("attribute_stores", []):
-            if _library_of(
-                session.namespace.get(target.partition(".")[0])
-            ) is not None or isinstance(
-                session.namespace.get(target.partition(".")[0]), types.ModuleType
-            ):
-                why.append(f"it sets `{target}` inside a module")
-    for name in effects["mutates"]:
-        root = session.namespace.get(name)
-        if (isinstance(root, types.ModuleType) or _library_of(root)) and _sets_attributes_of(
-            effects, name
-        ):
-            why.append(f"it sets attributes of `{name}`, which belongs to a module")
-    return why
-
-
-# Functions that only set something, by their names.
-_SETTING = re.compile(
-    r"^set(_|[A-Z]|$)|config|option|enable|disable|filter|install|patch", re.IGNORECASE
-)
-
-
-def _library_of(obj: Any) -> str | None:
-    """The library module that this object is or comes from by name; None for the user's own things and for values."""
-    if isinstance(obj, types.ModuleType):
-        return obj.__name__ if is_library_module(obj.__name__) else None
-    if isinstance(obj, type | types.FunctionType | types.BuiltinFunctionType | types.MethodType):
-        owner = getattr(obj, "__func__", obj)
-        if is_importable(owner) or (
-            isinstance(obj, types.MethodType) and is_library_module(owner.__module__)
-        ):
-            return str(owner.__module__)
-    return None
+def hidden_calls(session: Session, source: str, effects: dict[str, Any]) -> list[str]:
+    """What a cell may have changed in this process where no walk and no provider looks."""
+    return hidden.of_cell(source, effects, session.namespace, session.shell.transform_cell)
 
 
 def _is_engine_thread(thread: threading.Thread) -> bool:
@@ -409,20 +375,13 @@ def settle(session: Session, run: dict[str, Any], files: dict[str, str | None]) 
     session.history.settle(run["run_id"], found)
 
 
-def _sets_attributes_of(effects: dict[str, Any], name: str) -> bool:
-    return any(
-        name in item["mutates"] and any(call in {"setattr", "delattr"} for call in item["calls"])
-        for item in effects["statements"]
-    )
-
-
 def why_not_replayable(session: Session, run: Run, findings: Findings, status: str) -> list[str]:
     """Reasons why this run can never stand for another one; none when it can."""
     why: list[str] = []
     if status != "ok":
         why.append("it failed" if status == "failed" else "it was interrupted")
     why += [f"it uses {text}" for text in run.unknown]
-    why += [f"it uses {entry['construct']}" for entry in run.effects["marks"].get("history", [])]
+    why += [f"it uses {text}" for text in run.history]
     why += findings.problems
     if session.tap is not None and session.tap.opened_comm:
         why.append("it shows a live widget")
@@ -480,7 +439,7 @@ def record_run(
     }
 
     why_not = why_not_replayable(session, run, findings, status)
-    hidden = hidden_state(session, run)
+    unseen = hidden_state(session, run)
     is_rooted = session.ambient.places.root in run.source or any(
         "rooted" in run.before_versions[name].facts[name].marks for name in run.present
     )
@@ -488,7 +447,7 @@ def record_run(
         marks = [mark for mark in state.facts(name).marks if mark.startswith("module: ")]
         before = run.before_versions[name].facts[name]
         if marks and before.fp != state.facts(name).fp:
-            hidden.append(f"{MODULE_STATE} {', '.join(marks)}")
+            unseen.append(f"{MODULE_STATE} {', '.join(marks)}")
     shared = shared_with_modules(session, changed)
     for version in changed:
         module = shared.get(version.manifest_id)
@@ -499,14 +458,15 @@ def record_run(
             version.why = f"it shares objects with the module {module}"
             # Values of the same content that belong to no module are other versions, which can be stored.
             version.manifest_id = uuid.uuid4().hex
-    why_not += hidden
-    if hidden:
+    why_not += unseen
+    if unseen:
         # Later runs start from a process that only runs like this one can make.
         inputs = [
             run.effects["fingerprint"],
             *(str(run.before[name]["fp"]) for name in sorted(run.present)),
         ]
-        session.hide(json.dumps(inputs), hidden)
+        reads = {*run.effects["loads"], *run.effects["writes"]}
+        session.hide(json.dumps(inputs), unseen, reads)
 
     # Whatever is bound and has no manifest yet (made by something that no run explains) is stored along.
     new: dict[str, CoVariable] = {version.manifest_id: version for version in changed}
@@ -538,10 +498,14 @@ def record_run(
         named = set(run.effects["string_names"])
         session.ambient.places.adopt(run.places, named, path="sys" not in run.effects["loads"])
     again, kept = bound_again(session, run, changed_names, status)
+    looked_up, modules_looked_up = unpickled(run, findings)
+    run.present |= looked_up & set(run.before)
+    run.absent |= looked_up - set(run.before)
     inputs_names = (run.present | set(touched) | kept) & set(run.before)
     if not may_seed(run):
         session.ambient.settle(run.before_ambient)
     process = process_statements(run.source, run.effects, run.run_id) if status == "ok" else []
+    process += module_effects(set(user_modules()) - run.modules, run.run_id)
     session.process.extend(process)
     if status != "ok":
         session.leftover += process_statements(run.source, run.effects, run.run_id)
@@ -562,7 +526,10 @@ def record_run(
         if mark.startswith("module: ")
     }
     modules |= set(loaded) - run.modules
-    modules |= findings.missing_modules
+    modules |= findings.missing_modules | modules_looked_up
+    if run.imports_by_name:
+        # It may ask for any of them, loaded before or not.
+        modules |= set(loaded)
     asks_where = any(
         "cwd" in entry["construct"].lower() for entry in run.effects["marks"].get("environment", [])
     )
@@ -612,6 +579,8 @@ def record_run(
         },
         "state": {name: version.manifest_id for name, version in sorted(state.bound.items())},
         "ambient_state": session.ambient_chunks,
+        # What is changed inside the process, by which no restore goes back.
+        "unrestorable": list(session.hidden_why),
         "lineage": session.log.lineage(),
         "process_state": [{"kind": item["kind"], "text": item["text"]} for item in session.process],
         "outputs": outputs,
@@ -632,6 +601,21 @@ def record_run(
     session.history.append_run(record, list(dict.fromkeys(needs)))
     state.remember_objects()
     return record
+
+
+def unpickled(run: Run, findings: Findings) -> tuple[set[str], set[str]]:
+    """Names that loading pickles looked up in the notebook, with all that they read; and the user's modules."""
+    names: set[str] = set()
+    todo = [name.partition(".")[0] for module, name in findings.unpickled if module == "__main__"]
+    while todo:
+        name = todo.pop()
+        if name not in names:
+            names.add(name)
+            before = run.before_versions.get(name)
+            if before is not None:
+                todo += before.facts[name].refs
+    modules = {module for module, _ in findings.unpickled if module not in {"__main__", "builtins"}}
+    return names, {name for name in modules if not is_library_module(name)}
 
 
 class _Shared(Exception):
@@ -770,6 +754,20 @@ def bound_for_certain(source: str) -> set[str]:
     return found
 
 
+def fills_history(run: dict[str, Any]) -> bool:
+    """True when a run left what `_`, `Out` and the like show, or took such a name for its own."""
+    from nbrewind.kernel.session import analyze
+
+    return (
+        any(output["kind"] == "execute_result" for output in run["outputs"])
+        or any(map(is_history, analyze(run["source"])["writes"]))
+        or _ANNOTATED.search(run["source"]) is not None
+    )
+
+
+_ANNOTATED = re.compile(r"^\s*[\w.]+\s*:", re.MULTILINE)
+
+
 def code_file(session: Session, source: str) -> str:
     """The name under which the compiler keeps a cell's text; the code of its functions has it."""
     shell = session.shell
@@ -780,7 +778,7 @@ def code_file(session: Session, source: str) -> str:
 
 def reads_source(run: Run) -> bool:
     """True when the cell, or a function that it can reach, asks for the text of code."""
-    return bool(run.effects["marks"].get("reads_source")) or any(
+    return run.reads_text or any(
         "reads: source" in run.before_versions[name].facts[name].marks for name in run.present
     )
 

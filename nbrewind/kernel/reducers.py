@@ -22,7 +22,7 @@ from cloudpickle import cloudpickle
 
 from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.libraries import is_plain_tensor, storage_bytes
-from nbrewind.fingerprint.objects import library_name_of, mapping_of, slots_of
+from nbrewind.fingerprint.objects import library_name_of, mapping_of, singleton_name, slots_of
 
 # --- Classes ------------------------------------------------------------------------------------------------------
 
@@ -122,6 +122,22 @@ def _reduce_held(obj: Any) -> Any:
     """What a library keeps for everyone is that very object in every process."""
     found = library_name_of(obj)
     return NotImplemented if found is None else (_get_global, found)
+
+
+def _reduce_singleton(obj: Any) -> Any:
+    """An object that a library has only one of is that very object in every process."""
+    found = singleton_name(obj)
+    return NotImplemented if found is None else (_get_global, found)
+
+
+class HeldByLibrary:
+    """Stands in a stream for a list or dict of a library."""
+
+    def __init__(self, place: tuple[str, str]) -> None:
+        self._place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_get_global, self._place)
 
 
 def _rebuild_cached_property(func: Any, attrname: str | None) -> Any:
@@ -326,6 +342,11 @@ def _reduce_figure(figure: Any) -> Any:
 
 
 _BY_NAME: dict[str, Callable[[Any], Any]] = {
+    "matplotlib:RcParams": _reduce_singleton,
+    "numpy.random.mtrand:RandomState": _reduce_singleton,
+    "os:_Environ": _reduce_singleton,
+    "pandas._config.config:DictWrapper": _reduce_singleton,
+    "random:Random": _reduce_singleton,
     "torch:Tensor": _reduce_tensor,
     "torch.nn.parameter:Parameter": _reduce_tensor,
     "torch.storage:UntypedStorage": _reduce_storage,

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -44,7 +45,7 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
     if any(item["run_id"] in session.distrusted for item in records):
         # What this code makes cannot be loaded; a run of it that was recorded since will not do better.
         return None, ["what it made cannot be loaded from the store"]
-    if run.effects["marks"].get("reads_source"):
+    if run.reads_text:
         records = [item for item in records if item["exact_fp"] == run.effects["exact_fingerprint"]]
     if not records:
         return None, [_why_new(session, run)]
@@ -318,7 +319,9 @@ def _load_wanted(session: Session, run: Run) -> None:
     pending = session.state.pending()
     if not pending:
         return
-    wanted = set(pending) if run.unknown else {name for name in pending if name in run.present}
+    # A pickle names classes and functions of the notebook.
+    loads_all = run.unknown or _PICKLES.search(run.source) or _reaches_pickles(session, run)
+    wanted = set(pending) if loads_all else {name for name in pending if name in run.present}
     engines = {name for name in pending if session.state.bound[name].is_handle}
     places = (dict(os.environ), list(sys.path))
     load_names(session, engines)
@@ -326,6 +329,13 @@ def _load_wanted(session: Session, run: Run) -> None:
         session.ambient.places.adopt(places, set(), path=True)
     wanted |= {name for name in pending if hasattr(builtins, name)}
     load_names(session, wanted - engines)
+
+
+_PICKLES = re.compile(r"pickle|joblib|torch\.load|\bnp\.load|numpy\.load|load_model")
+
+
+def _reaches_pickles(session: Session, run: Run) -> bool:
+    return any("unpickles" in session.state.facts(name).marks for name in run.present)
 
 
 def _check_texts(session: Session, run: Run) -> None:
@@ -368,6 +378,8 @@ def run_process_effects(session: Session) -> None:
 
     pending, session.process_pending = session.process_pending, []
     for item in pending:
+        if item["kind"] == record.MODULE:
+            continue
         try:
             code = session.shell.transform_cell(item["text"])
             session.scratch.setdefault("get_ipython", session.shell.get_ipython)

@@ -48,6 +48,7 @@ _SYMBOLIC = (
     "process",
     "process_pending",
     "hidden",
+    "hidden_reads",
     "shown",
     "texts",
 )
@@ -69,7 +70,8 @@ def set_aside(session: Session) -> Iterator[None]:
             session.symbolic_ambient = session.symbolic_beginning()
             session.ambient_pending, session.ambient_chunks = {}, {}
             session.process, session.process_pending = [], []
-            session.hidden, session.shown, session.texts = [], [], {}
+            session.hidden, session.hidden_reads = [], set()
+            session.shown, session.texts = [], {}
             yield
         finally:
             for name, value in live.items():
@@ -151,7 +153,7 @@ def _walk(
         if record_found is None:
             return found, cell["id"]
         repeat.replay(session, record_found, run, dry=True)
-        if any(output["kind"] == "execute_result" for output in record_found["outputs"]):
+        if record.fills_history(record_found):
             session.shown.append(record_found["run_id"])
         found.append((cell, record_found))
     return found, None

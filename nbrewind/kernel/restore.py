@@ -180,6 +180,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "recorded_seconds": run["seconds"],
         "names": [asdict(item) for item in report],
+        "process": [text for text in run.get("unrestorable", []) if text not in session.hidden_why],
     }
 
 

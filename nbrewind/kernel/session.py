@@ -27,12 +27,14 @@ from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module
+from nbrewind.fingerprint.objects import FINALIZES
 from nbrewind.kernel import asking, baseline, figures, outside, packages, record, repeat, unrecorded
 from nbrewind.kernel.ambient import Ambient, Provider
 from nbrewind.kernel.budget import Budget
 from nbrewind.kernel.history import History
+from nbrewind.kernel.hush import hushed
 from nbrewind.kernel.log import Log, LogRun
-from nbrewind.kernel.namespace import CoVariable, NamespaceState
+from nbrewind.kernel.namespace import CoVariable, NamespaceState, is_history
 from nbrewind.kernel.outputs import OutputTap
 from nbrewind.kernel.quiet import Quiet
 from nbrewind.kernel.requests import Interrupts
@@ -62,6 +64,11 @@ class Run:
     before_versions: dict[str, CoVariable]
     before_ambient: dict[str, str | None]
     unknown: list[str]
+    # Names under which the shell keeps results and inputs, and that the run reads.
+    history: list[str]
+    # It asks for the text of code; it imports modules by names that it computes.
+    reads_text: bool
+    imports_by_name: bool
     threads: set[int]
     modules: set[str]
     shell_hooks: frozenset[tuple[str, int]] = frozenset()
@@ -123,6 +130,8 @@ class Session:
         # Runs that changed the process where nothing looks, in order; and what they may have changed.
         self.hidden: list[str] = []
         self.hidden_why: list[str] = []
+        # What code may read that they hung into libraries.
+        self.hidden_reads: set[str] = set()
         # Cells that ran without being recorded, in order: what they did is worked out when recording begins.
         self.unexplained: list[str] = []
         # Constructs that nothing can see through, which this process executed.
@@ -225,6 +234,7 @@ class Session:
                     result = self._begin(raw_cell, kwargs.get("cell_id"), kwargs.get("cell_meta"))
                     is_ours = result is not None or self.current is not None
                 if result is None:
+                    self._transform_again(raw_cell, kwargs)
                     result = await original(raw_cell, store_history, silent, *args, **kwargs)
                 return result
             finally:
@@ -242,6 +252,15 @@ class Session:
         shell.run_cell_async = run_cell_async
         shell.events.register("post_run_cell", self._finish)
         shell.events.register("post_execute", self._shell_is_done)
+
+    def _transform_again(self, source: str, sent: dict[str, Any]) -> None:
+        """The kernel made Python of the cell before names were loaded: `run()` is a magic where `run` is not there."""
+        if not isinstance(sent.get("transformed_cell"), str):
+            return
+        try:
+            sent["transformed_cell"] = self.shell.transform_cell(source)
+        except Exception:  # noqa: BLE001 - transformers of others may raise anything
+            return
 
     def _shell_is_done(self) -> None:
         on_main = threading.current_thread() is threading.main_thread()
@@ -266,7 +285,7 @@ class Session:
         """A cell ran that is never recorded."""
         note.is_private = True
         with self.guarded("looking at what a cell made that is never recorded"):
-            before.end(self, analyze(note.source))
+            before.end(self, note.source, analyze(note.source))
             if self.tasks is not None:
                 from nbrewind import tasks
 
@@ -333,7 +352,7 @@ class Session:
                         if found is not None and not self.shadow:
                             return self._replayed(found, run, started)
                         run.shadow = found
-                    if run.effects["marks"].get("history") and self.shown:
+                    if run.history and self.shown:
                         raise CannotReplay(
                             "this cell reads `_`, `Out` or `In`, which replayed cells do not fill; they must execute",
                             *self.shown,
@@ -359,7 +378,8 @@ class Session:
     def guarded(self, doing: str) -> Iterator[None]:
         """Trouble of ours is told once on standard error of the kernel, and the user's cell goes on."""
         try:
-            yield
+            with hushed():
+                yield
         except (CannotReplay, KeyboardInterrupt):
             raise
         except Exception as error:  # noqa: BLE001 - nothing of ours may fail a cell
@@ -415,19 +435,33 @@ class Session:
             wanted.update(effects["loads"])
         # Any code may reach what is open in pyplot.
         wanted.update(self.figures.names())
+        text = self.shell.transform_cell(source)
         unseen = effects["unknown"]
         n_questions = sum(map(asking.is_asked, unseen))
         if n_questions:
-            names = asking.names_asked_for(self.shell.transform_cell(source), n_questions)
+            names = asking.names_asked_for(text, n_questions)
             if names is not None:
                 unseen = [entry for entry in unseen if not asking.is_asked(entry)]
                 wanted.update(names)
+        reaching = asking.Reaching(text)
+        # What was hung into libraries may run at any time.
+        wanted.update(self.hidden_reads)
+        wanted.update(self._ended_by(effects))
         present, absent = self.state.closure(wanted)
         unknown = [f"{entry['construct']} (line {entry['line']})" for entry in unseen]
+        unknown += reaching.found
+        if reaching.is_evaluated:
+            # What is evaluated may come from a text that it reads.
+            words = {word for name in present for word in self.state.facts(name).words()}
+            if not all(map(str.isidentifier, words)):
+                unknown.append("a long text that it evaluates")
+            present, absent = self.state.closure({*wanted, *filter(str.isidentifier, words)})
+        history = [entry["construct"] for entry in effects["marks"].get("history", [])]
+        history += [name for name in effects["reads"] if is_history(name)]
         for name in sorted(present):
-            unknown += [
-                mark for mark in self.state.facts(name).marks if mark.startswith("unknown:")
-            ]
+            facts = self.state.facts(name)
+            unknown += [mark for mark in facts.marks if mark.startswith("unknown:")]
+            history += [ref for ref in facts.refs if is_history(ref)]
         return Run(
             run_id=uuid.uuid4().hex,
             source=source,
@@ -439,11 +473,22 @@ class Session:
             before_versions=dict(self.state.bound),
             before_ambient=dict(self.symbolic_ambient),
             unknown=unknown,
+            history=list(dict.fromkeys(history)),
+            reads_text=bool(effects["marks"].get("reads_source")) or reaching.reads_text,
+            imports_by_name="import_module" in source
+            or any("imports by name" in self.state.facts(name).marks for name in present),
             threads={thread.ident or 0 for thread in threading.enumerate()},
             modules=set(sys.modules),
             shell_hooks=record.shell_hooks(self.shell),
             lazy_files=record.lazy_files(self, present),
         )
+
+    def _ended_by(self, effects: dict[str, Any]) -> set[str]:
+        """Names that the cell binds anew, whose values run code when they end."""
+        bound = {name for name in effects["writes"] if name in self.state.bound}
+        if self.quiet.runs_later:
+            return bound
+        return {name for name in bound if FINALIZES in self.state.facts(name).marks}
 
     def settle(self) -> None:
         """Runs whose tasks went on after the cell become replayable when the tasks have ended."""
@@ -468,8 +513,12 @@ class Session:
         ambient["configuration"] = record.configuration_fp(self.process)
         ambient["libraries"] = "+".join(self.hidden) or None
 
-    def hide(self, what: str, why: list[str]) -> None:
-        """Something changed the process where nothing looks: later runs start from that."""
+    def hide(self, what: str, why: list[str], names: set[str] | None = None) -> None:
+        """Something changed the process where nothing looks: later runs start from that, and may run code of it.
+
+        `names` are what that code may read.
+        """
+        self.hidden_reads |= names or set()
         self.hidden.append(hashlib.blake2b(what.encode(), digest_size=16).hexdigest())
         self.hidden_why += [text for text in why if text not in self.hidden_why]
 
@@ -481,9 +530,10 @@ class Session:
         for text in texts:
             effects = analyze(text)
             self.process.extend(record.process_statements(text, effects, ""))
-            why = record.hidden_calls(self, effects)
+            why = record.hidden_calls(self, text, effects)
             if why:
-                self.hide(json.dumps([effects["fingerprint"], "not recorded"]), why)
+                names = {*effects["loads"], *effects["writes"]}
+                self.hide(json.dumps([effects["fingerprint"], "not recorded"]), why, names)
             self.unseen += opaque_constructs(effects)
             self.may_be_seeded = (
                 self.may_be_seeded
@@ -590,7 +640,7 @@ class Session:
                 f"its record cannot be replayed: {type(error).__name__}: {error}", found["run_id"]
             ) from error
         self._note_replay(found, {"id": run.cell_id, "source": run.source})
-        if any(output["kind"] == "execute_result" for output in found["outputs"]):
+        if record.fills_history(found):
             self.shown.append(found["run_id"])
         shell = self.shell
         count = shell.execution_count

@@ -26,7 +26,7 @@ class Before:
         self._env = dict(os.environ)
         self._objects = {name: id(session.namespace[name]) for name in session.state.live_names()}
 
-    def end(self, session: Session, effects: dict[str, Any]) -> None:
+    def end(self, session: Session, source: str, effects: dict[str, Any]) -> None:
         """The cell has run: mark what it made."""
         state = session.state
         named = {*effects["writes"], *effects["mutates"]}
@@ -51,7 +51,7 @@ class Before:
         session.ambient.places.unrecorded |= {
             name for name in {*now, *self._env} if now.get(name) != self._env.get(name)
         }
-        hidden = record.hidden_calls(session, effects)
+        hidden = record.hidden_calls(session, source, effects)
         settings = [item for item in effects["statements"] if item["kind"] in {"config", "magic"}]
         if hidden or settings or effects["unknown"]:
             # Not even a digest of the text: later runs stand on a process that only this one has.

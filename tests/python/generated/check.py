@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -36,6 +37,8 @@ class Found:
     # Why cells executed whose text and inputs a recorded run had.
     misses: Counter[str] = field(default_factory=Counter)
     missed: list[str] = field(default_factory=list)
+    # Cells that were not replayed, of every repeat.
+    executed: list[set[str]] = field(default_factory=list)
 
 
 class Lab:
@@ -67,6 +70,13 @@ class Lab:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         write_files(here, dict(case.files))
         return _Check(self, case, here).run()
+
+
+# By what a notebook makes generators of random numbers the same in every process.
+_SEEDS = {
+    "random": re.compile(r"(?<![\w.])random\.seed"),
+    "numpy random": re.compile(r"np\.random\.seed"),
+}
 
 
 class _Broken(Exception):
@@ -109,7 +119,7 @@ class _Check:
         shutil.rmtree(scratch, ignore_errors=True)
         self.here.rename(aside)
         try:
-            shutil.copytree(aside, self.here)
+            shutil.copytree(aside, self.here, symlinks=True)
             looks = [names_read(source) for _, source in cells]
             found = self._run("plain", cells, looks=looks)
             found["files"] = read_files(self.here)
@@ -173,9 +183,7 @@ class _Check:
                 if name.startswith("numpy ") and then.get(name) is None:
                     # Not imported by the notebook; nobody saw it.
                     continue
-                if name == "numpy random" and not any(
-                    "np.random.seed" in source for _, source in cells
-                ):
+                if name in _SEEDS and not any(_SEEDS[name].search(text) for _, text in cells):
                     continue
                 if then.get(name) != now.get(name):
                     text = f"{what}: {part}: `{name}` is\n  {now.get(name)}\ninstead of\n  {then.get(name)}"
@@ -186,6 +194,9 @@ class _Check:
 
     def _count(self, cells: Cells, truth: dict[str, Any], made: dict[str, Any]) -> None:
         reports = {report["cell_id"]: report for report in made["reports"]}
+        self.found.executed.append(
+            {cell for cell, report in reports.items() if report["status"] != "replayed"}
+        )
         for at, (cell, _) in enumerate(cells):
             report = reports.get(cell)
             if report is None:
@@ -277,7 +288,11 @@ def write_files(folder: Path, files: dict[str, str | None]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if text is not None:
+            # The hardest edit to see: at the same time, where something was there before.
+            times = path.stat() if path.exists() else None
             path.write_text(text)
+            if times is not None:
+                os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         elif path.exists():
             path.unlink()
 

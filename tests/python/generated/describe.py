@@ -309,7 +309,8 @@ def names_in_use(namespace: dict[str, Any], names: set[str]) -> set[str]:
         seen.add(name)
         describer = Describer(namespace)
         describer.node(namespace[name])
-        todo |= {one for one in describer.reads if one in namespace} - seen
+        found = {one for one in describer.reads if one in namespace} - seen
+        todo |= {one for one in found if MANAGED.fullmatch(one) is None}
     return seen
 
 

@@ -14,20 +14,19 @@ from tests.python.generated.__main__ import Totals
 from tests.python.generated.cases import make_case
 from tests.python.generated.check import Lab
 
-# Seeds of one test, which share the processes that their kernels are forked from.
+# Seeds of one test.
 N_SEEDS = 12
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 12])
-def test_repeat_gives_what_a_run_from_scratch_gives(first: int, tmp_path: Path) -> None:
+def test_repeat_gives_what_a_run_from_scratch_gives(first: int, lab: Lab) -> None:
     totals = Totals()
-    with Lab(tmp_path) as lab:
-        for seed in range(first, first + N_SEEDS):
-            case = make_case(seed)
-            found = lab.check(case)
-            assert found.differences == [], f"{case}\n{found.differences}"
-            totals.add(found)
+    for seed in range(first, first + N_SEEDS):
+        case = make_case(seed)
+        found = lab.check(case)
+        assert found.differences == [], f"{case}\n{found.differences}"
+        totals.add(found)
     print(totals)
     assert totals.n_executed <= 1.3 * (totals.n_changed + totals.n_never), totals.misses
 

@@ -1,0 +1,476 @@
+"""What code may change inside this process where no walk and no provider of ambient state looks.
+
+Such a run is never replayed, and it is an input of all runs that follow. It is found by what code names: a setting of
+a library, an attribute or a registry of a module. The cell's own statements count, and the functions that they can
+reach: `def setup(): calendar.setfirstweekday(6)` is called in another cell.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import dis
+import functools
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator, MutableMapping, MutableSequence, MutableSet
+from dataclasses import dataclass
+from typing import Any
+
+from nbrewind.fingerprint import is_importable, is_library_module
+
+# Kinds of statements that are executed when their cell is replayed.
+EXECUTED_ANYWAY = frozenset({"import", "config", "magic"})
+
+# A dotted name in code, part by part. `@json` for the first part is a module that the code imports itself.
+Chain = tuple[str, ...]
+
+# Packages whose functions, called for their effect, change nothing but what is looked after elsewhere: the
+# namespace, files, figures, and the providers of ambient state. Any other library call whose result is thrown away
+# may have changed something in the process that no record shows.
+_TAME = frozenset(
+    """IPython PIL altair array base64 bisect bokeh collections copy csv dask datetime distributed functools gc
+    glob gzip hashlib heapq io itertools joblib json logging math matplotlib networkx numpy operator os pandas
+    pathlib pickle plotly pprint pyarrow random re scipy seaborn shutil sklearn statistics statsmodels string
+    struct sys tempfile textwrap time tqdm types typing uuid warnings xarray zipfile zlib""".split()
+)
+# In functions, calls are often made for their effect on what they are given.
+_TAME_IN_FUNCTIONS = _TAME | frozenset(
+    """abc ast builtins concurrent contextlib decimal enum fractions importlib inspect locale multiprocessing
+    numbers posix posixpath queue subprocess threading timeit traceback unittest weakref""".split()
+)
+
+# Functions that only set something, by their names.
+_SETTING = re.compile(
+    r"^set(_|[A-Z]|$)|config|option|enable|disable|filter|install|patch|umask|tzset", re.IGNORECASE
+)
+# Of these the result may be used as well: it is what was set before.
+_SETS = re.compile(r"^(set(_|[A-Z]|$|errcall$|bufsize$)|enable_|disable_|install_|patch_)")
+_SETS_IN_PYTHON = re.compile(r"^set[a-z_]")
+# Settings that a provider of ambient state looks after, or that are none.
+_LOOKED_AFTER = {
+    "warnings": "filterwarnings simplefilter resetwarnings",
+    "numpy": "set_printoptions seterr setdiff1d setxor1d",
+    "pandas": "set_option reset_option get_option option_context",
+    "matplotlib": "set_cmap",
+    "seaborn": "set set_theme set_style set_context set_palette set_color_codes set_hls_values",
+    "sklearn": "set_config config_context",
+    "random": "setstate",
+    "locale": "setlocale",
+    "_locale": "setlocale",
+    "sys": "setrecursionlimit",
+    "decimal": "setcontext",
+    "operator": "setitem",
+    "_operator": "setitem",
+    "posix": "sched_setaffinity",
+}
+_CHANGES_A_CONTAINER = frozenset(
+    """append extend insert remove pop clear sort reverse update setdefault popitem move_to_end add discard
+    difference_update intersection_update symmetric_difference_update""".split()
+)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What one code object does with what it names."""
+
+    # Calls whose result is thrown away, and everything that is named.
+    discarded: frozenset[Chain]
+    named: frozenset[Chain]
+    # Attributes that are set or deleted; things of which an item is.
+    stored: frozenset[Chain]
+    items: frozenset[Chain]
+    attributes: frozenset[str]
+    inner: tuple[types.CodeType, ...]
+
+
+_QUIET_OPS = frozenset(
+    "CACHE EXTENDED_ARG KW_NAMES MAKE_CELL NOP NOT_TAKEN PRECALL PUSH_NULL COPY_FREE_VARS RESUME".split()
+)
+_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+_LOCAL_LOADS = frozenset(
+    {"LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_CHECK", "LOAD_DEREF", "LOAD_CLOSURE"}
+)
+_LOCAL_STORES = frozenset({"STORE_FAST", "STORE_DEREF", "STORE_NAME"})
+
+_steps: dict[int, tuple[types.CodeType, _Steps]] = {}
+
+
+def _steps_of(code: types.CodeType) -> _Steps:
+    known = _steps.get(id(code))
+    if known is None:
+        known = _steps[id(code)] = (code, _read(code))
+    return known[1]
+
+
+def _read(code: types.CodeType) -> _Steps:
+    """The chains of a code object (with `dis`: per Python version).
+
+    In a statement that is a call, its function is what is loaded first; behind a jump, too, because the statement may
+    be a choice. That takes some calls for thrown away that are not, and misses none.
+    """
+    discarded: set[Chain] = set()
+    named: set[Chain] = set()
+    stored: set[Chain] = set()
+    items: set[Chain] = set()
+    imported: dict[str, Chain] = {}
+    heads: list[list[str]] = []
+    chains: list[list[str]] = []
+    chain: list[str] | None = None
+    module: Chain | None = None
+    at_head, before = True, ""
+
+    def new_chain(parts: Chain) -> list[str]:
+        made = list(parts)
+        chains.append(made)
+        if at_head:
+            heads.append(made)
+        return made
+
+    for op in dis.get_instructions(code):
+        name = op.opname
+        if name in _QUIET_OPS:
+            continue
+        if name in _LOADS:
+            chain, at_head = new_chain((op.argval,)), False
+        elif name in _LOCAL_LOADS and op.argval in imported:
+            chain, at_head = new_chain(imported[op.argval]), False
+        elif name in {"LOAD_ATTR", "LOAD_METHOD"} and chain is not None:
+            chain.append(op.argval)
+        elif name == "IMPORT_NAME":
+            module, chain, at_head = (f"@{op.argval}",), None, False
+        elif name == "IMPORT_FROM" and module is not None:
+            imported[f"{op.argval}\0"] = (*module, op.argval)
+            chain = None
+        else:
+            if name in {"STORE_ATTR", "DELETE_ATTR"} and chain is not None:
+                stored.add((*chain, op.argval))
+            elif name in {"STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"}:
+                items.update(map(tuple, chains))
+            elif name in _LOCAL_STORES and before == "IMPORT_NAME" and module is not None:
+                # `import a.b` binds `a`, `import a.b as c` what is below.
+                imported[op.argval] = module
+            elif name in _LOCAL_STORES and before.startswith("IMPORT_FROM "):
+                imported[op.argval] = imported[f"{before.partition(' ')[2]}\0"]
+            chain = None
+            if name == "POP_TOP" and before.startswith("CALL"):
+                discarded.update(map(tuple, heads))
+                if any(head[-1] in {"setattr", "delattr"} for head in heads):
+                    stored.update((*map(str, one), "*") for one in chains if one not in heads)
+            ends = name == "POP_TOP" or name.startswith(("STORE_", "DELETE_", "RETURN_"))
+            if ends:
+                named.update(map(tuple, chains))
+                heads, chains = [], []
+            at_head = ends or "JUMP" in name or name in {"FOR_ITER", "BEFORE_WITH", "GET_ITER"}
+        before = f"{name} {op.argval}" if name == "IMPORT_FROM" else name
+    named.update(map(tuple, chains))
+    inner = tuple(const for const in code.co_consts if isinstance(const, types.CodeType))
+    return _Steps(
+        frozenset(discarded),
+        frozenset(named),
+        frozenset(stored),
+        frozenset(items),
+        frozenset(code.co_names),
+        inner,
+    )
+
+
+_MISSING = object()
+
+
+def _root(name: str, scope: dict[str, Any]) -> Any:
+    if name.startswith("@"):
+        return sys.modules.get(name[1:], _MISSING)
+    return scope.get(name, getattr(builtins, name, _MISSING))
+
+
+def _attribute(obj: Any, name: str) -> Any:
+    """An attribute, without running code of the user's."""
+    if isinstance(obj, types.ModuleType):
+        return vars(obj) if name == "__dict__" else vars(obj).get(name, _MISSING)
+    for kind in obj.__mro__ if isinstance(obj, type) else type(obj).__mro__:
+        if name in vars(kind):
+            found = vars(kind)[name]
+            if isinstance(found, staticmethod | classmethod):
+                return found.__func__
+            if isinstance(obj, type) or isinstance(found, types.FunctionType):
+                return found
+            break
+    # Objects of libraries may make their `__dict__` only when it is asked for.
+    if isinstance(obj, type) or _is_of_library(type(obj)):
+        return _MISSING
+    try:
+        return object.__getattribute__(obj, "__dict__").get(name, _MISSING)
+    except AttributeError:
+        return _MISSING
+
+
+def _is_of_library(kind: type) -> bool:
+    return kind.__module__ == "builtins" or is_library_module(kind.__module__)
+
+
+def _along(chain: Chain, scope: dict[str, Any]) -> Iterator[Any]:
+    """The objects on the way, as far as they can be found."""
+    obj = _root(chain[0], scope)
+    for name in (*chain[1:], None):
+        if obj is _MISSING:
+            return
+        yield obj
+        if name is not None:
+            obj = _attribute(obj, name)
+
+
+def library_of(obj: Any) -> str | None:
+    """The library module that this object is or comes from by name; None for the user's own things and for values."""
+    if isinstance(obj, types.ModuleType):
+        return obj.__name__ if is_library_module(obj.__name__) else None
+    if isinstance(obj, type | types.FunctionType | types.BuiltinFunctionType | types.MethodType):
+        owner = getattr(obj, "__func__", obj)
+        if is_importable(owner) or (
+            isinstance(obj, types.MethodType) and is_library_module(owner.__module__)
+        ):
+            return str(owner.__module__)
+    return None
+
+
+def _provided() -> list[Any]:
+    """Containers of libraries whose content a provider of ambient state looks after."""
+    found: list[Any] = [sys.modules.get("os") and sys.modules["os"].environ, sys.path]
+    found.append(getattr(sys.modules.get("warnings"), "filters", None))
+    found.append(getattr(sys.modules.get("matplotlib"), "rcParams", None))
+    found.append(getattr(sys.modules.get("pandas._config.config"), "options", None))
+    return [one for one in found if one is not None]
+
+
+def _is_looked_after(module: str, name: str) -> bool:
+    top = module.partition(".")[0]
+    return name in _LOOKED_AFTER.get(top, "").split()
+
+
+class _Crawl:
+    """Goes through the functions that code can reach, and notes what each may change."""
+
+    def __init__(self) -> None:
+        self.why: dict[str, None] = {}
+        self._seen: set[int] = set()
+        self._functions: dict[int, types.FunctionType] = {}
+        self._todo: list[tuple[types.CodeType, dict[str, Any], bool]] = []
+        self._attributes: set[str] = set()
+        self._kinds: dict[type, None] = {}
+        self._provided = _provided()
+
+    def add(self, code: types.CodeType, scope: dict[str, Any], *, is_cell: bool = False) -> None:
+        if id(code) not in self._seen:
+            self._seen.add(id(code))
+            self._todo.append((code, scope, is_cell))
+
+    def run(self) -> None:
+        while self._todo:
+            while self._todo:
+                self._look(*self._todo.pop())
+            for kind in list(self._kinds):
+                self._methods(kind)
+
+    def _look(self, code: types.CodeType, scope: dict[str, Any], is_cell: bool) -> None:
+        steps = _steps_of(code)
+        self._attributes |= steps.attributes
+        for inner in steps.inner:
+            # What a cell defines is looked at when something names it; lambdas and the like run where they stand.
+            is_function = inner.co_flags & 0x1 and not inner.co_name.startswith("<")
+            if not (is_cell and is_function):
+                self.add(inner, scope)
+        for chain in sorted(steps.named):
+            self._named(chain, scope)
+        for chain in sorted(steps.discarded):
+            self._discarded(chain, scope)
+        for chain in sorted(steps.stored):
+            self._stored(chain, scope)
+        for chain in sorted(steps.items):
+            self._item(chain, scope)
+
+    def _named(self, chain: Chain, scope: dict[str, Any]) -> None:
+        path = list(_along(chain, scope))
+        for obj in path:
+            self._follow(obj)
+        if len(path) != len(chain) or not path:
+            self._method_of_held(chain, path)
+            return
+        module = library_of(path[-1])
+        is_method = any(not isinstance(obj, types.ModuleType | type) for obj in path[:-1])
+        if module is None or is_method or isinstance(path[-1], types.ModuleType | type):
+            self._method_of_held(chain, path)
+            return
+        name = chain[-1]
+        if "register" in name.lower():
+            self._note(f"`{_text(chain)}()` registers something inside {module.partition('.')[0]}")
+            return
+        is_python = module.partition(".")[0].lstrip("_") in sys.stdlib_module_names
+        sets = _SETS.match(name) or (is_python and _SETS_IN_PYTHON.match(name))
+        if sets and module != "builtins" and not _is_looked_after(module, name):
+            self._note(f"`{_text(chain)}()` sets something inside {module.partition('.')[0]}")
+
+    def _method_of_held(self, chain: Chain, path: list[Any]) -> None:
+        """`module.registry.update(...)`."""
+        if len(chain) < 2 or chain[-1] not in _CHANGES_A_CONTAINER or len(path) < len(chain) - 1:
+            return
+        self._item(chain[:-1], scope={}, path=path[: len(chain) - 1])
+
+    def _discarded(self, chain: Chain, scope: dict[str, Any]) -> None:
+        path = list(_along(chain, scope))
+        module = library_of(path[0]) if path else None
+        is_class = len(path) == len(chain) and isinstance(path[-1], type)
+        if module is None or module == "builtins" or is_class:
+            return
+        top, name = module.partition(".")[0], chain[-1]
+        if _is_looked_after(module, name) or (len(path) > 1 and self._is_provided(path[1:])):
+            return
+        if top not in _TAME_IN_FUNCTIONS or _SETTING.search(name):
+            self._note(f"`{_text(chain)}()` may change state inside {top}")
+
+    def _stored(self, chain: Chain, scope: dict[str, Any]) -> None:
+        path = list(_along(chain[:-1], scope))
+        if not path or self._is_provided(path):
+            return
+        if any(library_of(obj) for obj in path) or isinstance(path[-1], types.ModuleType):
+            if library_of(path[-1]) or not isinstance(path[-1], type):
+                self._note(f"it sets `{_text(chain)}` inside a module")
+
+    def _item(self, chain: Chain, scope: dict[str, Any], path: list[Any] | None = None) -> None:
+        path = list(_along(chain, scope)) if path is None else path
+        if len(path) < 2 or len(path) < len(chain) or library_of(path[0]) is None:
+            return
+        held = path[-1]
+        is_container = isinstance(held, MutableMapping | MutableSequence | MutableSet)
+        if is_container and not self._is_provided(path):
+            self._note(f"it changes `{_text(chain)}` of a library")
+
+    def _is_provided(self, path: list[Any]) -> bool:
+        return any(obj is one for obj in path for one in self._provided)
+
+    def _follow(self, obj: Any) -> None:
+        """Code of the user's that using this object may run."""
+        while isinstance(obj, functools.partial):
+            obj = obj.func
+        if isinstance(obj, types.MethodType):
+            obj = obj.__func__
+        # Nothing of the user's is asked: it might run.
+        wrapped = None
+        if isinstance(obj, types.FunctionType | functools._lru_cache_wrapper):
+            wrapped = vars(obj).get("__wrapped__")
+        if isinstance(wrapped, types.FunctionType):
+            self._function(wrapped)
+        if isinstance(obj, types.FunctionType):
+            self._function(obj)
+            return
+        kind = obj if isinstance(obj, type) else type(obj)
+        for base in kind.__mro__:
+            if not _is_of_library(base):
+                self._kinds.setdefault(base)
+
+    def _function(self, func: types.FunctionType) -> None:
+        if is_library_module(func.__module__) or id(func) in self._functions:
+            return
+        self._functions[id(func)] = func
+        self.add(func.__code__, func.__globals__)
+        for cell in func.__closure__ or ():
+            with contextlib.suppress(ValueError):
+                if isinstance(cell.cell_contents, types.FunctionType):
+                    self._function(cell.cell_contents)
+
+    def _methods(self, kind: type) -> None:
+        """Methods that the code so far names, and those that Python calls by itself."""
+        for name, member in vars(kind).items():
+            is_special = name.startswith("__") and name.endswith("__")
+            if not is_special and name not in self._attributes:
+                continue
+            for one in _functions_of(member):
+                self._function(one)
+
+    def _note(self, text: str) -> None:
+        self.why[text] = None
+
+
+def _functions_of(member: Any) -> list[types.FunctionType]:
+    if isinstance(member, staticmethod | classmethod):
+        member = member.__func__
+    found: list[Any] = [member]
+    if isinstance(member, property):
+        found = [member.fget, member.fset, member.fdel]
+    elif isinstance(member, functools.cached_property):
+        found = [member.func]
+    return [one for one in found if isinstance(one, types.FunctionType)]
+
+
+def _text(chain: Chain) -> str:
+    return ".".join(part.lstrip("@") for part in chain if part != "*")
+
+
+def of_code(codes: list[types.CodeType], scope: dict[str, Any]) -> list[str]:
+    """What these code objects, and the functions they can reach, may change inside the process."""
+    crawl = _Crawl()
+    for code in codes:
+        crawl.add(code, scope, is_cell=True)
+    crawl.run()
+    return list(crawl.why)
+
+
+def _of_statements(effects: dict[str, Any], scope: dict[str, Any]) -> list[str]:
+    """What the cell's own statements may have changed, as the analysis tells of them."""
+    why: list[str] = []
+    for item in effects["statements"]:
+        call = item.get("discarded_call")
+        if call and item["kind"] not in EXECUTED_ANYWAY:
+            module = library_of(scope.get(call.partition(".")[0]))
+            if module is not None:
+                top = module.partition(".")[0]
+                if top not in _TAME or _SETTING.search(call.rpartition(".")[2]):
+                    why.append(f"`{call}()` may change state inside {top}")
+        for target in item.get("attribute_stores", []):
+            root = scope.get(target.partition(".")[0])
+            if library_of(root) is not None or isinstance(root, types.ModuleType):
+                why.append(f"it sets `{target}` inside a module")
+    for name in effects["mutates"]:
+        root = scope.get(name)
+        if (isinstance(root, types.ModuleType) or library_of(root)) and any(
+            name in item["mutates"] and not {"setattr", "delattr"}.isdisjoint(item["calls"])
+            for item in effects["statements"]
+        ):
+            why.append(f"it sets attributes of `{name}`, which belongs to a module")
+    return why
+
+
+def of_cell(
+    source: str,
+    effects: dict[str, Any],
+    scope: dict[str, Any],
+    transform: Callable[[str], str],
+) -> list[str]:
+    """What a cell may have changed; statements that a replay executes as well are left out."""
+    raw = source.encode()
+    codes = []
+    for item in effects["statements"]:
+        if item["kind"] in EXECUTED_ANYWAY:
+            continue
+        text = raw[item["start"] : item["end"]].decode(errors="replace")
+        with contextlib.suppress(SyntaxError, ValueError):
+            codes.append(compile(transform(text), "<nbrewind>", "exec", _AWAIT))
+    return list(dict.fromkeys([*_of_statements(effects, scope), *of_code(codes, scope)]))
+
+
+# ast.PyCF_ALLOW_TOP_LEVEL_AWAIT.
+_AWAIT = 0x2000
+
+
+def of_module(name: str) -> list[str]:
+    """What importing one of the user's modules may have changed."""
+    module = sys.modules.get(name)
+    path = getattr(module, "__file__", None) or ""
+    if module is None or not path.endswith(".py"):
+        return []
+    try:
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec", dont_inherit=True)
+    except (OSError, SyntaxError, ValueError):
+        return []
+    return of_code([code], vars(module))

@@ -1,0 +1,94 @@
+# ruff: noqa: E501 - a case is one line of a table
+"""What code reaches without naming it: each notebook once gave, after its edit, what no run from scratch gives.
+
+Written by hand to break the rule, one for each way in which they did. They run as those of `test_repeat_rule.py` do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.python.books import Book, restore
+from tests.python.generated.check import Lab
+from tests.python.kernel.test_repeat_rule import Case
+
+P1 = "class P:\n    def m(self): return 1"
+P2 = "class P:\n    def m(self): return 2"
+CALENDAR = "print(calendar.month(2024, 2))"
+
+CASES = [
+    # Names by other ways than by name.
+    Case("the notebook as a module", {"a": "x = 1", "b": "def f():\n    import __main__\n    return __main__.x", "c": "print(f())"}, {"a": "x = 2"}, "a c"),
+    Case("the notebook as a module by a name", {"a": "x = 1", "b": "import __main__ as m", "c": "print(m.x)"}, {"a": "x = 2"}, "a b c"),
+    Case("the globals of a frame", {"a": "import sys\nx1 = 1", "b": "def f(k): return sys._getframe().f_globals['x' + str(k)]", "c": "print(f(1))"}, {"a": "import sys\nx1 = 2"}, "a c", may="b"),
+    Case("the globals of a function", {"a": "x1 = 1", "b": "def f(): return f.__globals__['x' + str(1)]", "c": "print(f())"}, {"a": "x1 = 2"}, "a c"),
+    Case("the shell's namespace", {"a": "x1 = 1", "b": "def f(k): return get_ipython().user_ns['x' + k]", "c": "print(f('1'))"}, {"a": "x1 = 2"}, "a c", may="b"),
+    Case("a query that comes from a value", {"a": "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2, 3]})\nrules = [{'e': 'a > @thr'}]", "b": "thr = 1", "c": "for r in rules:\n    print(len(df.query(r['e'])))"}, {"b": "thr = 2"}, "b c"),
+    Case("a class that a pickle names", {"a": P1, "b": "import pickle\ns = pickle.dumps(P())", "c": "q = pickle.loads(s)", "d": "print(q.m())"}, {"a": P2}, "a b c d"),
+    Case("a class of a pickle that is loaded again", {"a": P1, "b": "from pickle import dumps, loads\ns = dumps(P())", "c": "q = loads(s)", "d": "print(q.m())"}, {"c": "q = [loads(s)][0]"}, "c", may="d"),
+    Case("subclasses", {"a": "class Base:\n    @classmethod\n    def kinds(cls): return sorted(c.__name__ for c in cls.__subclasses__())", "b": "class A(Base): pass", "c": "print(Base.kinds())"}, {"b": "class A2(Base): pass"}, "b c"),
+    Case("classes that are registered with an abstract one", {"a": "import abc\nclass A(abc.ABC): pass\nclass B: pass", "b": "A.register(B)", "c": "print(isinstance(B(), A))"}, {"c": "print(isinstance(B(), A), 1)"}, "c", may="b"),
+    Case("a name in an annotation", {"a": "import typing\ndef f(a: 'K'): pass", "b": "K = int", "c": "print(typing.get_type_hints(f))"}, {"b": "K = str"}, "b c"),
+    Case("an annotation", {"a": "def f(a: int): pass", "b": "print(f.__annotations__)"}, {"a": "def f(a: str): pass"}, "a b"),
+    Case("magics that show names", {"a": "x = 1", "b": "%who_ls"}, {"a": "y = 1"}, "a b"),
+    Case("a function that is called as a magic is", {"a": "def run(v=1): return v", "b": "run()"}, {"b": "run(3)"}, "b"),
+    # Names of the shell and of modules.
+    Case("an underscore of the user's", {"a": "_ = str.upper", "b": "def t(): return _('x')", "c": "print(t())"}, {"c": "print(t(), 1)"}, "a c", may="b"),
+    Case("a name between two underscores", {"a": "__version__ = '1'", "b": "def v(): return __version__", "c": "print(v())"}, {"c": "print(v(), 1)"}, "c"),
+    Case("an `open` of the user's", {"a": "def open(p): return 'fake ' + p", "b": "print(open('x'))"}, {"b": "print(open('y'))"}, "b"),
+    Case("results that a function reads", {"a": "5", "b": "def last(): return Out[1]", "c": "print(last())"}, {"a": "6"}, "a c", may="b"),
+    # State of libraries.
+    Case("a setting in a function", {"a": "import calendar\ndef setup(n): calendar.setfirstweekday(n)", "b": "setup(6)", "c": CALENDAR}, {"c": CALENDAR + "\nprint(1)"}, "b c"),
+    Case("a setting in a loop", {"a": "import calendar", "b": "for n in [6]:\n    calendar.setfirstweekday(n)", "c": CALENDAR}, {"b": "for n in [0]:\n    calendar.setfirstweekday(n)"}, "b c"),
+    Case("a setting of which the result is kept", {"a": "import socket", "b": "old = socket.setdefaulttimeout(5)", "c": "print(socket.getdefaulttimeout())"}, {"b": "old = socket.setdefaulttimeout(7)"}, "b c"),
+    Case("an attribute of a module that a function sets", {"a": "import math\ndef setup(n): math.kk = n", "b": "setup(1)", "c": "print(math.kk)"}, {"b": "setup(2)"}, "b c"),
+    Case("a class of a library that a function patches", {"a": "from fractions import Fraction\ndef patch(n): Fraction.twice = lambda self: self * n", "b": "patch(2)", "c": "print(Fraction(1, 2).twice())"}, {"b": "patch(3)"}, "b c"),
+    Case("a name that a patch of a library reads", {"a": "from fractions import Fraction\nFraction.times = lambda self: self * k", "b": "k = 2", "c": "print(Fraction(1, 2).times())"}, {"b": "k = 3"}, "a b c"),
+    Case("a table of a library", {"a": "import mimetypes", "b": "mimetypes.types_map['.zz'] = 'a/b'", "c": "print(mimetypes.types_map['.zz'])"}, {"c": "print(mimetypes.types_map['.zz'], 1)"}, "b c"),
+    Case("what the import of a module sets", {"a": "import rm", "b": f"import calendar\n{CALENDAR}"}, {}, "a b", files={"rm.py": "import calendar\ncalendar.setfirstweekday(6)\n"}, file_edit={"rm.py": "import calendar\ncalendar.setfirstweekday(0)\n"}),
+    Case("the parameters of matplotlib by their own name", {"a": "import matplotlib\nmatplotlib.use('agg')\nfrom matplotlib import rcParams\nimport matplotlib.pyplot as plt", "b": "rcParams['lines.linewidth'] = 3", "c": "rcParams['lines.linewidth'] = 5\nprint(plt.plot([1, 2])[0].get_linewidth())\nplt.close('all')"}, {"c": "rcParams['lines.linewidth'] = 6\nprint(plt.plot([1, 2])[0].get_linewidth())\nplt.close('all')"}, "c", may="a"),
+    Case("the environment by its own name", {"a": "from os import environ\nimport os", "b": "environ['NB_Q'] = '1'", "c": "environ['NB_Q'] += '2'\nprint(os.environ['NB_Q'])\ndel environ"}, {"c": "environ['NB_Q'] += '3'\nprint(os.environ['NB_Q'])\ndel environ"}, "c"),
+    Case("the module path by its own name", {"a": "from sys import path\nimport sys", "b": "path.append('lib1')", "c": "path.append('lib2')\nprint(sys.path[-2:])\ndel path"}, {"c": "path.append('lib3')\nprint(sys.path[-2:])\ndel path"}, "c"),
+    Case("a generator by the name of its function", {"a": "import random as rm\nrm.seed(5)\nfrom random import random", "b": "x = random()", "c": "print(rm.random(), random())"}, {"c": "print(rm.random(), random(), 1)"}, "c"),
+    Case("a seed by another name", {"a": "import random\nr = random.seed", "b": "r(1)", "c": "print(random.random())"}, {"b": "r(2)"}, "b c"),
+    # Objects.
+    Case("what a cache holds", {"a": "from functools import lru_cache\n@lru_cache\ndef f(x): return x * 2", "b": "f(1)", "c": "print(f(1), f.cache_info())"}, {"b": "f(2)"}, "b c", may="a"),
+    Case("an attribute of an enum", {"a": "import enum\nclass E(enum.Enum):\n    A = 1", "b": "E.extra = 5", "c": "print(E.extra)"}, {"b": "E.extra = 6"}, "b c"),
+    Case("a value whose end prints", {"a": "class P:\n    def __del__(self): print('gone')", "b": "p = P()", "c": "p = None\nprint('c')"}, {"c": "p = None\nprint('d')"}, "c"),
+    Case("a generator with something to do at its end", {"a": "def g():\n    try:\n        yield 1\n    finally:\n        print('closed')", "b": "it = g()\nprint(next(it))", "c": "it = None"}, {}, "b c"),
+    Case("a file that was not closed", {"a": "f = open('o.txt', 'w')\n_ = f.write('hello')", "b": "f = None", "c": "print(open('o.txt').read())"}, {"c": "print(open('o.txt').read(), 1)"}, "a b c"),
+    Case("pickling that prints", {"a": "class P:\n    def __init__(self): self.v = [1]\n    def __getstate__(self):\n        print('getstate')\n        return self.__dict__\n    def __setstate__(self, s):\n        print('setstate')\n        self.__dict__.update(s)", "b": "p = P()", "c": "print(p.v)"}, {"c": "print(p.v, 1)"}, "c"),
+    Case("the line of an error", {"a": "def f(x):\n    return 1 / x", "b": "import sys\ntry:\n    f(0)\nexcept ZeroDivisionError as e:\n    print(e.__traceback__.tb_next.tb_lineno)"}, {"a": "def f(x):\n    # one\n    return 1 / x"}, "b", may="a"),
+    # Files.
+    Case("what a listing tells of its files", {"a": "import os\nprint(sorted((e.name, e.stat().st_size) for e in os.scandir('d')))"}, {}, "a", files={"d/a.txt": "x"}, file_edit={"d/a.txt": "longer"}),
+    Case("a line of a file", {"a": "import linecache\nprint(linecache.getline('a.txt', 1))"}, {}, "a", files={"a.txt": "x\n"}, file_edit={"a.txt": "y\n"}),
+    Case("data of a package of the user's", {"a": "import pkgutil\nprint(pkgutil.get_data('mypkg', 'd.txt'))"}, {}, "a", files={"mypkg/__init__.py": "", "mypkg/d.txt": "x"}, file_edit={"mypkg/d.txt": "y"}),
+    Case("what may be done with a file", {"a": "_ = open('s.sh', 'w').write('x')", "b": "import os\nos.chmod('s.sh', 0o755)", "c": "print(os.access('s.sh', os.X_OK))"}, {"b": "import os\nos.chmod('s.sh', 0o644)"}, "b c", may="a"),
+    Case("where a link leads", {"a": "import os\nos.symlink('one', 'now')", "b": "print(open('now/a.txt').read(), os.readlink('now'))"}, {"a": "import os\nos.remove('now')\nos.symlink('two', 'now')"}, "a b", files={"one/a.txt": "1", "two/a.txt": "2"}),
+    Case("when a file was changed", {"a": "import os\nfrom pathlib import Path\n_ = open('s', 'w').write('x')\nos.utime('s', (5, 5))", "b": "def when(): return int(Path('s').stat().st_mtime)", "c": "print(when())"}, {"a": "import os\nfrom pathlib import Path\n_ = open('s', 'w').write('x')\nos.utime('s', (6, 6))"}, "a c"),
+    Case("a module that is loaded already", {"a": "def get():\n    import importlib\n    return importlib.import_module('l' + 'ate')", "b": "_ = get()", "c": "print(get().K)"}, {}, "b c", may="a", files={"late.py": "K = 1\n"}, file_edit={"late.py": "K = 2\n"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+def test_what_is_not_named_is_seen_all_the_same(case: Case, lab: Lab) -> None:
+    found = lab.check(case.generated())
+    assert found.differences == []
+    executed, must, may = found.executed[0], set(case.executed.split()), set(case.may.split())
+    assert must <= executed, found.missed
+    assert executed <= must | may, executed - must - may
+
+
+def test_restored_values_belong_to_their_library(tmp_path: Path) -> None:
+    cells = {
+        "a": "import os, sys, random\nfrom os import environ\nfrom sys import path\nfrom random import seed, random as draw",
+        "b": "environ['NB_R'] = '1'\nseed(4)",
+    }
+    book = Book(tmp_path / "here", cells)
+    book.audit()
+    probe = "seed(9)\nprint(environ is os.environ, path is sys.path, random.random() == draw.__self__.random(), os.environ['NB_R'])"
+    how, shown = restore(book, "b", "import random\n" + probe)
+    assert set(how.values()) <= {"loaded", "rebuilt"}
+    assert shown == "True True False 1\n"
