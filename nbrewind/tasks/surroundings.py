@@ -41,6 +41,8 @@ _NUMPY_PRINT = {
     "legacy": False,
     "override_repr": None,
 }
+# Options of pandas that come otherwise in a terminal.
+_DEFAULTS_BY_TERMINAL = {"display.max_columns": (0, 20), "display.encoding": ("utf-8", "UTF-8")}
 _CATEGORIES = ("LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY")
 
 
@@ -80,7 +82,8 @@ def _pandas() -> list[tuple[str, str]]:
         place: Any = config._global_config
         for part in key.split("."):
             place = place[part]
-        if place is not option.defval and place != option.defval:
+        defaults = (option.defval, *_DEFAULTS_BY_TERMINAL.get(key, ()))
+        if place not in defaults:
             found.append((key, repr(place)))
     return sorted(found)
 
@@ -97,9 +100,11 @@ def _locale() -> list[tuple[str, str]]:
 
 
 def _warnings() -> list[tuple[str, str]]:
-    """Only filters that raise decide on results."""
+    """Only filters that raise decide on results; the shell has one for itself."""
     return [
-        ("warnings", repr(tuple(map(repr, one)))) for one in warnings.filters if one[0] == "error"
+        ("warnings", repr(tuple(map(repr, one))))
+        for one in warnings.filters
+        if one[0] == "error" and not one[2].__module__.startswith("IPython")
     ]
 
 
