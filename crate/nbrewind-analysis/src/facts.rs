@@ -226,6 +226,8 @@ pub(crate) enum Op {
     Read {
         path: Path,
         how: How,
+        /// The root was surely bound before in the same statement.
+        is_own: bool,
     },
     /// Goes through the items of a value, which uses up an iterator.
     Iterate(Value),

@@ -239,6 +239,7 @@ pub(crate) enum Op {
     Read {
         path: Path,
         how: How,
+        is_own: bool,
     },
     Iterate(Value),
     Bind {
@@ -270,9 +271,10 @@ pub(crate) enum Op {
 impl Op {
     fn new(op: &facts::Op) -> Self {
         match op {
-            facts::Op::Read { path, how } => Op::Read {
+            facts::Op::Read { path, how, is_own } => Op::Read {
                 path: Path::new(path),
                 how: *how,
+                is_own: *is_own,
             },
             facts::Op::Iterate(value) => Op::Iterate(Value::new(value)),
             facts::Op::Bind {

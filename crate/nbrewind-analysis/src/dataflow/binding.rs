@@ -1,6 +1,6 @@
 //! What a statement binds: which objects a name stands for afterwards.
 
-use super::state::{Beneath, Binding, ObjectId, ObjectKind};
+use super::state::{Binding, ObjectId, ObjectKind};
 use super::version::{Version, digest};
 use super::{Manner, Touched, World};
 use crate::facts::Kind;
@@ -14,19 +14,91 @@ use std::rc::Rc;
 const MAX_OLDER_OBJECTS: usize = 8;
 
 impl World {
+    /// What a name stands for.
+    pub(super) fn binding(&mut self, name: Name) -> Option<Rc<Binding>> {
+        // Nothing in this statement sees what the name stood for before: loops of many cells share their variables.
+        if self.statement.bound.contains(&name)
+            && !self.statement.exposed.contains(&name)
+            && let Some(own) = self.state.own_layer(name)
+        {
+            return own;
+        }
+        let last = self.state.last_layer(name)?;
+        if last.is_perhaps {
+            self.merged(name)
+        } else {
+            Some(last)
+        }
+    }
+
+    /// What a name stands for if none of the bindings that may not have happened is known to have happened.
+    fn merged(&mut self, name: Name) -> Option<Rc<Binding>> {
+        let mut layers: Vec<Rc<Binding>> = Vec::new();
+        let mut upper = None;
+        for (step, binding) in self.state.layers(name) {
+            let Some(binding) = binding else { break };
+            if upper.is_some_and(|upper| step != upper && self.stands_below(step, upper)) {
+                // In a run of the page this would not be there yet.
+                if binding.is_perhaps || binding.stands_on {
+                    continue;
+                }
+                break;
+            }
+            upper = Some(step);
+            let is_perhaps = binding.is_perhaps;
+            layers.push(binding);
+            if !is_perhaps {
+                break;
+            }
+        }
+        let mut merged = Rc::unwrap_or_clone(layers.pop()?);
+        if merged.is_perhaps {
+            let absent = Version::constant("absent", &name);
+            merged.version = merged.version.derive(b"perhaps", Some(absent));
+        }
+        merged.stands_on |= !layers.is_empty();
+        while let Some(layer) = layers.pop() {
+            let mut objects = layer.objects.clone();
+            let old = self.outlive(&mut objects, &merged);
+            merged.objects = objects;
+            merged.version = layer.version.derive(b"perhaps", Some(old));
+            merged.origin = layer.origin;
+            merged.module = layer.module;
+        }
+        merged.is_perhaps = false;
+        merged.path = None;
+        Some(Rc::new(merged))
+    }
+
+    /// Adds the objects of an earlier binding that a later one leaves in place, and gives the version of the earlier one.
+    fn outlive(&mut self, objects: &mut Vec<ObjectId>, old: &Binding) -> Version {
+        let mut version = old.version;
+        for (at, &id) in old.objects.iter().enumerate() {
+            if objects.contains(&id) {
+                continue;
+            }
+            // What only this name refers to, or what it meant long ago, lives on in the name's version: loops of
+            // many cells that use one variable would otherwise pile up objects.
+            let is_long_ago = at >= MAX_OLDER_OBJECTS && self.state.object(id).code.is_none();
+            if is_long_ago || self.is_private(id) {
+                let whole = self.state.object(id).whole;
+                version = version.derive(b"", Some(whole));
+            } else {
+                objects.push(id);
+            }
+        }
+        version
+    }
+
     /// Binds a name that may be bound already, to something that nothing is known of.
     pub(super) fn bind_weakly(&mut self, name: Name) {
-        let standing = self.standing(name);
-        let old = standing.as_ref().map(|binding| binding.version);
-        let beneath = self.beneath(standing.as_ref());
-        let mut binding = standing.map(Rc::unwrap_or_clone).unwrap_or_default();
-        binding.beneath = beneath;
-        binding.objects.push(self.make(ObjectKind::Plain));
-        binding.since = self.statement.moment + 1;
-        binding.path = None;
-        binding.module = None;
-        self.state.set_name(name, Some(Rc::new(binding)));
-        self.statement.touched.push(Touched::Name { name, old });
+        let binding = Binding {
+            origin: Some(self.step),
+            since: self.statement.moment + 1,
+            ..Binding::default()
+        };
+        let objects = vec![self.make(ObjectKind::Plain)];
+        self.bind_perhaps(name, binding, objects);
     }
 
     pub(super) fn bind(&mut self, name: Name, value: &Value, is_definite: bool) {
@@ -38,7 +110,7 @@ impl World {
         }
         let objects = self.resolve(value, true);
         let same = match value.sources[..] {
-            [(Source::Name(other), Relation::Same)] => self.state.name(other),
+            [(Source::Name(other), Relation::Same)] => self.binding(other),
             _ => None,
         };
         let mut binding = Binding {
@@ -69,10 +141,10 @@ impl World {
                 binding.version = base;
                 self.constant_items(&binding.objects, base, &value.items);
             }
-            self.state.set_name(name, Some(Rc::new(binding)));
+            self.set_name(name, Some(Rc::new(binding)));
             return;
         }
-        self.state.set_name(name, Some(Rc::new(binding)));
+        self.set_name(name, Some(Rc::new(binding)));
         self.statement
             .touched
             .push(Touched::Name { name, old: None });
@@ -107,47 +179,43 @@ impl World {
             since: self.statement.moment + 1,
             path: None,
             module: Some(dotted),
-            beneath: Beneath::default(),
+            ..Binding::default()
         };
-        self.state.set_name(name, Some(Rc::new(binding)));
+        self.set_name(name, Some(Rc::new(binding)));
     }
 
     /// A binding that may not happen: the name may go on standing for what it stands for.
     fn bind_perhaps(&mut self, name: Name, mut binding: Binding, mut objects: Vec<ObjectId>) {
-        let old = self.standing(name);
-        let mut old_version = old.as_ref().map(|old| old.version);
-        binding.beneath = self.beneath(old.as_ref());
-        if let Some(old) = old {
-            for (at, &id) in old.objects.iter().enumerate() {
-                if objects.contains(&id) {
-                    continue;
-                }
-                // What only this name refers to, or what it meant long ago, lives on in the name's version: loops of
-                // many cells that use one variable would otherwise pile up objects.
-                let is_long_ago = at >= MAX_OLDER_OBJECTS && self.state.object(id).code.is_none();
-                if is_long_ago || self.is_private(id) {
-                    let whole = self.state.object(id).whole;
-                    old_version = old_version.map(|old| old.derive(b"", Some(whole)));
-                } else {
-                    objects.push(id);
-                }
-            }
-            // An unknown construct before a binding that may not happen still counts.
-            binding.since = old.since;
+        binding.is_perhaps = true;
+        // What other steps bound shows through.
+        let mut old = None;
+        if let Some(own) = self.state.own_layer(name) {
+            binding.is_perhaps = own.as_ref().is_some_and(|own| own.is_perhaps);
+            let absent = Version::constant("absent", &name);
+            old = Some(own.map_or(absent, |own| {
+                // An unknown construct before a binding that may not happen still counts.
+                binding.since = own.since;
+                binding.stands_on = own.stands_on;
+                self.outlive(&mut objects, &own)
+            }));
         }
         binding.objects = objects;
         binding.path = None;
-        self.state.set_name(name, Some(Rc::new(binding)));
-        let old = Some(old_version.unwrap_or_else(|| Version::constant("absent", &name)));
+        self.set_name(name, Some(Rc::new(binding)));
         self.statement.touched.push(Touched::Name { name, old });
     }
 
+    fn set_name(&mut self, name: Name, binding: Option<Rc<Binding>>) {
+        self.statement.bound.push(name);
+        self.state.set_name(name, binding);
+    }
+
     pub(super) fn unbind(&mut self, name: Name, is_definite: bool) {
-        let Some(binding) = self.state.name(name) else {
+        let Some(binding) = self.binding(name) else {
             return;
         };
         if is_definite {
-            self.state.set_name(name, None);
+            self.set_name(name, None);
         } else {
             let old = Some(binding.version);
             self.statement.touched.push(Touched::Name { name, old });
@@ -157,7 +225,7 @@ impl World {
     pub(super) fn augment(&mut self, name: Name, is_definite: bool) {
         let objects = self.objects_of(name);
         self.change_all(&objects, None);
-        let old = self.state.name(name);
+        let old = self.binding(name);
         let version = old.as_ref().map(|binding| binding.version);
         let mut binding = old.map(Rc::unwrap_or_clone).unwrap_or_default();
         binding.path = None;
@@ -165,28 +233,10 @@ impl World {
         if is_definite {
             binding.since = self.statement.moment + 1;
         }
-        self.state.set_name(name, Some(Rc::new(binding)));
+        self.set_name(name, Some(Rc::new(binding)));
         self.statement
             .touched
             .push(Touched::Name { name, old: version });
-    }
-
-    /// What lies below a binding that may not happen. Bindings of one run stand and fall together.
-    fn beneath(&self, old: Option<&Rc<Binding>>) -> Beneath {
-        match old {
-            Some(old) if old.origin == Some(self.step) => old.beneath.clone(),
-            _ => Beneath(old.cloned()),
-        }
-    }
-
-    /// What a name stands for if the statement does not bind it after all.
-    fn standing(&mut self, name: Name) -> Option<Rc<Binding>> {
-        let mut binding = self.state.name(name)?;
-        while self.is_from_below(binding.origin) {
-            let beneath = binding.beneath.0.clone()?;
-            binding = beneath;
-        }
-        Some(binding)
     }
 
     fn is_private(&self, id: ObjectId) -> bool {

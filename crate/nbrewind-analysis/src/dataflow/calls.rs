@@ -189,7 +189,7 @@ impl World {
 
     /// Nothing that the notebook does can have bound this name, nor is it one of Python's own.
     fn is_missing(&mut self, name: Name) -> bool {
-        self.state.name(name).is_none()
+        self.binding(name).is_none()
             && self.state.taint().is_none()
             && !knowledge::is_builtin(&name)
             && knowledge::value("aliases", &name).is_none()
@@ -261,6 +261,7 @@ impl World {
             let owner = self.cell_of(code);
             let facts = &owner.program.functions[code.1];
             for &name in &facts.mutates {
+                self.statement.exposed.push(name);
                 let objects = self.objects_of(name);
                 self.change_all(&objects, None);
             }
@@ -303,7 +304,7 @@ impl World {
         if depth > 16 {
             return true;
         }
-        let Some(binding) = self.state.name(callee) else {
+        let Some(binding) = self.binding(callee) else {
             return match knowledge::mutated_arguments(&callee) {
                 Some(positions) => positions.contains(&position),
                 None => true,
@@ -602,7 +603,7 @@ impl World {
     }
 
     fn is_module(&mut self, root: Name) -> bool {
-        match self.state.name(root) {
+        match self.binding(root) {
             Some(binding) => binding.module.is_some_and(|module| !module.ends_with('.')),
             None => knowledge::value("aliases", &root).is_some(),
         }
@@ -617,7 +618,7 @@ impl World {
             } => (path.root, &path.keys),
             _ => return None,
         };
-        let module = match self.state.name(root) {
+        let module = match self.binding(root) {
             Some(binding) => binding.module?,
             None => knowledge::value("aliases", &root).map_or(root, Name::new),
         };

@@ -49,6 +49,16 @@ impl Readers {
     }
 }
 
+/// What steps leave in a [`History`].
+pub(super) trait Entry: Clone + PartialEq {
+    /// Whether what was there before cannot be seen any more.
+    fn covers(&self) -> bool {
+        true
+    }
+}
+
+impl Entry for () {}
+
 /// A part of the state that steps replace.
 #[derive(Debug, Clone)]
 pub(super) struct History<T> {
@@ -69,7 +79,7 @@ impl<T> Default for History<T> {
     }
 }
 
-impl<T: Clone + PartialEq> History<T> {
+impl<T: Entry> History<T> {
     /// Where the entries of later steps begin.
     fn after(&self, step: Step) -> usize {
         match self.entries.last() {
@@ -84,6 +94,11 @@ impl<T: Clone + PartialEq> History<T> {
     pub(super) fn at(&self, step: Step) -> Option<&T> {
         let at = self.after(step).checked_sub(1)?;
         self.entries.get(at).map(|(_, value)| value)
+    }
+
+    /// What all steps up to this one left.
+    pub(super) fn until(&self, step: Step) -> &[(Step, T)] {
+        &self.entries[..self.after(step)]
     }
 
     /// Whether this run of a step looks at it for the first time.
@@ -157,7 +172,10 @@ impl<T: Clone + PartialEq> History<T> {
             _ => {}
         }
         // A later writer that looks at what it changes is among the readers.
-        let until = self.entries.get(after).map_or(Step::MAX, |(next, _)| *next);
+        let mut later = self.entries[after..].iter();
+        let until = later
+            .find(|(_, value)| value.covers())
+            .map_or(Step::MAX, |(next, _)| *next);
         for &reader in self.readers.after(step) {
             if reader > until {
                 break;

@@ -185,6 +185,9 @@ struct Current {
     is_calling: bool,
     /// Libraries that it sets up.
     configures: Vec<Name>,
+    /// Names that it has bound so far, and names of which it sees what they stood for before.
+    bound: Vec<Name>,
+    exposed: Vec<Name>,
 }
 
 /// Answers of the tables of what is known, each asked once.
@@ -391,6 +394,8 @@ impl World {
             current.key.add_doubt(&doubt.to_le_bytes());
         }
         current.touched.clear();
+        current.bound.clear();
+        current.exposed.clear();
         current.results.clear();
         current.visited_code.clear();
         current.is_unknown = false;
@@ -533,7 +538,7 @@ impl World {
             .extend_from_slice(&statement.configures);
         for op in &statement.ops {
             match op {
-                Op::Read { path, how } => self.read_and_run(path, *how),
+                Op::Read { path, how, is_own } => self.read_and_run(path, *how, *is_own),
                 Op::Iterate(value) => {
                     let objects = self.resolve_existing(value);
                     self.consume(&objects);
@@ -614,6 +619,12 @@ impl World {
             }
             _ => false,
         }
+    }
+
+    /// Whether the cell of one step stands on the page below the cell of another one, or is the same.
+    fn stands_below(&self, one: Step, other: Step) -> bool {
+        let places = self.place(one).zip(self.place(other));
+        places.is_some_and(|(one, other)| one >= other)
     }
 
     /// Whether this was made by an earlier run of this very statement's cell.

@@ -167,7 +167,7 @@ impl World {
 
     /// A file whose path is only known as the value of a name.
     fn symbolic_file(&mut self, name: Name) -> Option<Name> {
-        let binding = self.state.name(name)?;
+        let binding = self.binding(name)?;
         let value = binding.version.certain;
         Some(Name::new(&format!("{} = {value:x}", name.text())))
     }
@@ -183,7 +183,7 @@ impl World {
     fn known_path(&mut self, path: FilePath) -> Option<Name> {
         match path {
             FilePath::Literal(text) => Some(text),
-            FilePath::Name(name) => self.state.name(name)?.path,
+            FilePath::Name(name) => self.binding(name)?.path,
             FilePath::Unknown => None,
         }
     }

@@ -52,12 +52,15 @@ impl World {
     }
 
     pub(super) fn objects_of(&mut self, name: Name) -> Vec<ObjectId> {
-        let binding = self.state.name(name);
+        let binding = self.binding(name);
         binding.map_or_else(Vec::new, |binding| binding.objects.clone())
     }
 
     /// Reads a path, and runs what that calls.
-    pub(super) fn read_and_run(&mut self, path: &Path, how: How) {
+    pub(super) fn read_and_run(&mut self, path: &Path, how: How, is_own: bool) {
+        if !is_own {
+            self.statement.exposed.push(path.root);
+        }
         let code = self.read(path, how);
         if matches!(how, How::Call | How::Method) {
             self.run_code(&code);
@@ -73,12 +76,13 @@ impl World {
             root: name,
             keys: Box::default(),
         };
+        self.statement.exposed.push(name);
         self.read(&path, How::Load)
     }
 
     fn read(&mut self, path: &Path, how: How) -> Vec<Code> {
         let root = path.root;
-        let Some(binding) = self.state.name(root) else {
+        let Some(binding) = self.binding(root) else {
             self.read_absent(root);
             return Vec::new();
         };
@@ -408,12 +412,13 @@ impl World {
     /// What an identifier in a string may mean: many are columns, so what the cells below left under a name is not
     /// meant.
     pub(super) fn meant(&mut self, name: Name) -> Option<Rc<Binding>> {
-        let binding = self.state.name(name)?;
+        self.statement.exposed.push(name);
+        let binding = self.binding(name)?;
         (!self.is_from_below(binding.origin)).then_some(binding)
     }
 
     fn library_of(&mut self, name: Name) -> Option<Name> {
-        let module = self.state.name(name)?.module?;
+        let module = self.binding(name)?.module?;
         let libraries = &mut self.answers.libraries;
         Some(*libraries.entry(module).or_insert_with(|| {
             let dotted = module.text();

@@ -2,7 +2,7 @@
 //! [`History`], and everything that it looks at is noted, so that after an edit only the steps run again that can see
 //! something else.
 
-use super::history::{History, Log, Step};
+use super::history::{Entry, History, Log, Step};
 use super::version::{Digest, Mixture, Version, digest};
 use super::{Code, Manner, Moment};
 use crate::name::Name;
@@ -22,50 +22,10 @@ pub(super) struct Binding {
     /// A constant path.
     pub path: Option<Name>,
     pub module: Option<Name>,
-    /// What the name still stands for if this binding did not happen.
-    pub beneath: Beneath,
-}
-
-/// One binding below another, in as many layers as cells may have bound the name.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Beneath(pub Option<Rc<Binding>>);
-
-impl Drop for Beneath {
-    // Layer by layer: a thousand nested drops would not fit a browser's stack.
-    fn drop(&mut self) {
-        let mut next = self.0.take();
-        while let Some(mut binding) = next.and_then(Rc::into_inner) {
-            next = binding.beneath.0.take();
-        }
-    }
-}
-
-impl PartialEq for Beneath {
-    // Layer by layer, too. Layers that two bindings share are not looked into.
-    fn eq(&self, other: &Self) -> bool {
-        let (mut one, mut two) = (&self.0, &other.0);
-        loop {
-            match (one, two) {
-                (None, None) => return true,
-                (Some(a), Some(b)) => {
-                    if Rc::ptr_eq(a, b) {
-                        return true;
-                    }
-                    if a.version != b.version
-                        || a.objects != b.objects
-                        || a.origin != b.origin
-                        || a.since != b.since
-                        || a.path != b.path
-                        || a.module != b.module
-                    {
-                        return false;
-                    }
-                    (one, two) = (&a.beneath.0, &b.beneath.0);
-                }
-                _ => return false,
-            }
-        }
-    }
+    /// It may not have happened: the name then stands for what it stood for before, which lies below in the history.
+    pub is_perhaps: bool,
+    /// It was made from one that may not have happened.
+    pub stands_on: bool,
 }
 
 /// An object by the step that made it; the order is the order in which they were made.
@@ -331,6 +291,18 @@ pub(super) enum Common {
     Shown,
 }
 
+impl Entry for Option<Rc<Binding>> {
+    fn covers(&self) -> bool {
+        self.as_ref().is_none_or(|binding| !binding.is_perhaps)
+    }
+}
+
+impl Entry for Object {}
+impl Entry for Rc<Ambient> {}
+impl Entry for Settings {}
+impl Entry for Option<Taint> {}
+impl Entry for Rc<FileTaints> {}
+
 /// A part of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -543,17 +515,16 @@ impl State {
         }
         let changed = std::mem::take(&mut self.changing);
         let before = std::mem::take(&mut self.changed[step]);
-        if step + 1 < self.codes.len() {
-            for &place in &changed {
-                at_place!(self, place, history => history.compare(step, &mut is_reached));
-            }
-            for place in before {
-                at_place!(self, place, history => {
-                    if history.was_taken_back() {
-                        history.compare(step, &mut is_reached);
-                    }
-                });
-            }
+        // Also after the last step: what was taken back must not be there when another step is compared.
+        for &place in &changed {
+            at_place!(self, place, history => history.compare(step, &mut is_reached));
+        }
+        for place in before {
+            at_place!(self, place, history => {
+                if history.was_taken_back() {
+                    history.compare(step, &mut is_reached);
+                }
+            });
         }
         self.changed[step] = changed;
     }
@@ -582,7 +553,7 @@ impl State {
         self.changed.truncate(from);
     }
 
-    fn look<T: Clone + PartialEq>(&self, history: &History<T>, place: Place) {
+    fn look<T: Entry>(&self, history: &History<T>, place: Place) {
         if history.is_new_to(self.run) {
             self.looking.borrow_mut().push(place);
         }
@@ -598,10 +569,27 @@ impl State {
 
     // ---- names -------------------------------------------------------------------------------------------------
 
-    pub(super) fn name(&mut self, name: Name) -> Option<Rc<Binding>> {
+    /// What was bound last, and what stood before as far as that can still be seen; the last one first.
+    pub(super) fn layers(&mut self, name: Name) -> Vec<(Step, Option<Rc<Binding>>)> {
+        let slot = self.names.slot(name);
+        self.look_at(Place::Name(slot));
+        let all = self.names[slot].until(self.step);
+        let bottom = all.iter().rposition(|(_, binding)| binding.covers());
+        all[bottom.unwrap_or(0)..].iter().rev().cloned().collect()
+    }
+
+    /// What was bound last.
+    pub(super) fn last_layer(&mut self, name: Name) -> Option<Rc<Binding>> {
         let slot = self.names.slot(name);
         self.look_at(Place::Name(slot));
         self.names[slot].at(self.step)?.clone()
+    }
+
+    /// What this step has bound the name to.
+    pub(super) fn own_layer(&mut self, name: Name) -> Option<Option<Rc<Binding>>> {
+        let slot = self.names.slot(name);
+        let (step, binding) = self.names[slot].until(self.step).last()?;
+        (*step == self.step).then(|| binding.clone())
     }
 
     pub(super) fn set_name(&mut self, name: Name, binding: Option<Rc<Binding>>) {
@@ -615,11 +603,15 @@ impl State {
     pub(super) fn own_name(&mut self, name: Name) -> Option<&mut Binding> {
         let slot = self.names.slot(name);
         let step = self.step;
-        self.look_at(Place::Name(slot));
-        let (binding, is_new) = self.names[slot].change(step, || None);
+        let is_new = self.names[slot].change(step, || None).1;
         if is_new {
+            // It starts from what another step left.
             self.changing.push(Place::Name(slot));
+            if self.names[slot].is_new_to(self.run) {
+                self.looking.get_mut().push(Place::Name(slot));
+            }
         }
+        let (binding, _) = self.names[slot].change(step, || None);
         binding.as_mut().map(Rc::make_mut)
     }
 

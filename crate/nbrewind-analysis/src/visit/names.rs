@@ -60,6 +60,7 @@ impl Visitor<'_> {
                     keys,
                 },
                 how,
+                is_own: !is_exposed,
             });
         }
     }
