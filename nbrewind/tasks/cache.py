@@ -7,6 +7,7 @@ unchanged, and the report says why.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -767,8 +768,23 @@ class TaskCache:
         return future
 
     def finished_here(self, submission: Submission, results: Iterable[tuple[Key, Any]]) -> None:
-        """After a run in this process: tasks that changed, or gave away, what others have are writers."""
+        """After a run in this process: tasks that changed, or gave away, what others have are writers.
+
+        Never raises: tasks of which that cannot be told always run.
+        """
         worker.forget_digests()
+        with self._lock:
+            try:
+                self._look_again(submission, results)
+            except Exception as error:
+                logger.debug("looking at results failed", exc_info=True)
+                reason = f"what it did could not be looked at ({type(error).__name__})"
+                self.unseen(reason)
+                with contextlib.suppress(_native.StoreError, OSError):
+                    executed = [node.idx for node in submission.plan.nodes("execute")]
+                    self._always_run(submission, executed, reason)
+
+    def _look_again(self, submission: Submission, results: Iterable[tuple[Key, Any]]) -> None:
         plan = submission.plan
         self.show_replayed(plan)
         facts = plan.facts

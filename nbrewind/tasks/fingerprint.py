@@ -23,6 +23,7 @@ from __future__ import annotations
 import abc
 import builtins
 import dis
+import enum
 import functools
 import importlib.metadata
 import importlib.util
@@ -626,6 +627,19 @@ def _catches(code: types.CodeType) -> bool:
     return n_handlers > 0
 
 
+class _SharingContext(Context):
+    """Which parts results have in common: that two of them are of one class is nothing to share."""
+
+    def facts(self, obj: Any) -> Fact:
+        """What one object is; classes and their members are themselves."""
+        if isinstance(obj, type | enum.Enum):
+            return Fact("class")
+        fact = super().facts(obj)
+        if isinstance(obj, types.FunctionType | types.ModuleType):
+            fact.mutable = False
+        return fact
+
+
 _NOTED = (bool, int, float, complex)
 _MAX_NOTE = 40
 
@@ -1112,7 +1126,7 @@ class Fingerprinter:
         tasks were given or refer to.
         """
         held = [literal.obj for literal in self.by_id.values() if literal.is_mutable]
-        _, groups, _ = Context(follow_globals=True).walk_namespace([*values, held])
+        _, groups, _ = _SharingContext(follow_globals=True).walk_namespace([*values, held])
         return sorted(
             {at for group in groups if len(group) > 1 for at in group if at < len(values)}
         )

@@ -257,3 +257,29 @@ def test_what_clusters_hold_besides_tasks(store, tmp_path):
     assert changed.value == "1000000.0", changed
     assert named.value == "50", named
     assert (variable.value, state.value) == ("9", "9"), (variable, state)
+
+
+FRAMES = """
+import dask, pandas as pd
+frame = pd.DataFrame({"a": [1, 2, 3]})
+def one(part):
+    return part.assign(b=part.a * 2)
+def two(part):
+    return part[["a"]]
+result = len(dask.compute(dask.delayed(one)(frame), dask.delayed(two)(frame)))
+"""
+INSTANCES = """
+import dask, enum
+class Color(enum.Enum):
+    RED = 1
+class Point:
+    def __init__(self, at):
+        self.at, self.color = [at], Color.RED
+result = len(dask.compute(dask.delayed(Point)(1), dask.delayed(Point)(2)))
+"""
+
+
+def test_results_that_nobody_can_tell_to_share_are_replayed(store):
+    run_session(store, FRAMES, INSTANCES, engine="threads", replay=False)
+    for cell in run_session(store, FRAMES, INSTANCES, engine="threads"):
+        assert (cell.value, cell.n_run, cell.n_hit) == ("2", 0, 2), cell
