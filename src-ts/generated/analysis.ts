@@ -478,6 +478,15 @@ export type Staleness = {
    */
   reasons: { [key in string]: string };
   /**
+   * For stale and unknown cells, what is behind it.
+   */
+  why: { [key in string]: Why };
+  /**
+   * For stale and unknown cells, the way back to where it began: what passes, and the cell that it comes from. A cell
+   * that was deleted stands under the id that it had.
+   */
+  because: { [key in string]: Array<Because> };
+  /**
    * The state of every cell.
    */
   states: { [key in string]: CellState };
