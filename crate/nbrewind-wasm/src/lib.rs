@@ -17,18 +17,21 @@ pub fn version() -> String {
 }
 
 /// Effects of one cell.
+#[cfg(feature = "everything")]
 #[wasm_bindgen]
 pub fn analyze_cell(source: &str) -> Result<JsValue, JsError> {
     encode(&analysis::analyze_cell(source))
 }
 
 /// Effects of all cells `[{id, source, tags?}]`, and the edges between them.
+#[cfg(feature = "everything")]
 #[wasm_bindgen]
 pub fn analyze_notebook(cells: JsValue) -> Result<JsValue, JsError> {
     encode(&analysis::analyze_notebook(&decode_cells(cells)?))
 }
 
 /// Which cells of `edited` no longer match the run of `audited`, and why. `facts` may be left out.
+#[cfg(feature = "everything")]
 #[wasm_bindgen]
 pub fn stale(audited: JsValue, edited: JsValue, facts: JsValue) -> Result<JsValue, JsError> {
     let facts = if facts.is_undefined() || facts.is_null() {
@@ -44,6 +47,7 @@ pub fn stale(audited: JsValue, edited: JsValue, facts: JsValue) -> Result<JsValu
 }
 
 /// The dataflow graph as `mermaid`, `dot`, `json` or `svg`.
+#[cfg(feature = "everything")]
 #[wasm_bindgen]
 pub fn graph(cells: JsValue, format: &str) -> Result<String, JsError> {
     let format = format
