@@ -40,6 +40,8 @@ _GLOBAL_OPS = frozenset(
         "LOAD_CLASSDEREF",
     }
 )
+# Of these, formulas come with their data.
+ALSO_FUNCTIONS_OF_NUMBERS = frozenset({"logit", "probit", "poisson"})
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # Builtins through which code can reach names that no bytecode shows.
 _DYNAMIC = frozenset({"exec", "eval", "globals", "__import__", "compile", "get_ipython"})
@@ -183,9 +185,11 @@ def _evaluates_built_text(code: types.CodeType) -> bool:
     for at, op in enumerate(ops):
         if op.opname in {"LOAD_METHOD", "LOAD_ATTR"} and op.argval in EVALUATORS:
             first = ops[at + 1] if at + 1 < len(ops) else None
-            if first is not None and not (
-                first.opname == "LOAD_CONST" and isinstance(first.argval, str)
-            ):
+            if first is None or op.argval in ALSO_FUNCTIONS_OF_NUMBERS:
+                continue
+            # `model.eval()` is given nothing.
+            is_constant = first.opname == "LOAD_CONST" and isinstance(first.argval, str)
+            if not is_constant and not (first.opname.startswith("CALL") and not first.argval):
                 return True
     return False
 

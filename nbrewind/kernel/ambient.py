@@ -345,7 +345,7 @@ def _numpy_errors_set(state: dict[str, Any]) -> None:
 
 
 def _logging_get() -> dict[str, Any]:
-    """Level and handlers of every logger that somebody set up; the kernel's own libraries do not count."""
+    """Level, handlers and filters of every logger that somebody set up; the kernel's own libraries do not count."""
     import logging
 
     loggers = {"": logging.root, **logging.root.manager.loggerDict}
@@ -355,7 +355,8 @@ def _logging_get() -> dict[str, Any]:
         if not isinstance(logger, logging.Logger) or top in _SERVICE_LOGGERS:
             continue
         handlers = [one for one in logger.handlers if not isinstance(one, logging.NullHandler)]
-        state = (logger.level, logger.disabled, logger.propagate, len(handlers))
+        kept = (*map(_handler_text, handlers), *map(_filter_text, logger.filters))
+        state = (logger.level, logger.disabled, logger.propagate, kept)
         # What a library sets up for itself when it is imported counts only once it changes.
         if is_library_module(top) and _set_up_by_library.setdefault(name, state) == state:
             continue
@@ -364,16 +365,55 @@ def _logging_get() -> dict[str, Any]:
     return found
 
 
-_UNTOUCHED = (0, False, True, 0)
-_set_up_by_library: dict[str, tuple[int, bool, bool, int]] = {}
+_UNTOUCHED: tuple[int, bool, bool, tuple[str, ...]] = (0, False, True, ())
+_set_up_by_library: dict[str, tuple[int, bool, bool, tuple[str, ...]]] = {}
+
+
+def _handler_text(handler: Any) -> str:
+    """What a handler writes where, as far as a text can say it."""
+    formatter, stream = handler.formatter, getattr(handler, "stream", None)
+    file = os.path.basename(getattr(handler, "baseFilename", ""))
+    parts = [
+        type(handler).__qualname__,
+        handler.level,
+        file or str(getattr(stream, "name", None)),
+        formatter and (type(formatter).__qualname__, formatter._fmt, formatter.datefmt),
+        list(map(_filter_text, handler.filters)),
+    ]
+    return repr(parts)
+
+
+def _filter_text(one: Any) -> str:
+    code = getattr(one, "__code__", None)
+    name = getattr(one, "__qualname__", None) or type(one).__qualname__
+    return f"{name} {code.co_code.hex()} {code.co_consts}" if code is not None else str(name)
+
+
+def _made_by_first_message() -> tuple[str, ...]:
+    """The handler that `logging.warning()` gives to the root when it has none."""
+    import logging
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+    return (_handler_text(handler),)
+
+
+def handlers_of(state: dict[str, Any]) -> dict[str, Any]:
+    """Of the state of logging what cannot be given back: objects that write somewhere."""
+    basic = ("", _made_by_first_message())
+    kept = {name: found[3] for name, found in state.items() if found[3]}
+    return {name: texts for name, texts in kept.items() if (name, texts) != basic}
 
 
 def _logging_set(state: dict[str, Any]) -> None:
     import logging
 
     for name in {*_logging_get(), *state}:
-        level, disabled, propagate, _ = state.get(name, _set_up_by_library.get(name, _UNTOUCHED))
+        found = state.get(name, _set_up_by_library.get(name, _UNTOUCHED))
+        level, disabled, propagate, kept = found
         logger = logging.getLogger(name)
+        if not name and kept == _made_by_first_message() and not logger.handlers:
+            logging.basicConfig()
         logger.setLevel(level)
         logger.disabled, logger.propagate = disabled, propagate
 
@@ -680,7 +720,7 @@ class Ambient:
         """Kinds of state that `reset` could not bring back."""
         found = []
         now, first = self.snapshot("logging"), self._beginning.get("logging") or {}
-        if any(state[3] != (first.get(name) or (0, 0, 0, 0))[3] for name, state in now.items()):
+        if any(state[3] != (first.get(name) or _UNTOUCHED)[3] for name, state in now.items()):
             found.append("logging")
         return found
 

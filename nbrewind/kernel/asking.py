@@ -9,7 +9,12 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from nbrewind.fingerprint.objects import EVALUATORS, REACHING, TEXTS
+from nbrewind.fingerprint.objects import (
+    ALSO_FUNCTIONS_OF_NUMBERS,
+    EVALUATORS,
+    REACHING,
+    TEXTS,
+)
 from nbrewind.kernel.namespace import is_tracked
 
 _ASKS = frozenset({"globals", "dir", "vars", "locals"})
@@ -86,7 +91,8 @@ class Reaching(ast.NodeVisitor):
             if magic in _MAGICS_OF_NAMES:
                 self.found[f"%{magic}"] = None
         is_method = isinstance(func, ast.Attribute) or name not in {"eval"}
-        if name in EVALUATORS and is_method and (node.args or node.keywords):
+        n_given = len(node.args) + len(node.keywords)
+        if name in EVALUATORS and is_method and n_given > (name in ALSO_FUNCTIONS_OF_NUMBERS):
             first = node.args[0] if node.args else node.keywords[0].value
             self._evaluated(first, name)
         self.generic_visit(node)

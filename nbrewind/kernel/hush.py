@@ -13,11 +13,18 @@ from typing import Any
 
 
 class _Hushed:
-    """A stream that drops what one thread writes; other threads, and whatever else is asked of it, go through."""
+    """A stream that drops what one thread writes, until it is `opened` again; all else goes through.
+
+    A handler of logging that is made meanwhile keeps it.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._thread = threading.get_ident()
+        self._thread: int | None = threading.get_ident()
+
+    def opened(self) -> None:
+        """From now on everything goes through."""
+        self._thread = None
 
     def write(self, text: str) -> int:
         """Drop it, or pass it on."""
@@ -44,6 +51,8 @@ def hushed() -> Iterator[None]:
     try:
         yield
     finally:
+        for stream in own:
+            stream.opened()
         # Not when something within has put a stream of its own there.
         if sys.stdout is own[0]:
             sys.stdout = before[0]

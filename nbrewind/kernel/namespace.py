@@ -71,7 +71,7 @@ _MAX_ITEMS = 50
 _TOO_MUCH = ":"
 
 
-def _words_of(value: Any, depth: int = 3) -> set[str]:
+def _words_of(value: Any, depth: int = 2) -> set[str]:
     """Identifiers in a short text, or in those that a small collection holds: it may be evaluated."""
     if isinstance(value, str):
         return set(_IDENTIFIER.findall(value)) if len(value) <= _MAX_TEXT else {_TOO_MUCH}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module, path_digest
 from nbrewind.kernel import hidden, packages, pickling, trial
-from nbrewind.kernel.ambient import INITIAL
+from nbrewind.kernel.ambient import INITIAL, handlers_of
 from nbrewind.kernel.namespace import CoVariable, is_history
 from nbrewind.kernel.outside import Findings
 
@@ -269,6 +269,14 @@ def hidden_state(session: Session, run: Run) -> list[str]:
     why += [f"it adds to the shell's {place}" for place in added]
     if session.figures.unnamed():
         why.append(OPEN_FIGURE)
+    is_configured = any(
+        item["kind"] == "config" and "logging" in call
+        for item in run.effects["statements"]
+        for call in item["calls"]
+    )
+    # A setting is executed when its cell is replayed; other handlers are objects that nothing gives back.
+    if handlers_of(session.ambient.snapshot("logging")) != run.handlers and not is_configured:
+        why.append("it changes the handlers of logging")
     return why
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import builtins
-import io
 import json
 import os
 import pickle
 import re
 import shutil
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
 from nbrewind.fingerprint import path_digest
 from nbrewind.kernel import outside, packages, pickling, recipes, record
 from nbrewind.kernel.ambient import is_transient
+from nbrewind.kernel.hush import hushed
 from nbrewind.kernel.namespace import CoVariable, NameFacts, NamespaceState
 from nbrewind.kernel.takeback import journal
 
@@ -384,7 +383,7 @@ def run_process_effects(session: Session) -> None:
             code = session.shell.transform_cell(item["text"])
             session.scratch.setdefault("get_ipython", session.shell.get_ipython)
             # What they print was printed when their cell was replayed.
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            with hushed():
                 exec(compile(code, "<nbrewind: process effects>", "exec"), session.scratch)
         except Exception as error:
             raise CannotReplay(

@@ -29,7 +29,7 @@ from nbrewind import _native
 from nbrewind.fingerprint import is_library_module
 from nbrewind.fingerprint.objects import FINALIZES
 from nbrewind.kernel import asking, baseline, figures, outside, packages, record, repeat, unrecorded
-from nbrewind.kernel.ambient import Ambient, Provider
+from nbrewind.kernel.ambient import Ambient, Provider, handlers_of
 from nbrewind.kernel.budget import Budget
 from nbrewind.kernel.history import History
 from nbrewind.kernel.hush import hushed
@@ -74,6 +74,8 @@ class Run:
     shell_hooks: frozenset[tuple[str, int]] = frozenset()
     # Settings that are gone when the cell ends.
     contextual: dict[str, Any] = field(default_factory=dict)
+    # Who writes what is logged.
+    handlers: dict[str, Any] = field(default_factory=dict)
     why: list[str] = field(default_factory=list)
     started: float = 0.0
     clock: float = 0.0
@@ -555,6 +557,7 @@ class Session:
         run.modules = set(sys.modules)
         run.places = (dict(os.environ), list(sys.path))
         run.contextual = self.ambient.snapshot_contextual()
+        run.handlers = handlers_of(self.ambient.snapshot("logging"))
         run.started = time.time()
         run.clock = time.perf_counter()
         run.cpu = time.process_time()
