@@ -197,7 +197,12 @@ def generator_states(with_python: bool) -> tuple[Any, ...]:
 
 
 def are_seeded() -> bool:
-    """Has somebody set the state of a generator? Its state cannot be reached by drawing then."""
+    """Has somebody set the state of a generator? Its state cannot be reached by drawing then.
+
+    torch begins every process with the same seed, so that what it draws is never an outside input.
+    """
+    if "torch" in sys.modules:
+        return True
     with _generators_lock:
         return not all(_is_reached(name, ask()) for name, ask in _KEYS.items())
 
