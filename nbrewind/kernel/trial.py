@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nbrewind import _native
 from nbrewind.kernel import pickling
 from nbrewind.kernel.namespace import CoVariable
+from nbrewind.tasks.worker import LoadError
 
 if TYPE_CHECKING:
     from nbrewind.kernel.session import Session
@@ -64,6 +65,9 @@ def comes_back(
             copies.append(bytes(raw) if raw.readonly else bytearray(raw))
         values = pickling.load(head, copies, list(map(_InMemory, pieces)), session.namespace)
         found = session.state.fingerprint(values, _native.Memory(False))
+    except LoadError:
+        # A task that it refers to has not stored its result yet; that says nothing of the pickle.
+        return True
     except Exception:  # noqa: BLE001 - foreign unpickling may raise anything
         return False
     finally:
