@@ -188,9 +188,25 @@ def _evaluates_built_text(code: types.CodeType) -> bool:
             if first is None or op.argval in ALSO_FUNCTIONS_OF_NUMBERS:
                 continue
             # `model.eval()` is given nothing.
-            is_constant = first.opname == "LOAD_CONST" and isinstance(first.argval, str)
+            is_constant = (
+                first.opname == "LOAD_CONST"
+                and isinstance(first.argval, str)
+                and not _is_built_on(ops[at + 2 :])
+            )
             if not is_constant and not (first.opname.startswith("CALL") and not first.argval):
                 return True
+    return False
+
+
+def _is_built_on(ops: list[dis.Instruction]) -> bool:
+    """True when what was just loaded is a part of a text that is made before the next call ends."""
+    for op in ops:
+        if op.opname.startswith("CALL"):
+            return False
+        if op.opname in {"LOAD_METHOD", "LOAD_ATTR"} or op.opname.startswith(
+            ("BINARY_", "BUILD_STRING", "FORMAT_", "CONVERT_")
+        ):
+            return True
     return False
 
 

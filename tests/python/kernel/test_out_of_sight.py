@@ -26,6 +26,7 @@ CASES = [
     Case("the globals of a function", {"a": "x1 = 1", "b": "def f(): return f.__globals__['x' + str(1)]", "c": "print(f())"}, {"a": "x1 = 2"}, "a c"),
     Case("the shell's namespace", {"a": "x1 = 1", "b": "def f(k): return get_ipython().user_ns['x' + k]", "c": "print(f('1'))"}, {"a": "x1 = 2"}, "a c", may="b"),
     Case("a query that comes from a value", {"a": "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2, 3]})\nrules = [{'e': 'a > @thr'}]", "b": "thr = 1", "c": "for r in rules:\n    print(len(df.query(r['e'])))"}, {"b": "thr = 2"}, "b c"),
+    Case("a text that a function puts together and evaluates", {"a": "import pandas as pd\nd1 = pd.Series([1, 2])", "b": "def ev(n): return pd.eval('d' + n + ' * 2').tolist()", "c": "print(ev('1'))"}, {"a": "import pandas as pd\nd1 = pd.Series([1, 3])"}, "a c"),
     Case("a class that a pickle names", {"a": P1, "b": "import pickle\ns = pickle.dumps(P())", "c": "q = pickle.loads(s)", "d": "print(q.m())"}, {"a": P2}, "a b c d"),
     Case("a class of a pickle that is loaded again", {"a": P1, "b": "from pickle import dumps, loads\ns = dumps(P())", "c": "q = loads(s)", "d": "print(q.m())"}, {"c": "q = [loads(s)][0]"}, "c", may="d"),
     Case("subclasses", {"a": "class Base:\n    @classmethod\n    def kinds(cls): return sorted(c.__name__ for c in cls.__subclasses__())", "b": "class A(Base): pass", "c": "print(Base.kinds())"}, {"b": "class A2(Base): pass"}, "b c"),
