@@ -33,6 +33,8 @@ _local = threading.local()
 
 # --- Local schedulers ----------------------------------------------------------------------------
 
+# Schedulers whose tasks run in other processes.
+_AWAY = ("dask.multiprocessing", "ndcctools.")
 _ASKERS = frozenset({"compute", "persist", "compute_as_if_collection"})
 _original_get_scheduler: Any = None
 
@@ -72,7 +74,7 @@ def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
         from dask.core import flatten
 
         wanted = list(flatten([keys])) if isinstance(keys, list) else [keys]
-        is_here = schedule.__module__ != "dask.multiprocessing"
+        is_here = not str(getattr(schedule, "__module__", "")).startswith(_AWAY)
         for _ in range(4):
             submission = _submit(cache, dsk, wanted, is_here=is_here)
             if submission is None:
