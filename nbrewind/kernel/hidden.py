@@ -43,7 +43,8 @@ _TAME_IN_FUNCTIONS = _TAME | frozenset(
 
 # Functions that only set something, by their names.
 _SETTING = re.compile(
-    r"^set(_|[A-Z]|$)|config|option|enable|disable|filter|install|patch|umask|tzset", re.IGNORECASE
+    r"^set(_|[A-Z]|$)|config|option|enable|disable|filter|install|patch|umask|tzset|^pandas$",
+    re.IGNORECASE,
 )
 # Of these the result may be used as well: it is what was set before.
 _SETS = re.compile(r"^(set(_|[A-Z]|$|errcall$|bufsize$)|enable_|disable_|install_|patch_)")
@@ -53,7 +54,7 @@ _LOOKED_AFTER = {
     "warnings": "filterwarnings simplefilter resetwarnings",
     "numpy": "set_printoptions seterr setdiff1d setxor1d",
     "pandas": "set_option reset_option get_option option_context",
-    "matplotlib": "set_cmap",
+    "matplotlib": "set_cmap setp",
     "seaborn": "set set_theme set_style set_context set_palette set_color_codes set_hls_values",
     "sklearn": "set_config config_context",
     "random": "setstate",
@@ -423,8 +424,9 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any]) -> list[str]:
         if call and item["kind"] not in EXECUTED_ANYWAY:
             module = library_of(scope.get(call.partition(".")[0]))
             if module is not None:
-                top = module.partition(".")[0]
-                if top not in _TAME or _SETTING.search(call.rpartition(".")[2]):
+                top, name = module.partition(".")[0], call.rpartition(".")[2]
+                is_setting = _SETTING.search(name) and not _is_looked_after(module, name)
+                if top not in _TAME or is_setting:
                     why.append(f"`{call}()` may change state inside {top}")
         for target in item.get("attribute_stores", []):
             root = scope.get(target.partition(".")[0])

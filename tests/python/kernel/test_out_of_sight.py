@@ -7,9 +7,11 @@ Written by hand to break the rule, one for each way in which they did. They run 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nbrewind.kernel import hidden, session
 from tests.python.books import Book, restore
 from tests.python.generated.check import Lab
 from tests.python.kernel.test_repeat_rule import Case
@@ -82,6 +84,38 @@ def test_what_is_not_named_is_seen_all_the_same(case: Case, lab: Lab) -> None:
     executed, must, may = found.executed[0], set(case.executed.split()), set(case.may.split())
     assert must <= executed, found.missed
     assert executed <= must | may, executed - must - may
+
+
+ORDINARY = """
+def plot(df, ax):
+    plt.figure(figsize=(3, 4)); ax.set_title('x'); plt.setp(ax.get_xticklabels(), rotation=45)
+    plt.rcParams.update({'lines.linewidth': 2}); plt.rcParams['font.size'] = 8
+    plt.savefig('a.png'); plt.show(); plt.close('all')
+    pd.options.display.precision = 3; pd.set_option('display.max_rows', 5)
+    logging.info('x'); os.makedirs('d', exist_ok=True); os.environ['A'] = '1'; sys.path.append('x')
+    np.random.seed(1); random.shuffle([1]); np.fill_diagonal(df, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+    s = set(); s.add(1); d = {}; d['a'] = 1; setattr(ax, 'z', 1)
+    print(json.dumps(d)); np.set_printoptions(precision=3); np.seterr(all='ignore')
+    df.loc[0, 'a'] = 5; df.columns = list('ab'); df.attrs['x'] = 1
+class Model:
+    registry = {}
+    def __init__(self): self.x = 1; Model.registry['a'] = self; type(self).count = 5
+    def fit(self): self.y = np.zeros(3); self.y[0] = 1; return self
+"""
+CALLS = "plot(1, 2)\nm = Model().fit()\nm.registry['q'] = 1\nModel.z = 3"
+
+
+def test_what_functions_usually_do_hides_nothing() -> None:
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    exec("import json, logging, os, random, sys, warnings\nimport numpy as np, pandas as pd", scope)
+    exec("import matplotlib\nmatplotlib.use('agg')\nimport matplotlib.pyplot as plt", scope)
+    exec(ORDINARY, scope)
+    assert hidden.of_cell(CALLS, session.analyze(CALLS), scope, lambda text: text) == []
+    exec("def tune(): np.setbufsize(8192); pd.api.extensions.x = 1; json.JSONEncoder.q = 2", scope)
+    why = hidden.of_cell("tune()", session.analyze("tune()"), scope, lambda text: text)
+    assert len(why) >= 3, why
 
 
 def test_restored_values_belong_to_their_library(tmp_path: Path) -> None:
