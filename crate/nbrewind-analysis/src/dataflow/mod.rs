@@ -330,7 +330,7 @@ impl World {
             }
             let key = self.finish(turn.salt);
             if index + 1 == n_statements && statement.gives_value {
-                self.state.common_mut(Common::Shown).set(key, self.step);
+                self.state.show(key);
             }
             outcome.varies = outcome.varies.max(self.statement.varies);
             all.add(key);
@@ -348,7 +348,6 @@ impl World {
         self.state.set_file_taints(state::FileTaints::default());
         self.state.clear_common(Common::FilesWritten);
         self.state.clear_common(Common::VariablesSet);
-        self.state.clear_common(Common::Shown);
         self.state.clear_common(Common::Stars);
         let taint = self.state.taint();
         self.state

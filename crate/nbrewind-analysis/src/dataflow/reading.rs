@@ -1,7 +1,7 @@
 //! What a statement reads: names, with everything that can be reached from them, and what the functions among that read
 //! in their turn.
 
-use super::state::{Ambience, Binding, Common, Contents, ObjectId, ObjectKind};
+use super::state::{Ambience, Binding, Contents, ObjectId, ObjectKind};
 use super::version::{Digest, Version};
 use super::{Code, Manner, Moment, ReadRecord, Step, World};
 use crate::facts::{CONSTRUCTORS, How};
@@ -106,11 +106,8 @@ impl World {
         }
         self.absorb_taint(name, 0);
         if matches!(name.text(), "_" | "__" | "___") {
-            if let Some(shown) = self.state.common(Common::Shown)
-                && let Some(all) = shown.last()
-            {
-                let last = shown.last_step();
-                self.absorb_doubt(name, all.full, last, Manner::Unknown);
+            if let Some((all, last)) = self.state.shown() {
+                self.absorb_doubt(name, all.full, Some(last), Manner::Unknown);
             }
         } else if is_history_name(&name) {
             let so_far = self.state.keys_so_far();

@@ -235,11 +235,6 @@ impl Settings {
         (!all.is_empty()).then(|| all.version())
     }
 
-    /// The step that made the last one.
-    pub(super) fn last_step(&self) -> Option<Step> {
-        self.keys.last().map(|(_, step)| *step)
-    }
-
     /// All of them, if there are any.
     pub(super) fn last(&self) -> Option<Version> {
         (!self.keys.is_empty()).then_some(self.all)
@@ -287,8 +282,6 @@ pub(super) enum Common {
     /// What wrote known files, and what set variables of the environment, since the page began to run.
     FilesWritten,
     VariablesSet,
-    /// What cells ended with, which `_` may stand for.
-    Shown,
 }
 
 impl Entry for Option<Rc<Binding>> {
@@ -314,6 +307,7 @@ enum Place {
     Common(Common),
     Taint,
     FileTaints,
+    Shown,
     /// The keys of all statements so far.
     Keys,
     /// The text of a step.
@@ -373,9 +367,11 @@ pub(super) struct State {
     environment: History<Object>,
     ambient: Table<Ambience, Rc<Ambient>>,
     module_settings: Table<(ObjectId, Key), Settings>,
-    common: [History<Settings>; 5],
+    common: [History<Settings>; 4],
     taint: History<Option<Taint>>,
     file_taints: History<Rc<FileTaints>>,
+    /// What cells ended with, which `_` may stand for.
+    shown: Log<Version>,
     /// Whether a step begins a new run of the page, and its keys.
     keys: Vec<(bool, Digest)>,
     /// Only says who looked.
@@ -431,6 +427,10 @@ macro_rules! at_place {
                 let $history = &mut $state.file_taints;
                 $body
             }
+            Place::Shown => {
+                let $history = &mut $state.shown;
+                $body
+            }
             Place::Keys => {
                 let $history = &mut $state.keys_readers;
                 $body
@@ -457,6 +457,7 @@ impl Default for State {
             common: Default::default(),
             taint: History::default(),
             file_taints: History::default(),
+            shown: Log::default(),
             keys: Vec::new(),
             keys_readers: History::default(),
             codes: Vec::new(),
@@ -761,6 +762,28 @@ impl State {
         if self.file_taints.put(self.step, Rc::new(taints)) {
             self.changing.push(Place::FileTaints);
         }
+    }
+
+    pub(super) fn show(&mut self, key: Version) {
+        if self.shown.push(self.step, key) {
+            self.changing.push(Place::Shown);
+        }
+    }
+
+    /// What cells ended with since the page began to run, and the last of them.
+    pub(super) fn shown(&mut self) -> Option<(Version, Step)> {
+        self.look_at(Place::Shown);
+        let so_far = &self.keys[..=self.step];
+        let first = so_far.iter().rposition(|(starts_over, _)| *starts_over);
+        let mut all = Settings::default();
+        for &(step, key) in self.shown.at(self.step) {
+            if step >= first.unwrap_or(0) {
+                all.keys.retain(|(known, _)| *known != key);
+                all.keys.push((key, step));
+            }
+        }
+        let (_, last) = all.keys.last()?;
+        Some((all.of(|_| true)?, *last))
     }
 
     /// All that ran since the page began to run.
