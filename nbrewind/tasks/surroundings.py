@@ -77,6 +77,9 @@ def _pandas() -> list[tuple[str, str]]:
     registered = getattr(config, "_registered_options", None)
     if config is None or registered is None:
         return []
+    # dask.dataframe sets this one, whoever imports it.
+    check = sys.modules.get("pandas.core.computation.check")
+    without_effect = set() if getattr(check, "NUMEXPR_INSTALLED", True) else {"compute.use_numexpr"}
     found = []
     for key, option in registered.items():
         place: Any = config._global_config
