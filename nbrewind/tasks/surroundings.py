@@ -86,7 +86,7 @@ def _pandas() -> list[tuple[str, str]]:
         for part in key.split("."):
             place = place[part]
         defaults = (option.defval, *_DEFAULTS_BY_TERMINAL.get(key, ()))
-        if place not in defaults:
+        if place not in defaults and key not in without_effect:
             found.append((key, repr(place)))
     return sorted(found)
 
