@@ -274,8 +274,11 @@ def hidden_state(session: Session, run: Run) -> list[str]:
         for item in run.effects["statements"]
         for call in item["calls"]
     )
-    # A setting is executed when its cell is replayed; other handlers are objects that nothing gives back.
-    if handlers_of(session.ambient.snapshot("logging")) != run.handlers and not is_configured:
+    # Settings and imports are executed when their cell is replayed; other handlers are objects that nothing gives back.
+    is_made_again = is_configured or all(
+        item["kind"] in {"import", "magic"} for item in run.effects["statements"]
+    )
+    if handlers_of(session.ambient.snapshot("logging")) != run.handlers and not is_made_again:
         why.append("it changes the handlers of logging")
     return why
 

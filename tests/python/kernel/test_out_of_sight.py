@@ -57,6 +57,7 @@ CASES = [
     Case("a generator by the name of its function", {"a": "import random as rm\nrm.seed(5)\nfrom random import random", "b": "x = random()", "c": "print(rm.random(), random())"}, {"c": "print(rm.random(), random(), 1)"}, "c"),
     Case("a seed by another name", {"a": "import random\nr = random.seed", "b": "r(1)", "c": "print(random.random())"}, {"b": "r(2)"}, "b c"),
     Case("handlers of logging", {"a": "import logging, sys\ndef setup(form):\n    h = logging.StreamHandler(sys.stdout)\n    h.setFormatter(logging.Formatter(form))\n    logging.getLogger('mine').handlers = [h]", "b": "setup('A %(message)s')", "c": "logging.getLogger('mine').warning('x')"}, {"b": "setup('B %(message)s')"}, "b c"),
+    Case("the handler that an import makes", {"a": "import chatty", "b": "import logging\nlogging.getLogger('other').warning('x')", "c": "logging.getLogger('other').warning('y')"}, {"c": "logging.getLogger('other').warning('z')"}, "c", files={"chatty.py": "import logging\nlogging.getLogger('other').addHandler(logging.StreamHandler())\n"}),
     Case("the handler that a first message makes", {"a": "import logging", "b": "logging.warning('x')", "c": "logging.getLogger('mine').warning('y')"}, {"c": "logging.getLogger('mine').warning('z')"}, "c"),
     # Objects.
     Case("what a cache holds", {"a": "from functools import lru_cache\n@lru_cache\ndef f(x): return x * 2", "b": "f(1)", "c": "print(f(1), f.cache_info())"}, {"b": "f(2)"}, "b c", may="a"),
