@@ -122,7 +122,7 @@ trap 'trap - INT; kill 0' INT
 
 # The browser's stories wait for pages and kernels more than they compute: the wheel is built and tried meanwhile.
 is_beside=
-[[ " $* " != *" ui "*" wheel "* ]] || is_beside=1
+[[ " $* " != *" ui "*"wheel "* ]] || is_beside=1
 
 for part in "$@"; do
     case $part in
