@@ -275,9 +275,8 @@ def hidden_state(session: Session, run: Run) -> list[str]:
         for call in item["calls"]
     )
     # Settings and imports are executed when their cell is replayed; other handlers are objects that nothing gives back.
-    is_made_again = is_configured or all(
-        item["kind"] in {"import", "magic"} for item in run.effects["statements"]
-    )
+    kinds = {item["kind"] for item in run.effects["statements"]}
+    is_made_again = is_configured or kinds == {"import"}
     if handlers_of(session.ambient.snapshot("logging")) != run.handlers and not is_made_again:
         why.append("it changes the handlers of logging")
     return why

@@ -34,9 +34,9 @@ class Memoizer(memoization.Memoizer):
         self._ready: dict[int, Future[Any]] = {}
         # Apps with `cache=True`, by task fingerprint: Parsl shares their results within a session.
         self._shared: dict[str, Future[Any]] = {}
-        # And by Parsl's own hash, which knows neither code nor files, within one run of a cell: there they
+        # And by their code and Parsl's own hash, which knows of no files, within one run of a cell: there they
         # are shared even if what they read has been changed meanwhile, perhaps by themselves.
-        self._shared_in_run: dict[str, Future[Any]] = {}
+        self._shared_in_run: dict[Any, Future[Any]] = {}
         self._run = 0
 
     def start(self, *, run_dir: str, config_run_dir: str) -> None:
@@ -90,7 +90,7 @@ class Memoizer(memoization.Memoizer):
         """The call itself, unless the same app with `cache=True` has been asked for already."""
         if not task["memoize"]:
             return planned
-        places: list[tuple[dict[str, Future[Any]], str]] = []
+        places: list[tuple[dict[Any, Future[Any]], Any]] = []
         if planned.fp is not None:
             places.append((self._shared, planned.fp))
         try:
@@ -99,7 +99,8 @@ class Memoizer(memoization.Memoizer):
             # An argument that Parsl cannot hash.
             hashed = None
         if hashed is not None:
-            places.append((self._shared_in_run, hashed))
+            code = getattr(_users_function(task["func"]), "__code__", None)
+            places.append((self._shared_in_run, (hashed, code)))
         with self._lock:
             if self._run != planned.cache.n_begun:
                 self._run = planned.cache.n_begun
