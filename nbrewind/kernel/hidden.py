@@ -20,8 +20,15 @@ from typing import Any
 
 from nbrewind.fingerprint import is_importable, is_library_module
 
-# Kinds of statements that are executed when their cell is replayed.
-EXECUTED_ANYWAY = frozenset({"import", "config", "magic"})
+# Kinds of statements that are executed when their cell is replayed, if they read nothing of the user's.
+_EXECUTED_ANYWAY = frozenset({"import", "config", "magic"})
+# Magics that only show something: a replay shows it again.
+_SHOWS_ONLY = re.compile(
+    r"\s*(%%(html|markdown|latex|javascript|js|svg|css|mermaid)\b|"
+    r"%?(pinfo2?|pdoc|pdef|psource|pfile|psearch|pycat|page|quickref|lsmagic|magic|hist|history|who|whos|who_ls|pwd|"
+    r"dirs|ls|ll)\b|\?|[^\n]*\?\s*$)",
+    re.IGNORECASE,
+)
 
 # A dotted name in code, part by part. `@json` for the first part is a module that the code imports itself.
 Chain = tuple[str, ...]
@@ -30,10 +37,11 @@ Chain = tuple[str, ...]
 # namespace, files, figures, and the providers of ambient state. Any other library call whose result is thrown away
 # may have changed something in the process that no record shows.
 _TAME = frozenset(
-    """IPython PIL altair array base64 bisect bokeh collections copy csv dask datetime distributed functools gc
-    glob gzip hashlib heapq io itertools joblib json logging math matplotlib networkx numpy operator os pandas
-    pathlib pickle plotly pprint pyarrow random re scipy seaborn shutil sklearn statistics statsmodels string
-    struct sys tempfile textwrap time tqdm types typing uuid warnings xarray zipfile zlib""".split()
+    """IPython PIL altair array awkward base64 bisect bokeh boost_histogram collections copy csv cv2 dask datetime
+    distributed functools gc geopandas glob gzip h5py hashlib heapq hist io itertools joblib json lightgbm logging math
+    matplotlib networkx numpy operator os pandas pathlib pickle plotly polars pprint pyarrow random re scipy seaborn
+    shapely shutil skimage sklearn statistics statsmodels string struct sympy sys tabulate tempfile textwrap time torch
+    tqdm types typing uproot uuid vector warnings xarray xgboost yaml zipfile zlib""".split()
 )
 # In functions, calls are often made for their effect on what they are given.
 _TAME_IN_FUNCTIONS = _TAME | frozenset(
@@ -46,6 +54,22 @@ _SETTING = re.compile(
     r"^set(_|[A-Z]|$)|config|option|enable|disable|filter|install|patch|umask|tzset|^pandas$",
     re.IGNORECASE,
 )
+# And functions of tame libraries that set something by other names.
+_ALSO_SETS = {
+    "IPython": "run_line_magic run_cell_magic",
+    "bokeh": "output_file output_notebook reset_output",
+    "csv": "field_size_limit",
+    "logging": "addLevelName captureWarnings",
+    "matplotlib": "addfont register switch_backend unregister",
+    "numpy": "add_docstring",
+    "os": "putenv unsetenv",
+    "plotly": "init_notebook_mode",
+    "scipy": "seterr",
+    "sympy": "init_printing init_session",
+    "sys": "addaudithook",
+    "torch": "use_deterministic_algorithms",
+    "vector": "register_awkward register_numba",
+}
 # Of these the result may be used as well: it is what was set before.
 _SETS = re.compile(r"^(set(_|[A-Z]|$|errcall$|bufsize$)|enable_|disable_|install_|patch_)")
 _SETS_IN_PYTHON = re.compile(r"^set[a-z_]")
@@ -249,6 +273,18 @@ def _is_looked_after(module: str, name: str) -> bool:
     return name in _LOOKED_AFTER.get(top, "").split()
 
 
+def _is_setting(module: str, name: str) -> bool:
+    """True for functions that set something in the process which no provider of ambient state looks after."""
+    if _SETTING.search(name):
+        return not _is_looked_after(module, name)
+    return name in _ALSO_SETS.get(module.partition(".")[0], "").split()
+
+
+def _only_makes(obj: Any, name: str) -> bool:
+    """True for classes: what they make is thrown away. Some stand for a setting (`xarray.set_options`)."""
+    return isinstance(obj, type) and not _SETTING.search(name)
+
+
 class _Crawl:
     """Goes through the functions that code can reach, and notes what each may change."""
 
@@ -320,13 +356,16 @@ class _Crawl:
     def _discarded(self, chain: Chain, scope: dict[str, Any]) -> None:
         path = list(_along(chain, scope))
         module = library_of(path[0]) if path else None
-        is_class = len(path) == len(chain) and isinstance(path[-1], type)
-        if module is None or module == "builtins" or is_class:
+        is_made = len(path) == len(chain) and _only_makes(path[-1], chain[-1])
+        if module is None or module == "builtins" or is_made:
             return
         top, name = module.partition(".")[0], chain[-1]
         if _is_looked_after(module, name) or (len(path) > 1 and self._is_provided(path[1:])):
             return
-        if top not in _TAME_IN_FUNCTIONS or _SETTING.search(name):
+        chooses_backend = (
+            name == "use" and len(path) == len(chain) and library_of(path[-1]) == "matplotlib"
+        )
+        if top not in _TAME_IN_FUNCTIONS or _is_setting(module, name) or chooses_backend:
             self._note(f"`{_text(chain)}()` may change state inside {top}")
 
     def _stored(self, chain: Chain, scope: dict[str, Any]) -> None:
@@ -416,18 +455,43 @@ def of_code(codes: list[types.CodeType], scope: dict[str, Any]) -> list[str]:
     return list(crawl.why)
 
 
-def _of_statements(effects: dict[str, Any], scope: dict[str, Any]) -> list[str]:
+def is_executed_anyway(item: dict[str, Any], text: str, scope: dict[str, Any]) -> bool:
+    """True for statements that are executed when their cell is replayed.
+
+    A setting that reads the user's names is none: its text does not say what it sets.
+    """
+    if item["kind"] == "import":
+        return True
+    if item["kind"] not in _EXECUTED_ANYWAY:
+        return False
+    if item["kind"] == "magic" and _SHOWS_ONLY.match(text):
+        return False
+    return not any(
+        library_of(scope[name]) is None if name in scope else not hasattr(builtins, name)
+        for name in item["reads"]
+    )
+
+
+def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[str]) -> list[str]:
     """What the cell's own statements may have changed, as the analysis tells of them."""
     why: list[str] = []
-    for item in effects["statements"]:
+    for item, text in zip(effects["statements"], texts, strict=True):
         call = item.get("discarded_call")
-        if call and item["kind"] not in EXECUTED_ANYWAY:
-            module = library_of(scope.get(call.partition(".")[0]))
-            if module is not None:
-                top, name = module.partition(".")[0], call.rpartition(".")[2]
-                is_setting = _SETTING.search(name) and not _is_looked_after(module, name)
-                if top not in _TAME or is_setting:
+        if call and not is_executed_anyway(item, text, scope):
+            parts = tuple(call.split("."))
+            path = list(_along(parts, scope))
+            module = library_of(path[0]) if path else None
+            is_made = len(path) == len(parts) and _only_makes(path[-1], parts[-1])
+            is_known = module in {None, "builtins"} or _is_looked_after(str(module), parts[-1])
+            if module is not None and not is_known and not is_made:
+                top = module.partition(".")[0]
+                if top not in _TAME or _is_setting(module, parts[-1]):
                     why.append(f"`{call}()` may change state inside {top}")
+        if item["kind"] == "magic" and not is_executed_anyway(item, text, scope):
+            if not _SHOWS_ONLY.match(text):
+                why.append(f"`{text.strip()[:60]}` depends on names")
+        if item["kind"] == "other" and _SHELL_CALLS.search(text):
+            why.append("it calls magics of the shell, which may change it")
         for target in item.get("attribute_stores", []):
             root = scope.get(target.partition(".")[0])
             if library_of(root) is not None or isinstance(root, types.ModuleType):
@@ -442,6 +506,12 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any]) -> list[str]:
     return why
 
 
+# In the text of a cell, not in what IPython makes of its magics.
+_SHELL_CALLS = re.compile(
+    r"\b(run_line_magic|run_cell_magic|ast_node_interactivity)\b|\bget_ipython\(\)\.magic\("
+)
+
+
 def of_cell(
     source: str,
     effects: dict[str, Any],
@@ -450,14 +520,17 @@ def of_cell(
 ) -> list[str]:
     """What a cell may have changed; statements that a replay executes as well are left out."""
     raw = source.encode()
+    texts = [
+        raw[item["start"] : item["end"]].decode(errors="replace") for item in effects["statements"]
+    ]
     codes = []
-    for item in effects["statements"]:
-        if item["kind"] in EXECUTED_ANYWAY:
+    for item, text in zip(effects["statements"], texts, strict=True):
+        if is_executed_anyway(item, text, scope) or item["kind"] == "magic":
             continue
-        text = raw[item["start"] : item["end"]].decode(errors="replace")
         with contextlib.suppress(SyntaxError, ValueError):
             codes.append(compile(transform(text), "<nbrewind>", "exec", _AWAIT))
-    return list(dict.fromkeys([*_of_statements(effects, scope), *of_code(codes, scope)]))
+    found = [*_of_statements(effects, scope, texts), *of_code(codes, scope)]
+    return list(dict.fromkeys(found))
 
 
 # ast.PyCF_ALLOW_TOP_LEVEL_AWAIT.

@@ -18,6 +18,7 @@ import json
 import os
 import sys
 import threading
+import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
@@ -174,6 +175,8 @@ class Findings:
     missing_modules: set[str] = field(default_factory=set)
     # Classes and functions that were looked up by name to load pickles: (module, name).
     unpickled: set[tuple[str, str]] = field(default_factory=set)
+    # Code that `exec` and its kin executed, none of it a library's.
+    executed: list[types.CodeType] = field(default_factory=list)
 
 
 class _LastFinder:
@@ -208,6 +211,7 @@ class Watch:
         self._missing: set[str] = set()
         self._links: dict[str, str | None] = {}
         self.unpickled: set[tuple[str, str]] = set()
+        self._executed: list[types.CodeType] = []
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -416,6 +420,11 @@ class Watch:
                     self._missing.add(name)
             return
 
+    def executes(self, code: Any) -> None:
+        """Code is about to be executed that came as text: a script, a cell within the cell, what `exec` is given."""
+        if isinstance(code, types.CodeType) and not code.co_filename.startswith("<frozen"):
+            self._executed.append(code)
+
     def problem(self, text: str) -> None:
         """Something that cannot be replayed happened."""
         with self._lock:
@@ -474,6 +483,7 @@ class Watch:
         for path, target in sorted(self._links.items()):
             found.reads[json.dumps(["link", path, None])] = target
         found.unpickled = self.unpickled
+        found.executed = [one for one in self._executed if not is_library_file(one.co_filename)]
         for path, (digest, own) in sorted(self._listings.items()):
             found.reads[json.dumps(["listing", path, own])] = digest
         found.written = {path for path in self._written if os.path.lexists(path)}
@@ -518,7 +528,7 @@ _NETWORK_EVENTS = frozenset(
 _EVENTS = (
     frozenset(
         "open os.listdir os.scandir os.remove os.rmdir os.mkdir os.rename os.link os.symlink os.truncate "
-        "sqlite3.connect pickle.find_class os.chmod os.chown os.utime os.setxattr".split()
+        "sqlite3.connect pickle.find_class os.chmod os.chown os.utime os.setxattr exec".split()
     )
     | _PROCESS_EVENTS
     | _NETWORK_EVENTS
@@ -592,6 +602,8 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
                 with contextlib.suppress(OSError):
                     for name in sorted(os.listdir(path)):
                         watch.read(os.path.join(path, name), who)
+    elif event == "exec":
+        watch.executes(args[0])
     elif event == "pickle.find_class":
         watch.unpickled.add((str(args[0]), str(args[1])))
     elif event in {"os.chmod", "os.chown", "os.utime", "os.setxattr"}:

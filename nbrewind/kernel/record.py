@@ -36,8 +36,6 @@ MAX_KEPT_FILE = 2 << 30
 # In the list of what was done to the process: a module that was imported. The import itself is a statement.
 MODULE = "module"
 
-PROCESS_KINDS = hidden.EXECUTED_ANYWAY
-
 _ENGINE_MODULES = frozenset(
     "distributed dask tornado asyncio concurrent zmq ipykernel IPython nbrewind tqdm joblib".split()
 )
@@ -58,17 +56,16 @@ def configuration_fp(process: list[dict[str, Any]]) -> str:
     return hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
 
 
-def process_statements(source: str, effects: dict[str, Any], run_id: str) -> list[dict[str, Any]]:
+def process_statements(
+    session: Session, source: str, effects: dict[str, Any], run_id: str
+) -> list[dict[str, Any]]:
     """The cell's imports, magics and configuration calls, as text, in order."""
     raw = source.encode()
+    texts = [raw[item["start"] : item["end"]].decode() for item in effects["statements"]]
     return [
-        {
-            "kind": item["kind"],
-            "text": raw[item["start"] : item["end"]].decode(),
-            "run_id": run_id,
-        }
-        for item in effects["statements"]
-        if item["kind"] in PROCESS_KINDS
+        {"kind": item["kind"], "text": text, "run_id": run_id}
+        for item, text in zip(effects["statements"], texts, strict=True)
+        if hidden.is_executed_anyway(item, text, session.namespace)
     ]
 
 
@@ -255,9 +252,14 @@ def env_inputs(run: Run, findings: Findings, handle_names: set[str]) -> dict[str
     }
 
 
-def hidden_state(session: Session, run: Run) -> list[str]:
+def hidden_state(session: Session, run: Run, findings: Findings) -> list[str]:
     """What the run may have changed inside this process where no walk and no provider looks."""
     why = hidden_calls(session, run.source, run.effects)
+    if run.unknown:
+        # What it executed as text. Its own code has been looked at.
+        own = code_file(session, run.source)
+        codes = [code for code in findings.executed if code.co_filename != own]
+        why += [text for text in hidden.of_code(codes, session.namespace) if text not in why]
     started = user_threads(run.threads)
     made_engine = any(
         version.is_handle and run.before_versions.get(name) is not version
@@ -449,7 +451,7 @@ def record_run(
     }
 
     why_not = why_not_replayable(session, run, findings, status)
-    unseen = hidden_state(session, run)
+    unseen = hidden_state(session, run, findings)
     is_rooted = session.ambient.places.root in run.source or any(
         "rooted" in run.before_versions[name].facts[name].marks for name in run.present
     )
@@ -474,6 +476,8 @@ def record_run(
         inputs = [
             run.effects["fingerprint"],
             *(str(run.before[name]["fp"]) for name in sorted(run.present)),
+            sorted(file_inputs(session, run, findings, is_rooted).items()),
+            sorted((name, digest) for name, (digest, _) in findings.env.items()),
         ]
         reads = {*run.effects["loads"], *run.effects["writes"]}
         session.hide(json.dumps(inputs), unseen, reads)
@@ -514,11 +518,13 @@ def record_run(
     inputs_names = (run.present | set(touched) | kept) & set(run.before)
     if not may_seed(run):
         session.ambient.settle(run.before_ambient)
-    process = process_statements(run.source, run.effects, run.run_id) if status == "ok" else []
+    process = (
+        process_statements(session, run.source, run.effects, run.run_id) if status == "ok" else []
+    )
     process += module_effects(set(user_modules()) - run.modules, run.run_id)
     session.process.extend(process)
     if status != "ok":
-        session.leftover += process_statements(run.source, run.effects, run.run_id)
+        session.leftover += process_statements(session, run.source, run.effects, run.run_id)
     session.read_ambient()
     ambient_after = session.ambient.fingerprints()
     session.add_symbolic(ambient_after)

@@ -531,7 +531,7 @@ class Session:
         texts, self.unexplained = self.unexplained, []
         for text in texts:
             effects = analyze(text)
-            self.process.extend(record.process_statements(text, effects, ""))
+            self.process.extend(record.process_statements(self, text, effects, ""))
             why = record.hidden_calls(self, text, effects)
             if why:
                 names = {*effects["loads"], *effects["writes"]}

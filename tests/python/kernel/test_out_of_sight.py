@@ -59,6 +59,23 @@ CASES = [
     Case("handlers of logging", {"a": "import logging, sys\ndef setup(form):\n    h = logging.StreamHandler(sys.stdout)\n    h.setFormatter(logging.Formatter(form))\n    logging.getLogger('mine').handlers = [h]", "b": "setup('A %(message)s')", "c": "logging.getLogger('mine').warning('x')"}, {"b": "setup('B %(message)s')"}, "b c"),
     Case("the handler that an import makes", {"a": "import chatty", "b": "import logging\nlogging.getLogger('other').warning('x')", "c": "logging.getLogger('other').warning('y')"}, {"c": "logging.getLogger('other').warning('z')"}, "c", files={"chatty.py": "import logging\nlogging.getLogger('other').addHandler(logging.StreamHandler())\n"}),
     Case("the handler that a first message makes", {"a": "import logging", "b": "logging.warning('x')", "c": "logging.getLogger('mine').warning('y')"}, {"c": "logging.getLogger('mine').warning('z')"}, "c"),
+    Case("a setting that is given a name", {"a": "import logging, sys\nlogging.basicConfig(stream=sys.stdout, level=logging.INFO)", "b": "LEVEL = logging.INFO", "c": "logging.disable(LEVEL)", "d": "logging.info('x')"}, {"b": "LEVEL = 0"}, "b c d"),
+    Case("a setting that is given a name of its own cell", {"a": "import logging, sys\nLEVEL = logging.INFO\nlogging.disable(LEVEL)", "b": "logging.info('x')"}, {"a": "import logging, sys\nLEVEL = 0\nlogging.disable(LEVEL)"}, "a b"),
+    Case("a setting that a function works out", {"a": "import logging\nBASE = 10\ndef level(): return BASE * 2", "b": "logging.disable(level())", "c": "print(logging.root.isEnabledFor(20))"}, {"a": "import logging\nBASE = 1\ndef level(): return BASE * 2"}, "a b c"),
+    Case("a setting of pandas that is given a name", {"a": "import pandas as pd\nN = 2", "b": "pd.set_option('display.precision', N)", "c": "pd.Series([1.23456])"}, {"a": "import pandas as pd\nN = 3"}, "a b c"),
+    Case("a backend that is given a name", {"a": "import matplotlib\nB = 'agg'", "b": "matplotlib.use(B)", "c": "print(matplotlib.get_backend())"}, {"a": "import matplotlib\nB = 'svg'"}, "a b c"),
+    Case("the name of a level", {"a": "import logging", "b": "logging.addLevelName(25, 'NOTE')", "c": "print(logging.getLevelName(25))"}, {"c": "print(logging.getLevelName(25), 1)"}, "b c"),
+    Case("warnings that are logged", {"a": "import logging, sys, warnings\nlogging.basicConfig(stream=sys.stdout)", "b": "logging.captureWarnings(True)", "c": "warnings.warn('w')"}, {"b": ""}, "c"),
+    Case("colours that are registered", {"a": "import matplotlib as mpl\nfrom matplotlib.colors import ListedColormap\ncm = ListedColormap(['r'], name='mine')", "b": "mpl.colormaps.register(cm)", "c": "print(mpl.colormaps['mine'](0))"}, {"c": "print(mpl.colormaps['mine'](1))"}, "b c"),
+    Case("a setting that a file gives", {"a": "import math\ndef setup():\n    with open('c.txt') as f: math.kk = f.read()", "b": "setup()", "c": "print(math.kk)"}, {}, "b c", files={"c.txt": "x"}, file_edit={"c.txt": "y"}),
+    Case("a setting that the environment gives", {"a": "import math, os\nos.environ['NB_K'] = '1'", "b": "math.kk = os.environ['NB_K']", "c": "del os.environ['NB_K']", "d": "print(math.kk)"}, {"a": "import math, os\nos.environ['NB_K'] = '2'"}, "a b d", may="c"),
+    Case("what a script sets that is executed", {"a": "exec(open('s.py').read())", "b": "import math\nprint(math.kk)"}, {}, "a b", files={"s.py": "import math\nmath.kk = 5\n"}, file_edit={"s.py": "import math\nmath.kk = 6\n"}),
+    Case("what a script sets that is run", {"a": "%run s.py", "b": "import math\nprint(math.kk)", "c": "print(k)"}, {}, "a b", may="c", files={"s.py": "import math\nmath.kk = 5\nk = 1\n"}, file_edit={"s.py": "import math\nmath.kk = 6\nk = 1\n"}),
+    Case("what a script sets for itself", {"a": "%run s.py", "b": "print('other')"}, {}, "a", files={"s.py": "k = 1\n"}, file_edit={"s.py": "k = 2\n"}),
+    Case("a magic that is called", {"a": "get_ipython().run_line_magic('precision', '3')", "b": "3.14159265"}, {"a": "get_ipython().run_line_magic('precision', '5')"}, "a b"),
+    Case("the shell's way to show results", {"a": "get_ipython().ast_node_interactivity = 'all'", "b": "1\n2"}, {"a": "get_ipython().ast_node_interactivity = 'last'"}, "a b"),
+    Case("magics that show something are shown once", {"a": "%%html\n<b>x</b>", "b": "a = 1", "c": "print?", "d": "%%markdown\n# T", "e": "print(a)"}, {"b": "a = 2"}, "b e"),
+    Case("another title sets nothing", {"a": "%%markdown\n# T", "b": "x = 1", "c": "print(x)"}, {"a": "%%markdown\n# U"}, "a"),
     # Objects.
     Case("what a cache holds", {"a": "from functools import lru_cache\n@lru_cache\ndef f(x): return x * 2", "b": "f(1)", "c": "print(f(1), f.cache_info())"}, {"b": "f(2)"}, "b c", may="a"),
     Case("an attribute of an enum", {"a": "import enum\nclass E(enum.Enum):\n    A = 1", "b": "E.extra = 5", "c": "print(E.extra)"}, {"b": "E.extra = 6"}, "b c"),
@@ -117,6 +134,13 @@ def test_what_functions_usually_do_hides_nothing() -> None:
     exec("def tune(): np.setbufsize(8192); pd.api.extensions.x = 1; json.JSONEncoder.q = 2", scope)
     why = hidden.of_cell("tune()", session.analyze("tune()"), scope, lambda text: text)
     assert len(why) >= 3, why
+
+
+def test_what_is_shown_or_made_sets_nothing() -> None:
+    text = "np.mean([1])\nlen([1])\nFraction(1)\nsorted([2])"
+    scope: dict[str, Any] = {}
+    exec("import numpy as np\nfrom fractions import Fraction", scope)
+    assert hidden.of_cell(text, session.analyze(text), scope, lambda one: one) == []
 
 
 def test_restored_values_belong_to_their_library(tmp_path: Path) -> None:
