@@ -28,6 +28,12 @@ _versions: dict[str, str] = {}
 
 def is_library_file(path: str) -> bool:
     """True for files whose content a package version, or Python's own, stands for."""
+    return _is_library_file(path if path.startswith("<") else os.path.abspath(path))
+
+
+# Asked for every frame above a call that is handed to an executor; resolving links looks at every folder on the way.
+@functools.lru_cache(maxsize=16384)
+def _is_library_file(path: str) -> bool:
     real = os.path.realpath(path)
     return (
         real.startswith(_LIBRARY_ROOTS)

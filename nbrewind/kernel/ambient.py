@@ -3,7 +3,8 @@
 Each provider can snapshot, restore and fingerprint one kind of state. Two sorts:
 
 * generators of random numbers are an input of the runs that drew from them (their state changed meanwhile);
-* settings (options, contexts, the working directory, the environment) are an input of every run.
+* settings (options, contexts, the working directory, the environment) are an input of every run, apart from those of
+  which it is known who looked at them (`settings.py`).
 
 A generator that nobody has seeded has the fingerprint `initial`, however often it was drawn from: its entropy is an
 outside input, and what was drawn is given back as recorded.
@@ -21,12 +22,12 @@ import random
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from nbrewind.fingerprint import is_library_module, walk
-from nbrewind.kernel import figures
+from nbrewind.kernel import figures, settings
 
 INITIAL = "initial"
 
@@ -118,8 +119,16 @@ def _torch_new() -> Any:
 
 
 def _pandas_default() -> Any:
+    return _pandas_defaults(_pandas_get())
+
+
+def _pandas_tables_default() -> Any:
+    return _pandas_defaults(_pandas_tables_get())
+
+
+def _pandas_defaults(keys: Iterable[str]) -> Any:
     registered = _module("pandas._config.config")._registered_options
-    return {key: registered[key].defval for key in _pandas_get()}
+    return {key: registered[key].defval for key in keys}
 
 
 def _rc_default() -> Any:
@@ -151,6 +160,14 @@ def _numpy_errors_default() -> Any:
 
 
 def _pandas_get() -> Any:
+    return _pandas_options(lambda key: not settings.is_of_tables(key))
+
+
+def _pandas_tables_get() -> Any:
+    return _pandas_options(settings.is_of_tables)
+
+
+def _pandas_options(is_wanted: Callable[[str], bool]) -> Any:
     pandas = _module("pandas")
     config = _module("pandas._config.config")
     if pandas is None or config is None:
@@ -159,7 +176,11 @@ def _pandas_get() -> Any:
     if registered is None:
         return None
     deprecated = set(getattr(config, "_deprecated_options", {}))
-    return {key: pandas.get_option(key) for key in sorted(registered) if key not in deprecated}
+    return {
+        key: pandas.get_option(key)
+        for key in sorted(registered)
+        if key not in deprecated and is_wanted(key)
+    }
 
 
 def _pandas_set(state: dict[str, Any]) -> None:
@@ -524,7 +545,8 @@ def providers(places: Places) -> list[Provider]:
         Provider("environment", places.env_get, places.env_set),
         Provider("module path", places.path_get, places.path_set),
         Provider("pandas options", _pandas_get, _pandas_set, default=_pandas_default),
-        Provider("matplotlib rcParams", _rc_get, _rc_set, default=_rc_default),
+        Provider(settings.TABLES, _pandas_tables_get, _pandas_set, default=_pandas_tables_default),
+        Provider(settings.PARAMETERS, _rc_get, _rc_set, default=_rc_default),
         Provider("scikit-learn configuration", _sklearn_get, _sklearn_set, default=_sklearn_default),
         Provider("numpy print options", _numpy_print_get, _numpy_print_set, default=_numpy_print_default,
                  is_contextual=True),

@@ -96,7 +96,8 @@ def show_restore(report: dict[str, Any]) -> str:
     """A restore report as text, one line per name."""
     lines = [f"Restored the state after cell {report['cell_id']} in {report['seconds']:.2f} s"]
     for item in report["names"]:
-        size = f"{item['n_bytes']:,} bytes" if item["how"] == "loaded" else (item["why"] or "")
+        is_stored = item["how"] in {"loaded", "pending"}
+        size = f"{item['n_bytes']:,} bytes" if is_stored else (item["why"] or "")
         lines.append(f"  {item['how']:8} {item['name']:24} {item['type']:40} {size}".rstrip())
     lines += [f"  not brought back: {text}" for text in report.get("process", [])]
     return "\n".join(lines)

@@ -221,6 +221,10 @@ def _attribute(obj: Any, name: str) -> Any:
                 return found.__func__
             if isinstance(obj, type) or isinstance(found, types.FunctionType):
                 return found
+            if isinstance(found, types.MemberDescriptorType):
+                return found.__get__(obj)
+            if not hasattr(type(found), "__get__"):
+                return found
             break
     # Objects of libraries may make their `__dict__` only when it is asked for.
     if isinstance(obj, type) or _is_of_library(type(obj)):
@@ -378,11 +382,15 @@ class _Crawl:
 
     def _item(self, chain: Chain, scope: dict[str, Any], path: list[Any] | None = None) -> None:
         path = list(_along(chain, scope)) if path is None else path
-        if len(path) < 2 or len(path) < len(chain) or library_of(path[0]) is None:
+        if len(path) < 2 or library_of(path[0]) is None:
             return
         held = path[-1]
         is_container = isinstance(held, MutableMapping | MutableSequence | MutableSet)
-        if is_container and not self._is_provided(path):
+        # What an object of the library holds, and would have to be asked for.
+        is_within = len(path) < len(chain) and not isinstance(held, types.ModuleType | type)
+        if (is_within or (is_container and len(path) == len(chain))) and not self._is_provided(
+            path
+        ):
             self._note(f"it changes `{_text(chain)}` of a library")
 
     def _is_provided(self, path: list[Any]) -> bool:

@@ -128,18 +128,9 @@ class History:
 
     def put_manifest(self, version: CoVariable) -> None:
         """Add a version to the next commit; its chunks are already put."""
-        needs: list[str] = []
-        if version.data is not None:
-            needs = list(
-                dict.fromkeys(
-                    [
-                        *version.data["head"],
-                        *sum((b["chunks"] for b in version.data["buffers"]), []),
-                        *sum((c["chunks"] for c in version.data.get("columns", ())), []),
-                    ]
-                )
-            )
-        self.store.append("manifest", version.manifest_id, json.dumps(version.to_payload()), needs)
+        self.store.append(
+            "manifest", version.manifest_id, json.dumps(version.to_payload()), version.chunks()
+        )
         self._manifests[version.manifest_id] = version
 
     def put_value(

@@ -140,6 +140,16 @@ class CoVariable:
         """True when a cell made it that is never recorded: only its names are kept."""
         return self.why == NEVER_RECORDED
 
+    def chunks(self) -> list[str]:
+        """Names of all chunks that hold its bytes, each once."""
+        if self.data is None:
+            return []
+        parts = [self.data["head"]]
+        parts += [
+            part["chunks"] for kind in ("buffers", "columns") for part in self.data.get(kind, ())
+        ]
+        return list(dict.fromkeys(chunk for part in parts for chunk in part))
+
     def to_payload(self) -> dict[str, Any]:
         """As a record of kind `manifest`."""
         payload = asdict(self)

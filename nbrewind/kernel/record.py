@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module, path_digest
-from nbrewind.kernel import hidden, packages, pickling, trial
+from nbrewind.kernel import hidden, packages, pickling, settings, trial
 from nbrewind.kernel.ambient import INITIAL, handlers_of
 from nbrewind.kernel.namespace import CoVariable, is_history
 from nbrewind.kernel.outside import Findings
@@ -48,12 +48,6 @@ _ENGINE_THREADS = (
     "ThreadPoolExecutor",
     "asyncio_",
 )
-
-
-def configuration_fp(process: list[dict[str, Any]]) -> str:
-    """Fingerprint of the settings made by statements that are executed rather than replayed."""
-    texts = list(dict.fromkeys(item["text"] for item in process if item["kind"] != "import"))
-    return hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
 
 
 def process_statements(
@@ -847,6 +841,9 @@ def ambient_record(
     for name, fp in after.items():
         before = run.before_ambient.get(name)
         provider = session.ambient.providers.get(name)
+        if name in settings.WATCHED and name not in run.looked_at and before == fp:
+            # Nobody looked.
+            continue
         if provider is None or not provider.is_generator:
             # A module that was not loaded before may be loaded now with its defaults: `either` says so.
             inputs[name] = before if before is not None or fp is None else f"either:{fp}"

@@ -411,6 +411,8 @@ def load_names(session: Session, names: set[str]) -> None:
         try:
             values = load_version(session, version, {})
         except Exception as error:
+            if session.waiting.give_up(version, error):
+                continue
             raise CannotReplay(
                 f"{_named(version)} cannot be loaded: {error}", version.made_by
             ) from error

@@ -88,6 +88,12 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
+# What the kernel does while nobody asks for anything: it has no id, so nobody hears of its progress.
+# Between its steps the shell takes what was sent meanwhile, and sends its answers.
+_PAUSE = 0.01
+_NOBODYS = Request({}, lambda answered: None, contextvars.copy_context())
+
+
 class Requests:
     """The queue of one session."""
 
@@ -101,6 +107,9 @@ class Requests:
         self._current: Request | None = None
         # The cell that runs on the main thread; it counts until its `post_run_cell` is over.
         self._cell: object | None = None
+        # What is done, step by step, while nobody asks for anything.
+        self._step: Callable[[], bool] | None = None
+        self._is_step_due = False
 
     # --- Asking -----------------------------------------------------------------------------------------------------
 
@@ -148,6 +157,11 @@ class Requests:
         )
         return True
 
+    def when_free(self, step: Callable[[], bool]) -> None:
+        """Carry out `step` between cells and requests, until it returns False. It takes the place of an earlier one."""
+        self._step = step
+        self._schedule_step()
+
     # --- Cells ------------------------------------------------------------------------------------------------------
 
     def cell_begins(self) -> object:
@@ -177,6 +191,7 @@ class Requests:
         if self._cell is token:
             self._cell = None
             self._drain()
+            self._schedule_step()
 
     def _is_free(self) -> bool:
         return self._cell is None and self._current is None
@@ -196,6 +211,34 @@ class Requests:
         request.context.run(self._carry_out, request)
         self._schedule()
 
+    def _schedule_step(self) -> None:
+        """On the main thread: take a step soon, unless something is asked before."""
+        loop = getattr(self._session.kernel, "io_loop", None)
+        if loop is not None and self._step is not None and not self._is_step_due:
+            self._is_step_due = True
+            loop.call_later(_PAUSE, self._take_step)
+
+    def _take_step(self) -> None:
+        self._is_step_due = False
+        session = self._session
+        with self._lock:
+            if self._queue or not self._is_free():
+                # Whoever is before us schedules the next one.
+                return
+            step, self._step = self._step, None
+            self._current = _NOBODYS
+        is_more = False
+        try:
+            with session.interrupts.held():
+                is_more = step is not None and step()
+        finally:
+            self._current = None
+            session.quiet.disturb()
+        if is_more and self._step is None:
+            self._step = step
+        self._schedule()
+        self._schedule_step()
+
     def _carry_out(self, request: Request) -> None:
         session = self._session
         try:
@@ -210,3 +253,4 @@ class Requests:
         request.reply(answered)
         if self._queue:
             self._schedule()
+        self._schedule_step()

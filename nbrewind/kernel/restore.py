@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbrewind.kernel import recipes, record, repeat
+from nbrewind.kernel import recipes, record, repeat, waiting
 from nbrewind.kernel.ambient import INITIAL, CannotReset
 from nbrewind.kernel.log import followers_of, lineage_of
 from nbrewind.kernel.namespace import CoVariable, NamespaceState
@@ -22,40 +22,9 @@ class UnknownRun(Exception):
     """There is no such run in the store."""
 
 
-class Stub:
-    """What a restore could not bring back. Any use raises and names it."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        object.__setattr__(self, "_Stub__name", name)
-        object.__setattr__(self, "_Stub__reason", reason)
-
-    def __refuse(self, *args: Any, **kwargs: Any) -> Any:
-        name = object.__getattribute__(self, "_Stub__name")
-        reason = object.__getattribute__(self, "_Stub__reason")
-        raise RuntimeError(f"`{name}` was not restored: {reason}. Run the cell that makes it.")
-
-    def __getattribute__(self, attribute: str) -> Any:
-        # Types and identity may be asked for; anything else would be a use.
-        if attribute in {"__class__", "_Stub__refuse"}:
-            return object.__getattribute__(self, attribute)
-        return object.__getattribute__(self, "_Stub__refuse")()
-
-    def __repr__(self) -> str:
-        name = object.__getattribute__(self, "_Stub__name")
-        return f"<`{name}` was not restored: {object.__getattribute__(self, '_Stub__reason')}>"
-
-    __call__ = __len__ = __iter__ = __bool__ = __getitem__ = __setitem__ = __contains__ = __refuse
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __eq__ = __ne__ = (
-        __lt__
-    ) = __refuse
-    __le__ = __gt__ = __ge__ = __hash__ = __int__ = __float__ = __str__ = __next__ = __enter__ = (
-        __exit__
-    ) = __refuse
-
-
 @dataclass
 class Restored:
-    """What became of one name."""
+    """What became of one name: loaded, rebuilt, a stub, or pending: loaded later, before it is used."""
 
     name: str
     how: str
@@ -123,6 +92,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         "process": list(session.process),
         "process_pending": list(session.process_pending),
         "log": list(session.log.runs),
+        "waiting": session.waiting.versions(),
     }
     pending = {item["text"] for item in undo["process_pending"]}
     done = {item["text"] for item in undo["process"]} - pending
@@ -133,14 +103,15 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         _restore_ambient(session, run, places)
         with session.interrupts.allowed():
             repeat.run_process_effects(session)
-        values, report, kept = _load_all(session, run, versions)
+        loading = _Loading(session, run, versions)
+        loading.load_all()
         # Loading may have drawn from generators and moved elsewhere.
         _restore_ambient(session, run, _ambient_names(session, is_late=False))
     except BaseException:
         session.process, session.process_pending = undo["process"], undo["process_pending"]
         session.ambient.put_back(undo["ambient"])
         raise
-    undo["kept"] = kept
+    undo["kept"] = loading.kept
     # Settings that were made here since, and that no provider takes back, are still there.
     made = {item["text"] for item in session.process} | pending
     stays = [
@@ -154,9 +125,9 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         state.forget(name)
     for name in state.live_names():
         del session.namespace[name]
-    session.namespace.update(values)
+    session.namespace.update(loading.values)
     state.bound = {name: versions[manifest_id] for name, manifest_id in run["state"].items()}
-    state.loaded = set(values)
+    state.loaded = set(loading.values)
     with session.guarded("restoring what is open"):
         _restore_ambient(session, run, _ambient_names(session, is_late=True))
     session.ambient_pending.clear()
@@ -173,13 +144,14 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         session.hide(text, [f"`{text.strip()[:60]}` was executed"])
     session.log.set_aside(log)
     session.undo = undo
+    session.waiting.begin([versions[manifest_id] for manifest_id in loading.waiting])
     return {
         "run_id": run["run_id"],
         "cell_id": run["cell_id"],
         "source": run["source"],
         "seconds": time.perf_counter() - started,
         "recorded_seconds": run["seconds"],
-        "names": [asdict(item) for item in report],
+        "names": [asdict(item) for item in loading.report],
         "process": [text for text in run.get("unrestorable", []) if text not in session.hidden_why],
     }
 
@@ -210,104 +182,135 @@ def _restore_ambient(session: Session, run: dict[str, Any], names: Iterable[str]
                 session.complain(str(error))
 
 
-def _load_all(
-    session: Session, run: dict[str, Any], versions: dict[str, CoVariable]
-) -> tuple[dict[str, Any], list[Restored], list[CoVariable]]:
-    """The values, what became of every name, and the versions that are live already and stay."""
-    values: dict[str, Any] = {}
-    report: list[Restored] = []
-    kept: list[CoVariable] = []
-    built: dict[str, Any] = {"adopted": set()}
-    # Engines first: lazy values come back to life on the cluster that is there. Then what was stored: what is rebuilt
-    # shares it.
-    for idx, (manifest_id, version) in enumerate(
-        sorted(
-            versions.items(),
-            key=lambda item: (not item[1].is_handle, item[1].data is None, item[1].names),
+class _Loading:
+    """The values of a run's state on their way, and what becomes of every name."""
+
+    def __init__(
+        self, session: Session, run: dict[str, Any], versions: dict[str, CoVariable]
+    ) -> None:
+        self._session = session
+        self._run = run
+        self._versions = versions
+        self._built: dict[str, Any] = {"adopted": set()}
+        self.values: dict[str, Any] = {}
+        self.report: list[Restored] = []
+        # Versions that are live already and stay; manifests of those that are loaded later.
+        self.kept = [
+            version
+            for version in versions.values()
+            if version.data is not None and is_live(session, session.state, version)
+        ]
+        live = {version.manifest_id for version in self.kept}
+        self.waiting = waiting.choose(session, run, versions, live)
+
+    def load_all(self) -> None:
+        """Everything but what may wait."""
+        # Engines first: lazy values come back to life on the cluster that is there. Then what was stored: what is
+        # rebuilt shares it.
+        order = sorted(
+            self._versions.values(),
+            key=lambda version: (not version.is_handle, version.data is None, version.names),
         )
-    ):
-        names = [name for name in version.names if run["state"].get(name) == manifest_id]
-        session.progress(idx, len(versions), ", ".join(names))
+        for idx, version in enumerate(order):
+            self._session.progress(idx, len(order), ", ".join(self._names_of(version)))
+            if version.manifest_id not in self.waiting:
+                self._bring(version)
+        for version in order:
+            if version.manifest_id in self.waiting:
+                self.report += [
+                    Restored(name, "pending", "", version.n_bytes)
+                    for name in self._names_of(version)
+                ]
+        self.report.sort(key=lambda item: item.name)
+        self.values = {
+            name: self.values[name] for name in self._run["state"] if name in self.values
+        }
+
+    def _names_of(self, version: CoVariable) -> list[str]:
+        state = self._run["state"]
+        return [name for name in version.names if state.get(name) == version.manifest_id]
+
+    def _bring(self, version: CoVariable) -> None:
+        """Load or rebuild one version; whatever goes wrong, its names get stubs that say so."""
+        session = self._session
+        names = self._names_of(version)
         how = "loaded" if version.data is not None else "rebuilt"
         try:
             if is_live_engine(session, version):
                 # Another engine would be as good, and this one is running.
                 found = {name: session.namespace[name] for name in version.names}
                 how = "loaded"
-            elif version.data is not None and is_live(session, session.state, version):
+            elif version in self.kept:
                 found = {name: session.namespace[name] for name in version.names}
-                built[manifest_id] = found
-                kept.append(version)
+                self._built[version.manifest_id] = found
             else:
                 with session.interrupts.allowed():
-                    found = repeat.load_version(session, version, built)
+                    found = repeat.load_version(session, version, self._built)
                     if version.data is None and not version.is_handle:
-                        _share(session, versions, version, built, values)
-                    built[manifest_id] = found
+                        self._share(version)
+                    self._built[version.manifest_id] = found
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the name gets a stub that says so
             text = str(error) or type(error).__name__
             reason = text if version.why in {None, text} else f"{version.why}; {text}"
             for name in names:
-                values[name] = Stub(name, reason)
-                report.append(Restored(name, "stub", "Stub", 0, reason))
-            continue
+                self.values[name] = waiting.Stub(name, reason)
+                self.report.append(Restored(name, "stub", "Stub", 0, reason))
+            return
         for name in names:
-            values[name] = found[name]
+            self.values[name] = found[name]
             kind = type(found[name])
             shown = (
                 kind.__qualname__
                 if kind.__module__ == "builtins"
                 else f"{kind.__module__}.{kind.__qualname__}"
             )
-            report.append(Restored(name, how, shown, version.n_bytes, version.why))
-    report.sort(key=lambda item: item.name)
-    return {name: values[name] for name in run["state"]}, report, kept
+            self.report.append(Restored(name, how, shown, version.n_bytes, version.why))
 
+    def _share(self, version: CoVariable) -> None:
+        """What was rebuilt holds the very objects that restored names have; else it cannot stand for what it was.
 
-def _share(
-    session: Session,
-    versions: dict[str, CoVariable],
-    version: CoVariable,
-    built: dict[str, Any],
-    values: dict[str, Any],
-) -> None:
-    """What was rebuilt holds the very objects that restored names have; otherwise it cannot stand for what it was.
-
-    A recipe that makes `rows` again has made what the name `rows` should be, when that has the recorded content.
-    """
-    rebuilt = built[version.manifest_id]
-    around = built[recipes.surroundings_key(version)]
-    others = {
-        id(other): other
-        for other in versions.values()
-        if other.data is not None and other.joint is not None and set(other.names) & set(around)
-    }
-    targets = {
-        id(around[name])
-        for other in others.values()
-        for name in other.names
-        if name in around and gc.is_tracked(around[name])
-    }
-    held = recipes.reaches(rebuilt.values(), targets, session.namespace)
-    for other in others.values():
-        if not any(name in around and id(around[name]) in held for name in other.names):
-            continue
-        made = {name: around[name] for name in other.names if name in around}
-        is_same = len(made) == len(other.names) and session.state.fingerprint(made) == other.joint
-        is_shared = all(values.get(name) is value for name, value in made.items())
-        if is_same and not is_shared and other.manifest_id not in built["adopted"]:
-            values.update({name: made[name] for name in made if name in values})
-            built[other.manifest_id] = made
-            is_shared = True
-        if is_same and is_shared:
-            built["adopted"].add(other.manifest_id)
-            continue
-        if is_shared:
-            # The names get their content back; only what was rebuilt is lost.
-            again = repeat.load_version(session, other, {})
-            built[other.manifest_id] = again
-            values.update({name: again[name] for name in again if name in values})
-        raise recipes.NoRecipe(f"it shares `{', '.join(made)}`, which is another object now")
+        A recipe that makes `rows` again has made what the name `rows` should be, when that has the recorded content.
+        """
+        session, built, values = self._session, self._built, self.values
+        rebuilt = built[version.manifest_id]
+        around = built[recipes.surroundings_key(version)]
+        others = {
+            id(other): other
+            for other in self._versions.values()
+            if other.data is not None and other.joint is not None and set(other.names) & set(around)
+        }
+        for other in others.values():
+            if other.manifest_id in self.waiting:
+                self.waiting.discard(other.manifest_id)
+                self._bring(other)
+        targets = {
+            id(around[name])
+            for other in others.values()
+            for name in other.names
+            if name in around and gc.is_tracked(around[name])
+        }
+        held = recipes.reaches(rebuilt.values(), targets, session.namespace)
+        for other in others.values():
+            if not any(name in around and id(around[name]) in held for name in other.names):
+                continue
+            made = {name: around[name] for name in other.names if name in around}
+            is_same = (
+                len(made) == len(other.names) and session.state.fingerprint(made) == other.joint
+            )
+            is_shared = all(values.get(name) is value for name, value in made.items())
+            if is_same and not is_shared and other.manifest_id not in built["adopted"]:
+                values.update({name: made[name] for name in made if name in values})
+                built[other.manifest_id] = made
+                is_shared = True
+            if is_same and is_shared:
+                built["adopted"].add(other.manifest_id)
+                continue
+            if is_shared:
+                # The names get their content back; only what was rebuilt is lost.
+                again = repeat.load_version(session, other, {})
+                built[other.manifest_id] = again
+                values.update({name: again[name] for name in again if name in values})
+            raise recipes.NoRecipe(f"it shares `{', '.join(made)}`, which is another object now")
 
 
 def is_live(session: Session, live: NamespaceState, version: CoVariable) -> bool:
@@ -323,7 +326,7 @@ def is_live(session: Session, live: NamespaceState, version: CoVariable) -> bool
         live.bound.get(name) is not known
         or name not in live.loaded
         or name not in session.namespace
-        or type(session.namespace[name]) is Stub
+        or type(session.namespace[name]) is waiting.Stub
         or known.facts[name].fp != version.facts[name].fp
         # What comes from the user's modules goes with them: a replay imports them again.
         or any(mark.startswith("module: ") for mark in known.facts[name].marks)
@@ -383,4 +386,5 @@ def undo_restore(session: Session) -> bool:
     state.remember_objects()
     session.log.put_back(undo["log"])
     session.undo = None
+    session.waiting.begin(undo["waiting"])
     return True

@@ -28,7 +28,17 @@ from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module
 from nbrewind.fingerprint.objects import FINALIZES
-from nbrewind.kernel import asking, baseline, figures, outside, packages, record, repeat, unrecorded
+from nbrewind.kernel import (
+    asking,
+    baseline,
+    figures,
+    outside,
+    packages,
+    record,
+    repeat,
+    settings,
+    unrecorded,
+)
 from nbrewind.kernel.ambient import Ambient, Provider, handlers_of
 from nbrewind.kernel.budget import Budget
 from nbrewind.kernel.history import History
@@ -38,6 +48,7 @@ from nbrewind.kernel.namespace import CoVariable, NamespaceState, is_history
 from nbrewind.kernel.outputs import OutputTap
 from nbrewind.kernel.quiet import Quiet
 from nbrewind.kernel.requests import Interrupts
+from nbrewind.kernel.waiting import Waiting
 
 MODES = ("off", "audit", "repeat")
 
@@ -88,6 +99,8 @@ class Run:
     # The tasks that it asked for, by name (see `nbrewind.tasks.forecast`).
     task_groups: dict[str, Any] = field(default_factory=dict)
     unfinished: Any = None
+    # Settings of libraries that it looked at, among those that can be watched.
+    looked_at: set[str] = field(default_factory=set)
     # What lazy values stand for, as it was when the cell began.
     lazy_files: dict[str, str | None] = field(default_factory=dict)
     # Shadow mode: the record that would have stood for this run.
@@ -156,6 +169,8 @@ class Session:
         self.base_modules = {name.partition(".")[0] for name in list(sys.modules)}
         self.tap = OutputTap(self.kernel) if self.kernel is not None else None
         self.undo: dict[str, Any] | None = None
+        # What the last restore has not loaded yet.
+        self.waiting = Waiting(self)
         self.log = Log()
         # The live state, while `state` is that of a plan.
         self.aside: NamespaceState | None = None
@@ -181,6 +196,7 @@ class Session:
         self.began_fresh = shell.execution_count <= 1 and not self.state.live_names()
         self._note: LogRun | None = None
         self.quiet = Quiet(self)
+        self.settings = settings.Watch()
         self.ambient.begin(is_fresh=self.began_fresh)
         if not self.began_fresh:
             # What ran before, as far as the shell kept it.
@@ -512,7 +528,7 @@ class Session:
 
     def add_symbolic(self, ambient: dict[str, str | None]) -> None:
         """State that is known by what was executed, not by looking."""
-        ambient["configuration"] = record.configuration_fp(self.process)
+        ambient.update(settings.fingerprints(self.process))
         ambient["libraries"] = "+".join(self.hidden) or None
 
     def hide(self, what: str, why: list[str], names: set[str] | None = None) -> None:
@@ -562,6 +578,7 @@ class Session:
         run.clock = time.perf_counter()
         run.cpu = time.process_time()
         run.watch = outside.Watch((os.path.realpath(self.history.path) + os.sep,), self.namespace)
+        self.settings.begin()
         run.watch.start()
         self.current = run
         self.quiet.disturb()
@@ -575,6 +592,7 @@ class Session:
             return
         seconds = time.perf_counter() - run.clock
         findings = run.watch.stop()
+        run.looked_at = self.settings.end()
         sys.stdout.flush()
         sys.stderr.flush()
         outputs = self.tap.stop() if self.tap is not None else []

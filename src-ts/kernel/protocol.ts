@@ -55,7 +55,8 @@ export interface IRecordedRun {
 
 export interface IRestoredName {
   name: string;
-  how: 'loaded' | 'rebuilt' | 'stub';
+  /** Pending: it is in the store, and loaded before a cell that may read it, or while the kernel is idle. */
+  how: 'loaded' | 'pending' | 'rebuilt' | 'stub';
   type: string;
   n_bytes: number;
   why: string | null;
@@ -128,4 +129,6 @@ export type KernelEvent =
   | { event: 'queued' | 'started'; id: string; do: string }
   | { event: 'progress'; of: string; done: number; total: number; what: string }
   | { event: 'mode'; mode: Mode }
+  /** Names that a restore left in the store, and that cannot be loaded. */
+  | { event: 'lost'; names: string[]; why: string }
   | { event: 'state'; runs: ILogRun[] };

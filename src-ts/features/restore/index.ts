@@ -3,16 +3,16 @@
  */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { Dialog, ICommandPalette, showDialog } from '@jupyterlab/apputils';
+import { Dialog, ICommandPalette, Notification, showDialog } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { restoreIcon } from '../../icons';
-import { LinkError } from '../../kernel/link';
+import { LinkError, type KernelLink } from '../../kernel/link';
 import type { ILogRun, IRecordedRun, IRestoreReport } from '../../kernel/protocol';
 import { recordedRuns, RequestError } from '../../request';
-import { duration } from '../../text';
+import { duration, nameList } from '../../text';
 import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
 import { cellName, cellOf } from '../cells';
 import { messageOf, type IOutcome, type Operation } from '../progress/model';
@@ -95,6 +95,24 @@ export const restorePlugin: JupyterFrontEndPlugin<void> = {
     for (const command of [CommandIDs.restoreToCell, CommandIDs.restoreRun, CommandIDs.undoRestore]) {
       palette?.addItem({ command, category: CATEGORY });
     }
+    // What was still to be loaded when the restore was told, and could not be.
+    const heard = new WeakSet<KernelLink>();
+    sides.added.connect((_, side) => {
+      if (heard.has(side.link)) {
+        // Another view of the same notebook.
+        return;
+      }
+      heard.add(side.link);
+      side.link.event.connect((_, { event }) => {
+        if (event.event === 'lost') {
+          const names = nameList(event.names);
+          Notification.warning(
+            trans.__('%1 could not be brought back: %2. Run the cell that makes it.', names, event.why),
+            { autoClose: false }
+          );
+        }
+      });
+    });
   }
 };
 

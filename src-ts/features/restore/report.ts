@@ -4,15 +4,20 @@ import type { Dialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
-import type { IRecordedRun, IRestoreReport } from '../../kernel/protocol';
+import type { IRecordedRun, IRestoredName, IRestoreReport } from '../../kernel/protocol';
 import { Table } from '../../table';
 import { bytes, duration, firstLine, nameList } from '../../text';
 
-/** 12 loaded (3.4 MB), 1 rebuilt, 1 stub (`x`). */
+/** 12 loaded (3.4 MB), 2 loading in the background (1.2 GB), 1 rebuilt, 1 could not be brought back: x. */
 export function summary(report: IRestoreReport, trans: TranslationBundle): string {
   const of = (how: string) => report.names.filter(name => name.how === how);
+  const size = (names: IRestoredName[]) => bytes(names.reduce((sum, name) => sum + name.n_bytes, 0));
   const loaded = of('loaded');
-  const parts = [trans.__('%1 loaded (%2)', loaded.length, bytes(loaded.reduce((sum, name) => sum + name.n_bytes, 0)))];
+  const parts = [trans.__('%1 loaded (%2)', loaded.length, size(loaded))];
+  const pending = of('pending');
+  if (pending.length > 0) {
+    parts.push(trans.__('%1 loading in the background (%2)', pending.length, size(pending)));
+  }
   if (of('rebuilt').length > 0) {
     parts.push(trans.__('%1 rebuilt', of('rebuilt').length));
   }
@@ -26,10 +31,11 @@ export function summary(report: IRestoreReport, trans: TranslationBundle): strin
 
 /** Every name and what became of it; what was lost comes first. */
 export function restoreTable(report: IRestoreReport, trans: TranslationBundle): Widget {
-  const order = ['stub', 'rebuilt', 'loaded'];
+  const order = ['stub', 'rebuilt', 'pending', 'loaded'];
   const words: Record<string, string> = {
     stub: trans.__('lost'),
     rebuilt: trans.__('rebuilt'),
+    pending: trans.__('loading in the background'),
     loaded: trans.__('loaded')
   };
   const names = [...report.names].sort(
@@ -41,7 +47,7 @@ export function restoreTable(report: IRestoreReport, trans: TranslationBundle): 
       { text: name.name, isCode: true },
       { text: words[name.how] ?? name.how, kind: name.how },
       { text: name.how === 'stub' ? '' : name.type, isCode: name.how !== 'stub' },
-      { text: name.how === 'loaded' ? bytes(name.n_bytes) : '', isNumber: true },
+      { text: name.how === 'loaded' || name.how === 'pending' ? bytes(name.n_bytes) : '', isNumber: true },
       { text: name.why ?? '' }
     ]),
     trans.__(

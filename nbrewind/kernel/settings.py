@@ -1,0 +1,229 @@
+"""Settings of libraries: which of them a run looked at, and what the statements that make them stand for.
+
+Ambient state is an input of the runs that read it (rule 7 of the repeat rule). Most libraries cannot be asked whether
+anybody looked, so what they are set to is an input of every run. matplotlib and pandas keep parameters in mappings that
+can be asked: how figures and tables look is an input of the runs that drew or showed one, or asked.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+import re
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+# Kinds of ambient state. The first two are providers; what statements set that no provider sees is known by their text.
+PARAMETERS = "matplotlib rcParams"
+TABLES = "pandas display options"
+FIGURES = "figure settings"
+OTHERS = "configuration"
+# An input only of the runs that looked.
+WATCHED = frozenset({PARAMETERS, TABLES, FIGURES})
+
+# Options of pandas that decide how something is shown, and nothing that is computed.
+_OF_TABLES = ("display", "styler", "plotting")
+
+
+def is_of_tables(option: str) -> bool:
+    """True for options of pandas that are part of `TABLES`."""
+    return option.partition(".")[0] in _OF_TABLES
+
+
+# --- Who looks ----------------------------------------------------------------------------------------------------
+
+
+class _Noting(dict[Any, Any]):
+    """A dict that tells when somebody looks into it, or changes it."""
+
+    def __init__(self, content: dict[Any, Any], tell: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._tell = tell
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return dict, (dict(dict.items(self)),)
+
+
+def _telling(function: Callable[..., Any], tell_of: Callable[[Any], Callable[[], None]]) -> Any:
+    @functools.wraps(function)
+    def told(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tell_of(self)()
+        return function(self, *args, **kwargs)
+
+    return told
+
+
+for _name in """__getitem__ __setitem__ __delitem__ __iter__ __contains__ __len__ __eq__ __or__ __ior__ __repr__
+    get keys values items copy pop popitem setdefault update clear""".split():
+    setattr(_Noting, _name, _telling(getattr(dict, _name), lambda self: self._tell))
+
+
+class Watch:
+    """Notes which settings a run looks at or makes."""
+
+    def __init__(self) -> None:
+        self._looked: set[str] = set()
+        # Libraries that are watched; False: they do not keep their settings where we know.
+        self._watched: dict[str, bool] = {}
+
+    def begin(self) -> None:
+        """A run begins."""
+        self._install()
+        self._looked.clear()
+        self._before = dict(self._watched)
+
+    def end(self) -> set[str]:
+        """Kinds of settings that the run may have looked at: also those of libraries that it loaded."""
+        found = set(self._looked)
+        for kind, (module, _) in _WATCHES.items():
+            if module in sys.modules and not self._before.get(kind, False):
+                found.add(kind)
+        if PARAMETERS in found:
+            found.add(FIGURES)
+        return found
+
+    def _install(self) -> None:
+        for kind, (module, install) in _WATCHES.items():
+            if kind in self._watched or module not in sys.modules:
+                continue
+            try:
+                install(sys.modules[module], functools.partial(self._looked.add, kind))
+                self._watched[kind] = True
+            except (AttributeError, KeyError, TypeError):
+                self._watched[kind] = False
+
+
+def _watch_matplotlib(matplotlib: Any, tell: Callable[[], None]) -> None:
+    colors = sys.modules["matplotlib.colors"]
+    # What a colour's letter means can be set as well (seaborn does); all who ask look into this first.
+    known: Any = colors._colors_full_map
+    cache = _Noting(known.cache, tell)
+    colors.ColorConverter.cache = known.cache = cache
+    kind = type(matplotlib.rcParams)
+    for name, function in list(vars(kind).items()):
+        # Whatever a mapping inherits goes through these.
+        if isinstance(function, types.FunctionType) and name != "__init__":
+            setattr(kind, name, _telling(function, lambda self: tell))
+
+
+def _watch_pandas(config: Any, tell: Callable[[], None]) -> None:
+    root: dict[str, Any] = config._global_config
+    for part in _OF_TABLES:
+        if isinstance(root.get(part), dict):
+            root[part] = _Noting(root[part], tell)
+
+
+# The module that has to be loaded, and what to do then.
+_WATCHES: dict[str, tuple[str, Callable[[Any, Callable[[], None]], None]]] = {
+    PARAMETERS: ("matplotlib", _watch_matplotlib),
+    TABLES: ("pandas._config.config", _watch_pandas),
+}
+
+
+# --- What statements stand for ------------------------------------------------------------------------------------
+
+# What these do is all in the state of a provider.
+_SEEN = re.compile(
+    r"pandas\.(set_option|reset_option|options\..*)|numpy\.(set_printoptions|seterr)|sklearn\.set_config|"
+    r"warnings\.(filterwarnings|simplefilter|resetwarnings)|sys\.setrecursionlimit|locale\.setlocale|"
+    r"matplotlib\.(pyplot\.)?(rcParams(\.update)?|rc|rcdefaults|style\.use)"
+)
+_OF_FIGURES = frozenset({"matplotlib", "matplotlib_inline", "seaborn", "mplhep"})
+_FIGURE_MAGIC = re.compile(r"%\s*(matplotlib\b|config\s+InlineBackend\b)")
+
+
+def fingerprints(process: list[dict[str, Any]]) -> dict[str, str | None]:
+    """Fingerprints of what statements set that are executed rather than replayed, as far as no provider sees it."""
+    names: dict[str, str] = {}
+    texts: dict[str, list[str]] = {FIGURES: [], OTHERS: []}
+    for item in process:
+        if item["kind"] == "import":
+            names.update(_imported(item["text"]))
+            continue
+        kind = _kind_of(item["kind"], item["text"], names)
+        if kind is not None and item["text"] not in texts[kind]:
+            texts[kind].append(item["text"])
+    return {
+        OTHERS: _digest(texts[OTHERS]),
+        FIGURES: _digest(texts[FIGURES]) if texts[FIGURES] else None,
+    }
+
+
+def _digest(texts: list[str]) -> str:
+    return hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
+
+
+def _kind_of(kind: str, text: str, names: dict[str, str]) -> str | None:
+    """What the statement sets; None when providers see all of it."""
+    if kind == "magic":
+        return FIGURES if _FIGURE_MAGIC.match(text.strip()) else OTHERS
+    if kind != "config":
+        return OTHERS
+    path, values = _setting(text)
+    root, *rest = path or ("",)
+    full = ".".join([names.get(root, ""), *rest])
+    if _SEEN.fullmatch(full) and all(_is_plain(value, full) for value in values):
+        return None
+    return FIGURES if full.partition(".")[0] in _OF_FIGURES else OTHERS
+
+
+@functools.lru_cache(maxsize=512)
+def _imported(text: str) -> dict[str, str]:
+    """What the names stand for that import statements bind."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return {}
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.partition(".")[0]
+                found[alias.asname or top] = alias.name if alias.asname else top
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                found[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return found
+
+
+@functools.lru_cache(maxsize=512)
+def _setting(text: str) -> tuple[tuple[str, ...] | None, list[ast.expr]]:
+    """The dotted path that a statement calls or assigns to, if it is one, and the values that it gives."""
+    try:
+        body = ast.parse(text).body
+    except SyntaxError:
+        return None, []
+    if len(body) != 1:
+        return None, []
+    statement = body[0]
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        call = statement.value
+        return _path(call.func), [*call.args, *(keyword.value for keyword in call.keywords)]
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+        if isinstance(target, ast.Subscript):
+            return _path(target.value), [target.slice, statement.value]
+        return _path(target), [statement.value]
+    return None, []
+
+
+def _path(node: ast.expr) -> tuple[str, ...] | None:
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return (node.id, *reversed(parts)) if isinstance(node, ast.Name) else None
+
+
+def _is_plain(value: ast.expr, full: str) -> bool:
+    """True for values that a provider can compare and store: no functions, nothing that is called to make them."""
+    named = () if full.startswith("numpy.") else (ast.Name, ast.Attribute)
+    plain = (
+        ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.UnaryOp, ast.operator, ast.unaryop, ast.expr_context,
+        *named,
+    )  # fmt: skip
+    return all(isinstance(node, plain) for node in ast.walk(value))
