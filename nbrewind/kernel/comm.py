@@ -82,7 +82,8 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
         case "log":
             return {"session": session.session_id, "runs": session.log.payload()}
         case "runs":
-            return {"runs": runs(session, request.get("cell"))}
+            found = {"runs": runs(session, request.get("cell"))}
+            return {**found, "damage": session.history.damage() if session.history else None}
         case "cancel":
             wanted = _needs(request, "request")
             return {"cancelled": session.requests is not None and session.requests.cancel(wanted)}

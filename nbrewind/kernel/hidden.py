@@ -501,6 +501,8 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[s
         if item["kind"] == "other" and _SHELL_CALLS.search(text):
             why.append("it calls magics of the shell, which may change it")
         for target in item.get("attribute_stores", []):
+            if is_executed_anyway(item, text, scope):
+                continue
             root = scope.get(target.partition(".")[0])
             if library_of(root) is not None or isinstance(root, types.ModuleType):
                 why.append(f"it sets `{target}` inside a module")

@@ -61,6 +61,15 @@ class History:
         """See what other writers have added."""
         self.store.refresh()
 
+    def damage(self) -> str | None:
+        """A sentence for whoever misses a run, when a log of the store is damaged."""
+        if not self.store.stats()["n_damaged_logs"]:
+            return None
+        return (
+            f"A log in the store {self.path} is damaged, so runs may be missing. `nbrewind verify` says where, and "
+            "which cells to run again"
+        )
+
     def runs_of_source(self, source_fp: str) -> list[dict[str, Any]]:
         """Records of runs of this code, oldest first."""
         runs = [json.loads(record["payload"]) for record in self.store.records("run", source_fp)]

@@ -56,7 +56,8 @@ def find_run(
         )
     if not runs:
         raise UnknownRun(
-            f"{what} is not in the store {history.path}. Audit the notebook first: nbrewind audit"
+            f"{what} is not in the store {history.path}. "
+            + (history.damage() or "Audit the notebook first: nbrewind audit")
         )
     return runs[-1]
 

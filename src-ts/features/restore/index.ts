@@ -116,12 +116,18 @@ export const restorePlugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-/** The recorded runs of a cell: from the kernel when it can be asked, else from the server. */
-async function runsOf(side: INotebookSide, cell: string): Promise<IRecordedRun[]> {
+/** The recorded runs of a cell, newest first, and why there may have been more. */
+interface IRunsOfCell {
+  runs: IRecordedRun[];
+  damage?: string | null;
+}
+
+/** From the kernel when it can be asked, else from the server. */
+async function runsOf(side: INotebookSide, cell: string): Promise<IRunsOfCell> {
   if (side.link.state === 'ready') {
-    return (await side.link.ask<{ runs: IRecordedRun[] }>('runs', { cell })).runs;
+    return side.link.ask<IRunsOfCell>('runs', { cell });
   }
-  return recordedRuns(side.panel.context.path, cell);
+  return { runs: await recordedRuns(side.panel.context.path, cell) };
 }
 
 /** Restore to the newest completed run of the cell, or to the run that was chosen. */
@@ -159,14 +165,15 @@ export async function restoreRun(side: INotebookSide, runId: string, trans: Tran
 }
 
 async function newest(side: INotebookSide, cell: string, trans: TranslationBundle): Promise<IRecordedRun> {
-  const runs = (await runsOf(side, cell)).filter(one => one.status === 'ok');
+  const found = await runsOf(side, cell);
+  const runs = found.runs.filter(one => one.status === 'ok');
   // Those under an earlier name of the notebook are listed too, and may be those of a copy that was deleted.
   const name = PathExt.basename(side.panel.context.path);
   const run = runs.find(one => one.notebook === name) ?? runs[0];
   if (!run) {
     throw new LinkError(
       'unknown-run',
-      trans.__('no completed run of this cell is recorded. Run it with Audit on, then try again.')
+      found.damage ?? trans.__('no completed run of this cell is recorded. Run it with Audit on, then try again.')
     );
   }
   return run;
@@ -264,12 +271,12 @@ async function undo(side: INotebookSide, trans: TranslationBundle): Promise<void
 
 /** Let the user choose among the recorded runs of a cell. */
 async function choose(side: INotebookSide, cell: string, trans: TranslationBundle): Promise<IRecordedRun | null> {
-  let runs: IRecordedRun[] = [];
+  let found: IRunsOfCell = { runs: [] };
   try {
     if (side.link.state === 'absent') {
       await side.link.load();
     }
-    runs = (await runsOf(side, cell)).filter(run => run.status === 'ok');
+    found = await runsOf(side, cell);
   } catch (error) {
     await showDialog({
       title: trans.__('The recorded runs cannot be listed'),
@@ -281,10 +288,12 @@ async function choose(side: INotebookSide, cell: string, trans: TranslationBundl
     });
     return null;
   }
+  const runs = found.runs.filter(run => run.status === 'ok');
   if (runs.length === 0) {
     await showDialog({
       title: trans.__('No recorded runs'),
-      body: trans.__('No completed run of this cell is recorded. Run it with Audit on, then try again.'),
+      body:
+        found.damage ?? trans.__('No completed run of this cell is recorded. Run it with Audit on, then try again.'),
       buttons: [Dialog.okButton()]
     });
     return null;

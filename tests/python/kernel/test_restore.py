@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.python.books import Book, restore
+from tests.python.kernel.live import Live
 
 
 def test_names_alias_views_and_functions_come_back(tmp_path: Path) -> None:
@@ -139,3 +140,21 @@ def test_what_is_live_and_equal_stays_and_undo_brings_it_back_as_it_was(tmp_path
         kernel.run("words.append('later')\nalone.append('later')", "c")
         assert kernel.ask("undo-restore")["undone"]
         assert kernel.show("print(words, kept is words, alone, k)") == "['w'] True [0, 1] 2\n"
+
+
+def test_a_damaged_log_is_named_where_a_run_is_missed(tmp_path: Path) -> None:
+    with Live(tmp_path) as kernel:
+        kernel.ask("configure", mode="audit", notebook="book.ipynb")
+        kernel.run("x = 1", "a")
+        kernel.run("y = 2", "b")
+        assert kernel.ask("runs", cell="a")["damage"] is None
+    (log,) = (tmp_path / ".nbrewind").rglob("log")
+    content = bytearray(log.read_bytes())
+    content[len(content) // 3] ^= 0x40
+    log.write_bytes(bytes(content))
+    with Live(tmp_path) as kernel:
+        kernel.ask("configure", mode="off", notebook="book.ipynb")
+        found = kernel.try_ask("restore", cell="b")
+        assert found["code"] == "unknown-run"
+        assert "is damaged" in found["error"] and "nbrewind verify" in found["error"]
+        assert "is damaged" in kernel.ask("runs", cell="b")["damage"]

@@ -21,6 +21,7 @@ CASES = [
     Case("a parameter of figures that is set first", {"a": PLT, "b": "y = sum(range(10))\nprint(y)", "c": WIDTH}, {"ab": "plt.rcParams.update({'lines.linewidth': 7})"}, "ab c"),
     Case("the same parameters, said otherwise", {"a": PLT, "b": "plt.rcParams['lines.linewidth'] = 3", "c": WIDTH}, {"b": "plt.rc('lines', linewidth=3)"}, "b", may="a"),
     Case("a style", {"a": PLT, "b": "plt.style.use('ggplot')", "c": "n = len('abc')", "d": WIDTH + "\nprint(plt.rcParams['axes.facecolor'])"}, {"b": "plt.style.use('classic')"}, "b d", may="a"),
+    Case("an option that is assigned", {"a": PD, "b": "pd.options.display.precision = 3", "c": "n = float(df['a'].sum())\nprint(n)", "d": "print(df)"}, {"d": "print(df, 1)"}, "d"),
     Case("how tables look", {"a": PD, "b": "pd.set_option('display.precision', 3)", "c": "n = float(df['a'].sum())\nprint(n)", "d": "print(df)"}, {"b": "pd.set_option('display.precision', 1)"}, "b d", may="a"),
     Case("a magic for figures", {"a": PLT, "b": "n = len('abc')"}, {"ab": "%matplotlib inline"}, "ab"),
     # Whoever looks, in whatever way.
