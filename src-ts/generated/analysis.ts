@@ -50,6 +50,10 @@ export type RunInput = {
    * A fingerprint of what the run left behind: a cell that ran again with the same result makes nothing doubtful.
    */
   result?: string | null;
+  /**
+   * Files and folders that it read and that something outside the notebook has changed since.
+   */
+  outside?: Array<string>;
 };
 
 /**
@@ -531,4 +535,9 @@ export type RecordedCell = {
    * Files written.
    */
   files_written?: Array<string>;
+  /**
+   * Names bound to values that share nothing which can change with any other name. Counts only while all that the cell
+   * may read is as it was.
+   */
+  apart?: Array<string>;
 };

@@ -191,6 +191,10 @@ class Session {
       interrupt: () => this.run(head, { status: 'interrupted' }),
       replay: () => this.ids(head).forEach(id => this.run(id, { how: 'replayed' })),
       restored: () => this.run(head, { how: 'restored' }),
+      outside: () => {
+        const run = this.runs.filter(run => run.cell === head).pop();
+        run.outside = text === 'nothing' ? [] : text.split(', ');
+      },
       console: () => {
         this.number += 1;
         this.runs.push({ cell: '', source: rest.trim().replaceAll('\\n', '\n'), number: this.number, status: 'ok' });

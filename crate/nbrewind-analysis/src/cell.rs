@@ -12,6 +12,20 @@ use crate::syntax::{Ranged, Stmt, parse};
 use crate::visit::{Found, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Words of code that may make a value of what is printed, or of what code there is.
+const TAKES_PRINTS: [&str; 10] = [
+    "stdout",
+    "redirect_std",
+    "capture",
+    "builtins",
+    "__code__",
+    "inspect",
+    "cloudpickle",
+    "dill",
+    "marshal",
+    "import dis",
+];
+
 /// A cell's summary and what the dataflow pass needs of it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cell {
@@ -216,6 +230,7 @@ pub(crate) fn analyze(source: &str, tags: &[String], imports: &[(Name, Name)]) -
         functions: Program::functions(&facts.functions),
         exact_fingerprint,
         reads_source: !effects.marks.reads_source.is_empty(),
+        takes_prints: TAKES_PRINTS.iter().any(|word| source.contains(word)),
         declared_reads: names(&effects.directives.reads),
         declared_writes: names(&effects.directives.writes),
         is_declared: effects.directives.declared,
@@ -449,7 +464,8 @@ fn opaque_magic(visitor: &mut Visitor, magic: &CellMagic, body: &str) {
     }
     visitor.expanded_names(&magic.arguments, 1);
     if knowledge::has("process-cell-magics", name) || matches!(name, "!" | "sx" | "system") {
-        visitor.run_process(&construct, 1);
+        let is_shell = matches!(name, "bash" | "sh" | "!" | "sx" | "system");
+        visitor.run_process(&construct, if is_shell { body } else { "" }, 1);
         visitor.expanded_names(body, 2);
         let mut words = magic.arguments.split_whitespace().peekable();
         while let Some(word) = words.next() {

@@ -193,6 +193,8 @@ pub(crate) enum Outside {
     /// Which files there are in a folder, or of a pattern.
     FolderRead(FilePath),
     FileWrite(FilePath),
+    /// A folder is there from now on; no file is another one.
+    FolderMake(FilePath),
     /// Environment variable, or all of them.
     EnvironmentRead(Option<String>),
     EnvironmentWrite(Option<String>),
@@ -281,6 +283,8 @@ pub(crate) struct FunctionFacts {
     pub string_names: BTreeSet<String>,
     pub unknown: Vec<Note>,
     pub is_generator: bool,
+    /// Fingerprints of this function and of those that it runs, where they print besides what they compute.
+    pub prints: BTreeSet<Hash>,
     /// Running it may change the function itself: its defaults or what its closure holds.
     pub is_stateful: bool,
     pub class: Option<ClassFacts>,
@@ -300,6 +304,7 @@ impl FunctionFacts {
         self.outside.extend(other.outside.iter().cloned());
         self.string_names.extend(other.string_names.iter().cloned());
         self.unknown.extend(other.unknown.iter().cloned());
+        self.prints.extend(other.prints.iter().copied());
     }
 
     /// Whether the argument at this position, or with this keyword, may change.
@@ -336,6 +341,8 @@ pub(crate) struct ClassFacts {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StatementFacts {
     pub fingerprint: Hash,
+    /// Of what it computes, where that is less.
+    pub values: Option<Hash>,
     pub ops: Vec<Op>,
     /// An expression statement, whose value may be displayed.
     pub is_expression: bool,

@@ -4,6 +4,7 @@
 //! bytes. Positions, comments, redundant parentheses and quote styles are not written; docstrings are, they are
 //! expression statements like any other.
 
+use crate::printing;
 use crate::syntax::{
     Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, Number,
     Parameters, Pattern, Singleton, Stmt, TypeParam, TypeParams, ast, deeper,
@@ -36,6 +37,37 @@ pub(crate) fn statement(statement: &Stmt) -> Hash {
     hash_parts("statement", &[&writer.bytes])
 }
 
+/// Fingerprint of one statement, and of what it computes where that is less than the statement: which name a value is bound
+/// to is no part of the value, and neither is what functions print.
+pub(crate) fn with_values(statement: &Stmt) -> (Hash, Option<Hash>) {
+    let mut writer = Writer::default();
+    writer.stmt(statement);
+    let whole = hash_parts("statement", &[&writer.bytes]);
+    let values = match statement {
+        Stmt::Assign(node) if node.targets.iter().all(Expr::is_name_expr) => {
+            Some(hash_parts("value", &[&expression(&node.value)]))
+        }
+        Stmt::FunctionDef(_) | Stmt::ClassDef(_) if writer.n_prints > 0 => {
+            let mut writer = Writer {
+                is_silent: true,
+                ..Writer::default()
+            };
+            writer.stmt(statement);
+            // As if it had been written without them.
+            Some(hash_parts("statement", &[&writer.bytes]))
+        }
+        _ => None,
+    };
+    (whole, values)
+}
+
+/// Fingerprint of a function that prints something besides what it computes.
+pub(crate) fn prints(node: &ast::StmtFunctionDef) -> Option<Hash> {
+    let mut writer = Writer::default();
+    writer.function(node);
+    (writer.n_prints > 0).then(|| hash_parts("prints", &[&writer.bytes]))
+}
+
 /// Fingerprint of one expression.
 pub(crate) fn expression(expression: &Expr) -> Hash {
     let mut writer = Writer::default();
@@ -43,12 +75,22 @@ pub(crate) fn expression(expression: &Expr) -> Hash {
     hash_parts("expression", &[&writer.bytes])
 }
 
-#[derive(Default)]
-struct Writer {
-    bytes: Vec<u8>,
+/// A statement that is nothing but a text.
+fn is_text(statement: &Stmt) -> bool {
+    matches!(statement, Stmt::Expr(node) if node.value.is_string_literal_expr())
 }
 
-impl Writer {
+#[derive(Default)]
+struct Writer<'a> {
+    bytes: Vec<u8>,
+    /// The functions around, with what their prints may name, once that was asked.
+    functions: Vec<(&'a ast::StmtFunctionDef, Option<Option<Vec<&'a str>>>)>,
+    /// Statements that only print are left out.
+    is_silent: bool,
+    n_prints: usize,
+}
+
+impl<'a> Writer<'a> {
     fn tag(&mut self, tag: &str) {
         // Tags are literals of this file, none a prefix-free code by itself, so they carry their length too.
         self.bytes.push(tag.len() as u8);
@@ -75,14 +117,61 @@ impl Writer {
         }
     }
 
-    fn body(&mut self, body: &[Stmt]) {
-        self.count(body.len());
+    fn body(&mut self, body: &'a [Stmt]) {
+        let n_prints = self.n_prints_in(body);
+        self.n_prints += n_prints;
+        if !self.is_silent || n_prints == 0 {
+            self.count(body.len());
+            body.iter().for_each(|statement| self.stmt(statement));
+            return;
+        }
+        self.count(body.len() - n_prints);
         for statement in body {
-            self.stmt(statement);
+            if !self.only_prints(statement) {
+                self.stmt(statement);
+            }
         }
     }
 
-    fn exprs<'a>(&mut self, exprs: impl ExactSizeIterator<Item = &'a Expr>) {
+    /// How many of these statements of a function may be left out of what it computes.
+    fn n_prints_in(&mut self, body: &'a [Stmt]) -> usize {
+        if self.functions.is_empty() {
+            return 0;
+        }
+        let mut n_prints = 0;
+        for (at, statement) in body.iter().enumerate() {
+            if self.only_prints(statement) {
+                n_prints += 1;
+            } else if at == n_prints && at > 0 && is_text(statement) {
+                // Without what stands before it, it would be the docstring.
+                return 0;
+            }
+        }
+        n_prints
+    }
+
+    fn only_prints(&mut self, statement: &'a Stmt) -> bool {
+        let Some(arguments) = printing::printed(statement) else {
+            return false;
+        };
+        for (node, names) in &mut self.functions {
+            names.get_or_insert_with(|| printing::printable_names(node));
+        }
+        let are_known = |names: &Option<Option<Vec<&str>>>| matches!(names, Some(Some(_)));
+        self.functions.iter().all(|(_, names)| are_known(names))
+            && self.functions.last().is_some_and(|(_, names)| {
+                let names = names.iter().flatten().next();
+                names.is_some_and(|names| printing::are_plain(arguments, names))
+            })
+    }
+
+    fn function(&mut self, node: &'a ast::StmtFunctionDef) {
+        self.functions.push((node, None));
+        self.body(&node.body);
+        self.functions.pop();
+    }
+
+    fn exprs<'e>(&mut self, exprs: impl ExactSizeIterator<Item = &'e Expr>) {
         self.count(exprs.len());
         for expr in exprs {
             self.expr(expr);
@@ -96,11 +185,11 @@ impl Writer {
         }
     }
 
-    fn stmt(&mut self, stmt: &Stmt) {
+    fn stmt(&mut self, stmt: &'a Stmt) {
         deeper(|| self.stmt_inner(stmt));
     }
 
-    fn stmt_inner(&mut self, stmt: &Stmt) {
+    fn stmt_inner(&mut self, stmt: &'a Stmt) {
         match stmt {
             Stmt::FunctionDef(node) => {
                 self.tag("def");
@@ -114,7 +203,7 @@ impl Writer {
                 self.type_params(node.type_params.as_deref());
                 self.parameters(&node.parameters);
                 self.maybe(node.returns.as_deref());
-                self.body(&node.body);
+                self.function(node);
             }
             Stmt::ClassDef(node) => {
                 self.tag("class");

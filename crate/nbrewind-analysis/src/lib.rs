@@ -16,6 +16,7 @@ mod knowledge;
 mod memo;
 mod name;
 mod notebook;
+mod printing;
 mod program;
 mod reason;
 mod session;

@@ -1,9 +1,12 @@
 //! Whole notebooks: the dataflow graph, and which cells are stale after an edit and why.
 
 use crate::cell::Cell;
-use crate::dataflow::{CellOutcome, Digest, Extra, Manner, ReadRecord, Turn, World, label};
+use crate::dataflow::{
+    CellOutcome, Digest, Extra, Manner, ReadRecord, Turn, Version, World, label,
+};
 use crate::effects::CellEffects;
 use crate::memo::{self, Imports, Memo, Text};
+use crate::name::Name;
 use crate::verdict::{Because, Why};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -129,12 +132,17 @@ pub struct RecordedCell {
     #[serde(default)]
     #[cfg_attr(feature = "types", ts(as = "Option<Vec<String>>", optional))]
     pub files_written: Vec<String>,
+    /// Names bound to values that share nothing which can change with any other name. Counts only while all that the cell
+    /// may read is as it was.
+    #[serde(default)]
+    #[cfg_attr(feature = "types", ts(as = "Option<Vec<String>>", optional))]
+    pub apart: Vec<String>,
 }
 
 /// Effects of every cell, and the edges of a run from top to bottom.
 pub fn analyze_notebook(cells: &[CellInput]) -> NotebookEffects {
     let analysed = in_context(&texts(&mut Memo::default(), cells));
-    let outcomes = run(&analysed, &[], &[]);
+    let outcomes = run(&analysed, &[], &[], &[]);
     let mut edges = BTreeSet::new();
     for (to, outcome) in outcomes.iter().enumerate() {
         for read in &outcome.reads {
@@ -197,8 +205,11 @@ pub fn stale(
             _ => after[at].clone(),
         })
         .collect();
-    let outcomes_before = run(&before, &extras_before, &[]);
-    let outcomes_after = run(&run_as, &extras_after, &doubts);
+    let outcomes_before = run(&before, &extras_before, &[], &[]);
+    let keys: Vec<Option<Version>> = (0..edited.len())
+        .map(|at| matches[at].map(|old| outcomes_before[old].values))
+        .collect();
+    let outcomes_after = run(&run_as, &extras_after, &doubts, &keys);
 
     let states: Vec<CellState> = (0..edited.len())
         .map(|at| match matches[at] {
@@ -282,10 +293,12 @@ fn edited_reason(cell: &Cell) -> String {
 }
 
 fn extra(recorded: &RecordedCell) -> Extra {
+    let names = |names: &[String]| names.iter().map(|name| Name::new(name)).collect();
     Extra {
-        reads: recorded.reads.clone(),
-        writes: recorded.writes.clone(),
-        mutates: recorded.mutates.clone(),
+        reads: names(&recorded.reads),
+        writes: names(&recorded.writes),
+        mutates: names(&recorded.mutates),
+        apart: names(&recorded.apart),
         files_read: recorded.files_read.clone(),
         files_written: recorded.files_written.clone(),
     }
@@ -295,12 +308,14 @@ fn run(
     cells: &[Rc<Cell>],
     extras: &[Option<Rc<Extra>>],
     doubts: &[Option<Digest>],
+    recorded: &[Option<Version>],
 ) -> Vec<CellOutcome> {
     let mut world = World::new();
     for (at, cell) in cells.iter().enumerate() {
         let turn = Turn {
             doubt: doubts.get(at).copied().flatten(),
             place: Some(at),
+            recorded: recorded.get(at).copied().flatten(),
             ..Turn::default()
         };
         world.push(cell.clone(), turn, extras.get(at).cloned().flatten());

@@ -194,6 +194,7 @@ pub(crate) enum Outside {
     FileRead(FilePath),
     FolderRead(FilePath),
     FileWrite(FilePath),
+    FolderMake(FilePath),
     EnvironmentRead(Option<Name>),
     EnvironmentWrite(Option<Name>),
     Draw(Name),
@@ -208,6 +209,7 @@ impl Outside {
             facts::Outside::FileRead(path) => Outside::FileRead(FilePath::new(path)),
             facts::Outside::FolderRead(path) => Outside::FolderRead(FilePath::new(path)),
             facts::Outside::FileWrite(path) => Outside::FileWrite(FilePath::new(path)),
+            facts::Outside::FolderMake(path) => Outside::FolderMake(FilePath::new(path)),
             facts::Outside::EnvironmentRead(name) => {
                 Outside::EnvironmentRead(name.as_deref().map(Name::new))
             }
@@ -226,6 +228,7 @@ impl Outside {
         matches!(
             self,
             Outside::FileWrite(_)
+                | Outside::FolderMake(_)
                 | Outside::EnvironmentWrite(_)
                 | Outside::Seed(_)
                 | Outside::Configure(_)
@@ -331,6 +334,8 @@ pub(crate) struct Function {
     pub string_names: Box<[Name]>,
     pub has_unknown: bool,
     pub is_generator: bool,
+    /// See [`facts::FunctionFacts::prints`].
+    pub prints: Box<[Hash]>,
     pub is_stateful: bool,
     pub class: Option<Class>,
 }
@@ -381,6 +386,7 @@ impl Function {
             string_names: names(&facts.string_names),
             has_unknown: !facts.unknown.is_empty(),
             is_generator: facts.is_generator,
+            prints: facts.prints.iter().copied().collect(),
             is_stateful: facts.is_stateful,
             class: facts.class.as_ref().map(|class| Class {
                 name: Name::new(&class.name),
@@ -426,7 +432,10 @@ fn names(names: &BTreeSet<String>) -> Box<[Name]> {
 /// One top-level statement; see [`facts::StatementFacts`].
 #[derive(Debug, Clone)]
 pub(crate) struct Statement {
+    /// Of what it computes.
     pub fingerprint: Hash,
+    /// Of the statement, where that is more.
+    pub whole: Option<Hash>,
     pub ops: Box<[Op]>,
     /// Libraries that it sets up.
     pub configures: Box<[Name]>,
@@ -448,7 +457,8 @@ impl Statement {
             _ => false,
         };
         Statement {
-            fingerprint: facts.fingerprint,
+            fingerprint: facts.values.unwrap_or(facts.fingerprint),
+            whole: facts.values.is_some().then_some(facts.fingerprint),
             gives_value: facts.is_expression && !ops.last().is_some_and(is_print),
             configures: configures.collect(),
             ops,
@@ -467,6 +477,8 @@ pub(crate) struct Program {
     pub exact_fingerprint: Hash,
     /// The code looks at its own text.
     pub reads_source: bool,
+    /// What is printed may end up in values here.
+    pub takes_prints: bool,
     pub declared_reads: Box<[Name]>,
     pub declared_writes: Box<[Name]>,
     /// Effects were declared: unknown constructs are covered.

@@ -46,6 +46,22 @@ struct Finding {
     because: Vec<Because>,
 }
 
+/// What outside the notebook is not what it was when the cell ran.
+pub(crate) fn outside(run: &RunInput) -> Option<String> {
+    let (first, others) = run.outside.split_first()?;
+    let what = match others.len() {
+        0 => format!("`{first}`"),
+        1 => format!("`{first}` and `{}`", others[0]),
+        n => format!("`{first}` and {n} others"),
+    };
+    let at = run
+        .number
+        .map_or(String::new(), |number| format!(" at [{number}]"));
+    Some(format!(
+        "{what} changed outside the notebook since this cell ran{at}."
+    ))
+}
+
 impl Evidence<'_> {
     /// States that need no comparison.
     pub(crate) fn plain(&self, at: usize, state: VerdictState) -> String {

@@ -30,6 +30,10 @@ pub struct RunInput {
     #[serde(default)]
     #[cfg_attr(feature = "types", ts(optional = nullable))]
     pub result: Option<String>,
+    /// Files and folders that it read and that something outside the notebook has changed since.
+    #[serde(default)]
+    #[cfg_attr(feature = "types", ts(as = "Option<Vec<String>>", optional))]
+    pub outside: Vec<String>,
 }
 
 /// How a run went.
@@ -102,7 +106,8 @@ pub enum Why {
     Failed,
     /// A cell above ran later, with another result.
     RanLater,
-    /// A cell above ran again and depends on what lies outside: random numbers, files, the network, the clock.
+    /// A cell above ran again and depends on what lies outside: random numbers, files, the network, the clock. Or a file
+    /// that the cell read is another one now.
     Outside,
     /// A cell above is stale itself.
     Upstream,

@@ -107,6 +107,14 @@ impl Session {
                 }
             }
             "restored" => self.run(head).how = RunHow::Restored,
+            "outside" => {
+                let mut runs = self.runs.iter_mut().rev();
+                let run = runs.find(|run| run.cell == head).expect("a run");
+                run.outside = match text.as_str() {
+                    "nothing" => Vec::new(),
+                    names => names.split(", ").map(str::to_owned).collect(),
+                };
+            }
             "console" => {
                 self.number += 1;
                 self.runs.push(RunInput {

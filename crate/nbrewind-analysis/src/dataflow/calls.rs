@@ -109,6 +109,9 @@ impl World {
             }
         }
         self.statement.through = None;
+        // It may also run later, by way of what it was handed to.
+        self.statement.takes_prints |=
+            !self.statement.prints.is_empty() && self.carries_code(call, &arguments);
         self.run_code(&handed);
         let result = match &call.callee {
             Callee::Name(name) => self.call_name(call, *name, &arguments),
@@ -155,6 +158,23 @@ impl World {
             }
         };
         self.statement.results.insert(call.id, result);
+    }
+
+    /// Whether the callee may keep code of the notebook that comes with these arguments.
+    fn carries_code(&self, call: &Call, arguments: &[Vec<ObjectId>]) -> bool {
+        if let Callee::Name(name) = &call.callee
+            && knowledge::has("fresh-builtins", name)
+        {
+            return false;
+        }
+        let has_code = |id: ObjectId| {
+            let object = self.state.object(id);
+            object.code.is_some() || !object.contents.code.is_empty()
+        };
+        arguments.iter().flatten().any(|&id| {
+            let owners = self.state.object(id).part_of.clone();
+            has_code(id) || owners.iter().any(|(owner, _)| has_code(*owner))
+        })
     }
 
     fn call_name(&mut self, call: &Call, name: Name, arguments: &[Vec<ObjectId>]) -> Vec<ObjectId> {

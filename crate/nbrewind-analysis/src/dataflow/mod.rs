@@ -26,19 +26,22 @@ mod changing;
 mod history;
 mod outside;
 mod reading;
+mod recorded;
 mod state;
 mod version;
 
 pub(crate) use crate::facts::Varies;
 pub(crate) use history::Step;
+pub(crate) use recorded::Extra;
 pub(crate) use version::{Digest, Version};
 
 use crate::cell::Cell;
 use crate::facts::FunctionId;
+use crate::fingerprint::Hash;
 use crate::judge::Judgement;
 use crate::knowledge;
 use crate::name::Name;
-use crate::program::{self, FilePath, Key, Op, Outside, Statement, Value};
+use crate::program::{self, Key, Op, Statement, Value};
 use calls::{Callable, Library};
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use state::{Ambience, Common, ObjectId, ObjectKind, State, Taint};
@@ -87,6 +90,8 @@ pub(crate) struct CellOutcome {
     pub reads: Vec<ReadRecord>,
     /// Running it again may give something else.
     pub varies: Option<Varies>,
+    /// Of a step with a record: the key without what the cell only shows.
+    pub values: Version,
 }
 
 /// One run of a cell, beside its text.
@@ -101,6 +106,11 @@ pub(crate) struct Turn {
     pub place: Option<usize>,
     /// The first cell of the page: what follows is a new run of the page.
     pub starts_over: bool,
+    /// Of the recorded run that it comes with, `values` of the outcome: only if they are the same now does the record say
+    /// what did *not* happen.
+    pub recorded: Option<Version>,
+    /// What lies outside is not what it was when the cell ran.
+    pub outside: Option<Digest>,
 }
 
 /// What tells doubts, and salts, from each other.
@@ -135,16 +145,6 @@ enum AmbientChange {
     Set,
 }
 
-/// Facts that a recorded run adds to what the text shows.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Extra {
-    pub reads: Vec<String>,
-    pub writes: Vec<String>,
-    pub mutates: Vec<String>,
-    pub files_read: Vec<String>,
-    pub files_written: Vec<String>,
-}
-
 /// One step of the list that the pass follows.
 #[derive(Clone)]
 struct Run {
@@ -173,6 +173,10 @@ struct Current {
     key: Mixture,
     /// What only changes what the cell shows.
     shown: Mixture,
+    /// What functions print that may run.
+    prints: Mixture,
+    /// What they print may end up in a value.
+    takes_prints: bool,
     touched: Vec<Touched>,
     reads: Vec<ReadRecord>,
     results: HashMap<usize, Vec<ObjectId>>,
@@ -300,6 +304,7 @@ impl World {
         }
         let mut outcome = CellOutcome::default();
         let mut all = Mixture::default();
+        let mut values = Mixture::default();
         let n_statements = program.statements.len();
         for (index, statement) in program.statements.iter().enumerate() {
             self.begin(index, &statement.fingerprint, turn.doubt);
@@ -309,35 +314,50 @@ impl World {
             if statement.covers_cell {
                 self.statement.key.add(all.version());
             }
+            if let Some(outside) = turn.outside {
+                self.statement.key.add_bytes(&outside.to_le_bytes());
+            }
+            self.statement.takes_prints = program.takes_prints;
             self.statement.displays = statement.is_expression;
             if index == 0 {
                 for &name in &program.declared_reads {
                     self.read_name(name);
                 }
                 if let Some(extra) = &extra {
-                    for name in &extra.reads {
-                        self.read_name(Name::new(name));
-                    }
-                    for path in &extra.files_read {
-                        let path = FilePath::Literal(program::path_name(path));
-                        self.outside(Outside::FileRead(path));
-                    }
+                    self.add_recorded_reads(extra);
                 }
             }
             self.run_statement(statement, program.is_declared);
             if index + 1 == n_statements {
                 self.add_facts(extra.as_deref(), &program.declared_writes);
             }
-            let key = self.finish(turn.salt);
+            let key = self.finish(turn.salt, statement.whole.as_ref());
             if index + 1 == n_statements && statement.gives_value {
                 self.state.show(key);
             }
             outcome.varies = outcome.varies.max(self.statement.varies);
             all.add(key);
+            if extra.is_some() {
+                values.add(key);
+            }
+            if let Some(whole) = &statement.whole {
+                all.add_bytes(whole);
+            }
             all.take_over(&mut self.statement.shown);
         }
         outcome.reads = std::mem::take(&mut self.statement.reads);
         outcome.key = all.version();
+        if let Some(extra) = &extra {
+            outcome.values = values.version();
+            if turn
+                .recorded
+                .is_none_or(|recorded| recorded == outcome.values)
+            {
+                for &name in &extra.apart {
+                    self.set_apart(name);
+                }
+            }
+        }
         outcome
     }
 
@@ -352,34 +372,6 @@ impl World {
         let taint = self.state.taint();
         self.state
             .set_taint(taint.filter(|taint| !self.is_from_below(Some(taint.origin))));
-    }
-
-    /// What a recorded run, or the user's declaration, adds to the last statement.
-    fn add_facts(&mut self, extra: Option<&Extra>, declared: &[Name]) {
-        if let Some(extra) = extra {
-            for name in &extra.mutates {
-                let objects = self.objects_of(Name::new(name));
-                self.change_all(&objects, None);
-            }
-            for name in &extra.writes {
-                let name = Name::new(name);
-                let is_bound = self.statement.touched.iter().any(
-                    |touched| matches!(touched, Touched::Name { name: known, .. } if *known == name),
-                );
-                if !is_bound {
-                    self.bind_weakly(name);
-                }
-            }
-        }
-        for &name in declared {
-            self.bind_weakly(name);
-        }
-        if let Some(extra) = extra {
-            for path in &extra.files_written {
-                let path = FilePath::Literal(program::path_name(path));
-                self.outside(Outside::FileWrite(path));
-            }
-        }
     }
 
     fn begin(&mut self, index: usize, fingerprint: &[u8], doubt: Option<Digest>) {
@@ -400,9 +392,12 @@ impl World {
         current.is_unknown = false;
         current.varies = None;
         current.through = None;
+        current.prints.clear();
+        current.takes_prints = false;
     }
 
-    fn finish(&mut self, salt: Option<Digest>) -> Version {
+    fn finish(&mut self, salt: Option<Digest>, whole: Option<&Hash>) -> Version {
+        self.settle_prints();
         if self.statement.is_unknown {
             let so_far = self.state.keys_so_far();
             self.statement.key.add_doubt(b"unknown");
@@ -416,7 +411,11 @@ impl World {
             self.statement.key.add_doubt(&salt.to_le_bytes());
         }
         let key = self.statement.key.version();
-        self.state.add_key(key.full);
+        self.state.add_key(match whole {
+            // What looks at everything sees the names, too.
+            Some(whole) => digest("whole", &[&key.full.to_le_bytes(), whole]),
+            None => key.full,
+        });
         let mut touched = std::mem::take(&mut self.statement.touched);
         let mut changed = Vec::new();
         let mut covered = HashSet::default();
@@ -450,6 +449,24 @@ impl World {
             }));
         }
         key
+    }
+
+    /// What functions print is shown, unless something makes a value of it.
+    fn settle_prints(&mut self) {
+        if self.statement.prints.is_empty() {
+            return;
+        }
+        let stdout = Key::Attr(Name::new("stdout"));
+        let sys = self.state.object(ObjectId::module(Name::new("sys")));
+        let is_taken = sys.key(stdout).is_some()
+            || self.binding(Name::new("print")).is_some()
+            || self.statement.takes_prints;
+        let current = &mut self.statement;
+        if is_taken {
+            current.key.take_over(&mut current.prints);
+        } else {
+            current.shown.take_over(&mut current.prints);
+        }
     }
 
     /// What the statement touched gets a version made from its key.
@@ -489,7 +506,9 @@ impl World {
                 replaces,
             } => {
                 if id == ObjectId::FILES {
-                    self.state.common_mut(Common::FilesWritten).set(key, step);
+                    if matches!(at, Key::Attr(_)) {
+                        self.state.common_mut(Common::FilesWritten).set(key, step);
+                    }
                 } else if id == ObjectId::ENVIRONMENT {
                     self.state.common_mut(Common::VariablesSet).set(key, step);
                 }

@@ -13,6 +13,15 @@ impl World {
             Outside::FileRead(path) => self.read_file(path),
             Outside::FolderRead(path) => self.read_folder(path),
             Outside::FileWrite(path) => self.write_file(path),
+            Outside::FolderMake(path) => match self.known_path(path) {
+                // Beside the files: who reads a file whose path is not known cannot read a folder.
+                Some(name) => self.statement.touched.push(Touched::ChangedKey {
+                    object: ObjectId::FILES,
+                    key: Key::Item(name),
+                    replaces: true,
+                }),
+                None => self.write_file(path),
+            },
             Outside::EnvironmentRead(Some(variable)) => {
                 let environment = self.state.object(ObjectId::ENVIRONMENT);
                 let (base, origin) = (environment.base, environment.base_origin);
@@ -86,8 +95,9 @@ impl World {
             }
             return;
         };
-        let written = self.state.object(ObjectId::FILES).key(Key::Attr(name));
-        match written {
+        let files = self.state.object(ObjectId::FILES);
+        let written = files.key(Key::Attr(name));
+        match written.or_else(|| files.key(Key::Item(name))) {
             // A restart leaves files as they are, so what is written below may be read above.
             Some((version, origin)) if self.is_from_below(Some(origin)) => {
                 self.vary(Varies::Files);
@@ -116,7 +126,9 @@ impl World {
         };
         let files = self.state.object(ObjectId::FILES).keys.clone();
         for &(key, version, origin) in files.iter() {
-            let Key::Attr(file) = key else { continue };
+            let (Key::Attr(file) | Key::Item(file)) = key else {
+                continue;
+            };
             if !file.text().starts_with(&prefix) || self.is_own(Some(origin)) {
                 continue;
             }
@@ -139,6 +151,7 @@ impl World {
 
     fn write_file(&mut self, path: FilePath) {
         let known = self.known_path(path);
+        self.absorb_folders(known);
         let written = match (known, path) {
             (None, FilePath::Name(name)) => self.symbolic_file(name),
             _ => known,
@@ -162,6 +175,21 @@ impl World {
                 .collect();
             let all = Some((digest("written", &[&bytes]), self.step));
             self.state.set_file_taints(FileTaints { each, all });
+        }
+    }
+
+    /// A file can only be written where its folder is.
+    fn absorb_folders(&mut self, file: Option<Name>) {
+        let files = self.state.object(ObjectId::FILES).keys.clone();
+        for &(key, version, origin) in files.iter() {
+            let Key::Item(folder) = key else { continue };
+            match file {
+                Some(file) if file.text().starts_with(&format!("{}/", folder.text())) => {
+                    self.absorb(folder, version, Some(origin), Manner::File);
+                }
+                Some(_) => {}
+                None => self.absorb_doubt(folder, version.full, Some(origin), Manner::File),
+            }
         }
     }
 

@@ -385,6 +385,10 @@ impl World {
             let exact = &owner.program.exact_fingerprint;
             self.statement.key.add_bytes(exact);
         }
+        for prints in &facts.prints {
+            self.statement.prints.add_bytes(prints);
+        }
+        self.statement.takes_prints |= owner.program.takes_prints;
         let outer = self.statement.through.replace(name);
         for &name in &facts.reads {
             let more = self.read_name(name);

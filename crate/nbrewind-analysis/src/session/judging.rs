@@ -5,7 +5,7 @@ use crate::CellInput;
 use crate::dataflow::CellOutcome;
 use crate::memo::Text;
 use crate::reason::{self, Evidence};
-use crate::verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState};
+use crate::verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState, Why};
 use std::rc::Rc;
 
 pub(super) struct Judge<'a> {
@@ -64,7 +64,12 @@ impl Judge<'_> {
             if !is_new && !is_compared && evidence.verdicts[at].state == state && !is_new_text(at) {
                 continue;
             }
-            let (reason, why, because) = if is_compared {
+            let outside = self.matched.last[at]
+                .filter(|_| is_compared)
+                .and_then(|run| reason::outside(&self.runs[run]));
+            let (reason, why, because) = if let Some(outside) = outside {
+                (outside, Some(Why::Outside), Vec::new())
+            } else if is_compared {
                 let run = self.matched.last[at].unwrap_or_default();
                 let step = self.step_of_run[run].unwrap_or_default();
                 let (before, after, pages) = match (state, sent_steps[at]) {

@@ -61,6 +61,8 @@ impl Plan {
                     place,
                     // The first step finds nothing that it could forget.
                     starts_over: place == Some(0) && !plan.actual.is_empty(),
+                    recorded: None,
+                    outside: None,
                 },
             };
             plan.step_of_run[at] = Some(plan.actual.len());
@@ -113,6 +115,9 @@ pub(super) fn ideal_step(
         text: text.clone(),
         turn: Turn {
             salt: last.map(|last| salt(last, &runs[last])),
+            outside: last
+                .filter(|&last| texts[last].is_same(text) && !runs[last].outside.is_empty())
+                .map(|last| label(runs[last].outside.join("\n").as_bytes())),
             ..Turn::default()
         },
     };

@@ -445,10 +445,10 @@ impl Visitor<'_> {
             ) && receiver.text.is_some() =>
             {
                 let path = self.file_path(receiver);
-                effects.push(if matches!(method.as_str(), "exists" | "is_file") {
-                    Outside::FileRead(path)
-                } else {
-                    Outside::FileWrite(path)
+                effects.push(match method.as_str() {
+                    "exists" | "is_file" => Outside::FileRead(path),
+                    "mkdir" => Outside::FolderMake(path),
+                    _ => Outside::FileWrite(path),
                 });
             }
             _ => {

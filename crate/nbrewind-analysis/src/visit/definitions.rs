@@ -4,6 +4,7 @@ use super::questions::dotted;
 use super::{Scope, ScopeKind, Visitor};
 use crate::binder;
 use crate::facts::{CONSTRUCTORS, ClassFacts, FunctionFacts, FunctionId, Op, Source, Value};
+use crate::fingerprint;
 use crate::syntax::{Expr, Parameters, Stmt, TypeParam, TypeParams, ast};
 use rustc_hash::FxHashMap as HashMap;
 use std::collections::BTreeMap;
@@ -102,6 +103,10 @@ impl Visitor<'_> {
             });
             this.note_mutable_defaults(id, &node.parameters);
         });
+        if self.found.functions[id].calls.contains("print") {
+            let prints = fingerprint::prints(node);
+            self.found.functions[id].prints.extend(prints);
+        }
         for decorator in &node.decorator_list {
             let called = match &decorator.expression {
                 Expr::Call(call) => dotted(&call.func),

@@ -19,10 +19,8 @@ impl Visitor<'_> {
                 }
             }
             IpyEscapeKind::Shell | IpyEscapeKind::ShCap => {
-                self.note_process(
-                    &format!("!{}", text.split_whitespace().next().unwrap_or_default()),
-                    line,
-                );
+                let program = text.split_whitespace().next().unwrap_or_default();
+                self.note_process(&format!("!{program}"), text, line);
                 self.expanded_names(text, line);
             }
             IpyEscapeKind::Magic | IpyEscapeKind::Magic2 => self.line_magic(text, line),
@@ -44,11 +42,18 @@ impl Visitor<'_> {
         }
     }
 
-    pub(super) fn note_process(&mut self, construct: &str, line: usize) {
+    /// `script` is what a shell is given, or empty.
+    pub(super) fn note_process(&mut self, construct: &str, script: &str, line: usize) {
         self.found.marks.process.push(Note {
             construct: construct.to_owned(),
             line,
         });
+        if let Some(written) = echoed(script) {
+            for path in written {
+                self.write_file(path);
+            }
+            return;
+        }
         self.outside(Outside::Varies(Varies::Process));
         self.outside(Outside::EnvironmentRead(None));
         self.outside(Outside::FileRead(FilePath::Unknown));
@@ -121,7 +126,7 @@ impl Visitor<'_> {
                 }
             },
             "sx" | "system" => {
-                self.note_process(&format!("%{name}"), line);
+                self.note_process(&format!("%{name}"), rest, line);
                 self.expanded_names(rest, line);
             }
             "psource" | "pinfo2" | "pfile" => {
@@ -190,11 +195,43 @@ impl Visitor<'_> {
     }
 
     /// A script for another program: files and the network are open to it, names of the notebook are not.
-    pub(crate) fn run_process(&mut self, construct: &str, line: usize) {
-        self.note_process(construct, line);
+    pub(crate) fn run_process(&mut self, construct: &str, script: &str, line: usize) {
+        self.note_process(construct, script, line);
         self.found.unknown.insert(Note {
             construct: construct.to_owned(),
             line,
         });
     }
+}
+
+/// The files that a script writes which does nothing but `echo`; None if it does more.
+fn echoed(script: &str) -> Option<Vec<&str>> {
+    let mut written = Vec::new();
+    let mut is_empty = true;
+    for line in script.lines().map(str::trim) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        is_empty = false;
+        let rest = line.strip_prefix("echo ")?;
+        // `$` may be a variable of the environment, except where IPython puts in names, which are read for themselves.
+        let does_more = |character| "`|;&<*?[\\$'\"".contains(character);
+        if rest.contains(does_more) {
+            return None;
+        }
+        let mut parts = rest.split('>');
+        parts.next();
+        if let Some(path) = parts.next() {
+            let path = path.trim();
+            if path.is_empty() || path.contains(char::is_whitespace) || path.contains('{') {
+                return None;
+            }
+            written.push(path);
+        }
+        // Appending depends on what was there.
+        if parts.next().is_some() {
+            return None;
+        }
+    }
+    (!is_empty).then_some(written)
 }

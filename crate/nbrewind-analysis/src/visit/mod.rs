@@ -159,8 +159,10 @@ impl<'t> Visitor<'t> {
             _ => None,
         };
         self.stmt(stmt);
-        self.finish(fingerprint::statement(stmt), kind, discarded);
+        let (fingerprint, values) = fingerprint::with_values(stmt);
+        self.finish(fingerprint, kind, discarded);
         if let Some((facts, _)) = self.found.statements.last_mut() {
+            facts.values = values;
             facts.is_expression = matches!(stmt, Stmt::Expr(_));
         }
     }
@@ -179,6 +181,7 @@ impl<'t> Visitor<'t> {
         self.found.statements.push((
             StatementFacts {
                 fingerprint,
+                values: None,
                 ops: current.ops,
                 is_expression: false,
                 covers_cell: false,

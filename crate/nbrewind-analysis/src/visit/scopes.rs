@@ -52,7 +52,8 @@ impl Visitor<'_> {
             {
                 self.found.files_read.insert(path.clone());
             }
-            Outside::FileWrite(FilePath::Literal(path)) => {
+            Outside::FileWrite(FilePath::Literal(path))
+            | Outside::FolderMake(FilePath::Literal(path)) => {
                 self.found.files_written.insert(path.clone());
             }
             _ => {}
