@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -574,6 +575,10 @@ class Session:
         run.places = (dict(os.environ), list(sys.path))
         run.contextual = self.ambient.snapshot_contextual()
         run.handlers = handlers_of(self.ambient.snapshot("logging"))
+        with warnings.catch_warnings():
+            # Leaving this block makes every warning new again: what was said once in this process would otherwise depend
+            # on which cells were executed.
+            pass
         run.started = time.time()
         run.clock = time.perf_counter()
         run.cpu = time.process_time()
@@ -796,6 +801,11 @@ class Session:
         taken = baseline.take(self)
         self.baseline = baseline.Begun()
         return taken
+
+    @property
+    def is_in_cell(self) -> bool:
+        """True while a cell is being executed, or decided about."""
+        return self._depth > 0
 
     def has_run(self) -> bool:
         """True when something of the user's was executed, replayed or made."""

@@ -56,6 +56,9 @@ def choose(
     session: Session, run: dict[str, Any], versions: dict[str, CoVariable], live: set[str]
 ) -> set[str]:
     """Manifests of the versions that may wait. `live`: of those that need not be loaded at all."""
+    if session.is_in_cell:
+        # What follows in the cell may read anything.
+        return set()
     history = session.open_history()
     needed = _needed_by_recipes(history, versions)
     shown = _names_of_figures(session, run)
@@ -135,9 +138,12 @@ class Waiting:
         return list(self._versions)
 
     def begin(self, versions: list[CoVariable]) -> None:
-        """These wait from now on; the kernel loads them while nobody asks for anything."""
+        """These wait from now on; the kernel loads them while nobody asks for anything. Within a cell: now."""
         self._versions = sorted(versions, key=lambda version: version.n_bytes)
-        if versions and self._session.requests is not None:
+        if self._session.is_in_cell:
+            while self._fill():
+                pass
+        elif versions and self._session.requests is not None:
             self._session.requests.when_free(self._fill)
 
     def _fill(self) -> bool:

@@ -82,6 +82,17 @@ def test_a_cell_replaces_what_waits(tmp_path: Path) -> None:
         assert kernel.show("print(other)") == "6\n"
 
 
+def test_a_restore_within_a_cell_leaves_nothing_to_be_loaded(tmp_path: Path) -> None:
+    audit(tmp_path, CELLS)
+    with elsewhere(tmp_path) as kernel:
+        shown = kernel.show("%nbrewind goto b\nprint(big[-1], other[-1])")
+        assert shown.endswith("\n1 2\n")
+        restore(kernel, "d")
+        restore(kernel, "a")
+        shown = kernel.show("%nbrewind undo\nprint(big[-1], box['big'][-1])")
+        assert shown.endswith("\n1 3\n")
+
+
 def test_recording_goes_on_over_what_waits(tmp_path: Path) -> None:
     audit(tmp_path, CELLS)
     with elsewhere(tmp_path) as kernel:
