@@ -67,8 +67,8 @@ _SERVICES = frozenset(
 # Shows up between the user's code and what it asks for (`open` is IPython's own in a kernel).
 _TRANSPARENT = frozenset({"IPython"})
 _ENGINES = frozenset({"distributed", "loky"})
-# Where Dask's workers and schedulers keep what they spill.
-_ENGINE_FOLDERS = ("/dask-scratch-space", "/dask-worker-space")
+# Where engines keep what they spill, and their own logs.
+_ENGINE_FOLDERS = ("/dask-scratch-space", "/dask-worker-space", "/vine-run-info")
 _SERVICE_THREADS = (
     "IPythonHistory",
     "IOPub",
