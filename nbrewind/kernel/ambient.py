@@ -489,7 +489,7 @@ class Filters:
 
     def get(self) -> Any:
         """The user's filters in order, as text."""
-        now: list[Any] = list(warnings.filters)
+        now = settings.filters()
         shown = []
         for at, (action, message, category, module, line) in enumerate(now):
             if now[at] in self._own:
@@ -555,7 +555,7 @@ def providers(places: Places) -> list[Provider]:
         Provider("logging", _logging_get, _logging_set),
         Provider("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
         Provider("decimal context", _decimal_get, _decimal_set, is_contextual=True),
-        Provider("filters of warnings", filters.get, filters.set),
+        Provider(settings.WARNINGS, filters.get, filters.set),
         Provider("locale", lambda: locale.setlocale(locale.LC_ALL), _locale_set),
     ]
     # fmt: on

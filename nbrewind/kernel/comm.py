@@ -82,8 +82,9 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
         case "log":
             return {"session": session.session_id, "runs": session.log.payload()}
         case "runs":
-            found = {"runs": runs(session, request.get("cell"))}
-            return {**found, "damage": session.history.damage() if session.history else None}
+            listed_runs = runs(session, request.get("cell"))
+            damage = session.history.damage() if session.history is not None else None
+            return {"runs": listed_runs, "damage": damage}
         case "cancel":
             wanted = _needs(request, "request")
             return {"cancelled": session.requests is not None and session.requests.cancel(wanted)}

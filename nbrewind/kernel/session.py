@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -575,10 +574,6 @@ class Session:
         run.places = (dict(os.environ), list(sys.path))
         run.contextual = self.ambient.snapshot_contextual()
         run.handlers = handlers_of(self.ambient.snapshot("logging"))
-        with warnings.catch_warnings():
-            # Leaving this block makes every warning new again: what was said once in this process would otherwise depend
-            # on which cells were executed.
-            pass
         run.started = time.time()
         run.clock = time.perf_counter()
         run.cpu = time.process_time()

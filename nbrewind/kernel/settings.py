@@ -2,7 +2,8 @@
 
 Ambient state is an input of the runs that read it (rule 7 of the repeat rule). Most libraries cannot be asked whether
 anybody looked, so what they are set to is an input of every run. matplotlib and pandas keep parameters in mappings that
-can be asked: how figures and tables look is an input of the runs that drew or showed one, or asked.
+can be asked: how figures and tables look is an input of the runs that drew or showed one, or asked. And filters of
+warnings are an input of the runs in which something warned, shown or not.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ import json
 import re
 import sys
 import types
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-# Kinds of ambient state. The first two are providers; what statements set that no provider sees is known by their text.
+# Kinds of ambient state. The first three are providers; what statements set that none sees is known by their text.
+WARNINGS = "filters of warnings"
 PARAMETERS = "matplotlib rcParams"
 TABLES = "pandas display options"
 FIGURES = "figure settings"
 OTHERS = "configuration"
 # An input only of the runs that looked.
-WATCHED = frozenset({PARAMETERS, TABLES, FIGURES})
+WATCHED = frozenset({WARNINGS, PARAMETERS, TABLES, FIGURES})
 
 # Options of pandas that decide how something is shown, and nothing that is computed.
 _OF_TABLES = ("display", "styler", "plotting")
@@ -62,22 +65,59 @@ for _name in """__getitem__ __setitem__ __delitem__ __iter__ __contains__ __len_
     setattr(_Noting, _name, _telling(getattr(dict, _name), lambda self: self._tell))
 
 
+class _Ear:
+    """In the place of a message's pattern in a filter of warnings: hears every warning, and matches none.
+
+    Whoever hands the filters to other processes (scikit-learn does) hands on a pattern that matches nothing.
+    """
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def match(self, text: str) -> None:
+        self._tell()
+
+    def __reduce__(self) -> Any:
+        return re.compile, ("(?!)",)
+
+
+def filters() -> list[Any]:
+    """The filters of warnings that are not ours."""
+    return [one for one in warnings.filters if not isinstance(one[1], _Ear)]
+
+
 class Watch:
     """Notes which settings a run looks at or makes."""
 
     def __init__(self) -> None:
         self._looked: set[str] = set()
+        self._ear: Any = (
+            "default",
+            _Ear(functools.partial(self._looked.add, WARNINGS)),
+            Warning,
+            None,
+            0,
+        )
         # Libraries that are watched; False: they do not keep their settings where we know.
         self._watched: dict[str, bool] = {}
 
     def begin(self) -> None:
         """A run begins."""
         self._install()
+        self._stop_listening()
+        with warnings.catch_warnings():
+            # Leaving this block makes every warning new again: one that was said once in this process would not be
+            # heard, and what a cell says would depend on which cells were executed.
+            pass
+        # Before all others, and without a word to the user's code.
+        cast("list[Any]", warnings.filters).insert(0, self._ear)
         self._looked.clear()
         self._before = dict(self._watched)
 
     def end(self) -> set[str]:
         """Kinds of settings that the run may have looked at: also those of libraries that it loaded."""
+        if not self._stop_listening():
+            self._looked.add(WARNINGS)
         found = set(self._looked)
         for kind, (module, _) in _WATCHES.items():
             if module in sys.modules and not self._before.get(kind, False):
@@ -85,6 +125,13 @@ class Watch:
         if PARAMETERS in found:
             found.add(FIGURES)
         return found
+
+    def _stop_listening(self) -> bool:
+        """False when the run had put other filters in the place of those that it found."""
+        others = filters()
+        is_there = len(others) < len(warnings.filters)
+        cast("list[Any]", warnings.filters)[:] = others
+        return is_there
 
     def _install(self) -> None:
         for kind, (module, install) in _WATCHES.items():
