@@ -15,13 +15,14 @@ import { Operations } from './features/progress/model';
 import { VerdictModel } from './features/badges/model';
 import { KernelLink } from './kernel/link';
 import { RunLog, type IShownCell } from './kernel/log';
+import { OutsideWatch } from './kernel/outside';
 import { RecordedCells } from './kernel/recorded';
 import { recordedRuns } from './request';
 import { PLUGIN_ID } from './settings';
 import { CommandIDs, INotebookSides, type INotebookSide } from './tokens';
 
 /** What all views of one notebook share. */
-interface IShared extends Pick<INotebookSide, 'link' | 'log' | 'recorded' | 'operations'> {
+interface IShared extends Pick<INotebookSide, 'link' | 'log' | 'recorded' | 'outside' | 'operations'> {
   nViews: number;
 }
 
@@ -31,7 +32,11 @@ class Sides implements INotebookSides {
     private readonly tracker: INotebookTracker
   ) {
     tracker.widgetAdded.connect((_, panel) => void this._add(panel));
-    tracker.currentChanged.connect(() => this._tell());
+    tracker.currentChanged.connect(() => {
+      // Files are often edited in another tab.
+      this.current?.outside.look();
+      this._tell();
+    });
     tracker.activeCellChanged.connect(() => this._tell());
     tracker.forEach(panel => void this._add(panel));
   }
@@ -75,9 +80,9 @@ class Sides implements INotebookSides {
     }
     const { sessionContext } = panel;
     const shared = this._share(panel);
-    const { link, log, recorded, operations } = shared;
+    const { link, log, recorded, outside, operations } = shared;
     const verdicts = new VerdictModel(this._core, model, log);
-    const side: INotebookSide = { panel, link, log, recorded, verdicts, operations };
+    const side: INotebookSide = { panel, link, log, recorded, outside, verdicts, operations };
     this._sides.set(panel, side);
     // The content goes first: the kernel can still be told then.
     panel.content.disposed.connect(() => {
@@ -86,6 +91,7 @@ class Sides implements INotebookSides {
       if (--shared.nViews === 0) {
         this._shared.delete(sessionContext);
         operations.dispose();
+        outside.dispose();
         recorded.dispose();
         log.dispose();
         link.dispose();
@@ -117,10 +123,11 @@ class Sides implements INotebookSides {
       const link = new KernelLink(sessionContext, () => PathExt.basename(context.path));
       const log = new RunLog(sessionContext, link, () => shownCells(context));
       const recorded = new RecordedCells(link, () => recordedRuns(context.path));
+      const outside = new OutsideWatch(link, log);
       const operations = new Operations(sessionContext, log);
       // A rename, a move, or "Save Notebook As".
       context.pathChanged.connect(() => void link.rename().catch(() => undefined));
-      shared = { link, log, recorded, operations, nViews: 0 };
+      shared = { link, log, recorded, outside, operations, nViews: 0 };
       this._shared.set(sessionContext, shared);
     }
     shared.nViews++;

@@ -10,6 +10,7 @@ import type { Operations } from './features/progress/model';
 import type { VerdictModel } from './features/badges/model';
 import type { RunLog } from './kernel/log';
 import type { KernelLink } from './kernel/link';
+import type { OutsideWatch } from './kernel/outside';
 import type { RecordedCells } from './kernel/recorded';
 
 /** All that NBRewind knows about one open notebook. */
@@ -21,6 +22,8 @@ export interface INotebookSide {
   readonly log: RunLog;
   /** Which cells have a recorded run. */
   readonly recorded: RecordedCells;
+  /** What was changed outside the notebook. */
+  readonly outside: OutsideWatch;
   /** How every cell stands towards its last run. */
   readonly verdicts: VerdictModel;
   /** Restores and replays, one after the other. */

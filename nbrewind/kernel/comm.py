@@ -13,6 +13,7 @@ from typing import Any
 
 from nbrewind._native import StoreError
 from nbrewind.kernel import repeat, replay, restore
+from nbrewind.kernel.outdated import outdated
 from nbrewind.kernel.requests import LOOKS, Requests
 from nbrewind.kernel.session import Session
 from nbrewind.kernel.takeback import journal
@@ -85,6 +86,8 @@ def _carry_out(session: Session, request: dict[str, Any]) -> dict[str, Any]:
             listed_runs = runs(session, request.get("cell"))
             damage = session.history.damage() if session.history is not None else None
             return {"runs": listed_runs, "damage": damage}
+        case "outside":
+            return {"runs": outdated(session)}
         case "cancel":
             wanted = _needs(request, "request")
             return {"cancelled": session.requests is not None and session.requests.cancel(wanted)}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nbrewind.kernel.session import Session
 
 # Answered from any thread, also while a cell runs.
-LOOKS = frozenset({"status", "log", "runs", "cancel"})
+LOOKS = frozenset({"status", "log", "runs", "outside", "cancel"})
 
 Reply = Callable[[dict[str, Any]], None]
 

@@ -67,6 +67,23 @@ describe('the log of runs', () => {
     expect(log.runs).toEqual([]);
   });
 
+  it('notes what was changed outside the notebook, and tells only when that is new', () => {
+    const { log, say, link } = open();
+    say('send', 'execute_request', 'm1', { code: 'read()', silent: false, store_history: true }, { cellId: 'a' });
+    say('recv', 'execute_reply', 'm1', { status: 'ok', execution_count: 1 });
+    link.event.emit({ event: { event: 'run', status: 'executed', run_id: 'r1', cell_id: 'a' }, parentId: 'm1' });
+    let nTold = 0;
+    log.changed.connect(() => nTold++);
+    log.noteOutside({});
+    expect(nTold).toBe(0);
+    log.noteOutside({ r1: ['data.csv'], other: ['x'] });
+    log.noteOutside({ r1: ['data.csv'] });
+    expect(log.runs[0].outside).toEqual(['data.csv']);
+    log.noteOutside({});
+    expect(log.runs[0].outside).toEqual([]);
+    expect(nTold).toBe(2);
+  });
+
   it('knows a replay by what the kernel tells in the course of the request', () => {
     const { log, say, link } = open();
     say('send', 'execute_request', 'm1', { code: 'x = 1', silent: false, store_history: true }, { cellId: 'a' });

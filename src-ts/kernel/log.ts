@@ -101,6 +101,21 @@ export class RunLog implements IDisposable {
     this._changed.emit();
   }
 
+  /** What was changed outside the notebook since, by the id of the recorded run that read it. */
+  noteOutside(found: Record<string, string[]>): void {
+    let isNew = false;
+    for (const entry of this._entries) {
+      const outside = found[entry.runId ?? ''] ?? [];
+      if (String(entry.run.outside ?? []) !== String(outside)) {
+        entry.run = { ...entry.run, outside };
+        isNew = true;
+      }
+    }
+    if (isNew) {
+      this._changed.emit();
+    }
+  }
+
   private _attach(kernel: Kernel.IKernelConnection | null): void {
     if (kernel === this._kernel) {
       return;
