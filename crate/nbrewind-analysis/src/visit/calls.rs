@@ -61,6 +61,9 @@ impl Visitor<'_> {
                 value,
             ));
         }
+        for argument in node.arguments.iter_source_order() {
+            self.handed_method(argument.value());
+        }
         let is_inplace = node
             .arguments
             .find_keyword("inplace")
@@ -141,6 +144,21 @@ impl Visitor<'_> {
         Value {
             text,
             ..Value::of(Source::Result(id))
+        }
+    }
+
+    /// `map(rows.append, found)`: whoever is handed a method that changes its object may call it.
+    fn handed_method(&mut self, argument: &Expr) {
+        let Expr::Attribute(method) = argument else {
+            return;
+        };
+        let Expr::Name(receiver) = &*method.value else {
+            return;
+        };
+        let receiver = self.mangled(receiver.id.as_str());
+        if knowledge::has("changing-methods", method.attr.as_str()) && !self.is_module(&receiver) {
+            let target = self.value_of(&receiver);
+            self.mutate(target, None, Value::default());
         }
     }
 
