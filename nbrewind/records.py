@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nbrewind._native import Store
+from nbrewind._native import Store, analyze_cell
 from nbrewind.client import Refused
 from nbrewind.listing import listed, of_notebook
 
@@ -69,3 +70,89 @@ def outputs_of(store: Store, run_id: str) -> list[dict[str, Any]] | None:
         if run["run_id"] == run_id:
             return list(run["outputs"])
     return None
+
+
+def recorded_facts(store: Store, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the newest run of these cells from the top, in one session, says of each beside its text.
+
+    ``cells`` are code cells as the analysis takes them. The answer is ``RecordedFacts`` of the analysis: of every cell
+    the names that its run bound and changed, the files that it wrote, and which names shared nothing with others when
+    it was done. Facts belong to the text that was run and to what ran before it, so they end at the first cell that has
+    another text now, did not run in its turn, or failed.
+    """
+    sessions: dict[str, list[dict[str, Any]]] = {}
+    for record in store.records("run"):
+        run = json.loads(record["payload"])
+        sessions.setdefault(run["session"], []).append(run)
+    found: dict[str, Any] = {}
+    for runs in sessions.values():
+        by_cell = _from_the_top(runs, cells)
+        # The newest of those that got equally far.
+        if len(by_cell) >= len(found):
+            found = by_cell
+    return {"cells": {cell: _facts_of_run(store, run) for cell, run in found.items()}}
+
+
+def _from_the_top(
+    runs: list[dict[str, Any]], cells: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """By cell, the runs of a session as far as they are those of the cells, each once, in their order."""
+    page = [cell for cell in cells if cell["source"].strip()]
+    found: dict[str, dict[str, Any]] = {}
+    for run, cell in zip(runs, page, strict=False):
+        is_in_turn = run["cell_id"] == cell["id"] and not run["lineage"]["between"]
+        text = json.loads(analyze_cell(cell["source"]))["fingerprint"]
+        if not is_in_turn or run["status"] != "ok" or run["source_fp"] != text:
+            break
+        if cell["id"] in found:
+            # Copies share their id.
+            break
+        found[cell["id"]] = run
+    return found
+
+
+def _facts_of_run(store: Store, run: dict[str, Any]) -> dict[str, Any]:
+    manifests = {
+        manifest: json.loads(store.records("manifest", manifest)[-1]["payload"])
+        for manifest in {*run["state"].values(), *run["effects"]["writes"]}
+        if store.records("manifest", manifest)
+    }
+    after = {
+        name: facts for manifest in manifests.values() for name, facts in manifest["facts"].items()
+    }
+    before = run["inputs"]["names"]
+    written = {
+        name for key in run["effects"]["writes"] for name in manifests.get(key, {}).get("names", ())
+    }
+    touched = set(run["inputs"]["touched"])
+    bound = sorted(written - touched)
+
+    def content(facts: dict[str, dict[str, Any]], name: str) -> str | None:
+        return facts.get(name, {}).get("fp")
+
+    changed = [
+        name
+        for name in sorted(touched)
+        # A name also gets a new version when it shares objects with others than before.
+        if content(before, name) is None or content(before, name) != content(after, name)
+    ]
+    # What a value without content holds is not known, so it may hold any of the others; and a run that cannot be
+    # replayed did something that its record does not tell.
+    is_clear = (
+        run["replayable"]
+        and all(content(after, name) is not None for name in {*bound, *touched})
+        and all(facts["fp"] is not None for facts in before.values())
+    )
+    apart = [
+        name
+        for name in bound
+        if is_clear and manifests.get(run["state"].get(name, ""), {}).get("names") == [name]
+    ]
+    return {
+        "writes": bound,
+        "mutates": changed,
+        "files_written": sorted(
+            {item["path"] for item in run["effects"]["files"] if item["digest"] != "folder"}
+        ),
+        "apart": apart,
+    }

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nbrewind import __version__, roots
+from nbrewind import __version__, records, roots
 from nbrewind._native import Store, StoreError
 from nbrewind.cli import analysis, driver, history, report
 from nbrewind.cli.notebook import (
@@ -323,9 +323,11 @@ def _stale(options: argparse.Namespace) -> int:
             raise NotebookError(
                 "--audited takes two notebooks: nbrewind stale --audited A.ipynb B.ipynb"
             )
-        found = analysis.stale_audited(
-            _cells(_read(options)), _cells(_read(options, options.edited))
-        )
+        audited = _cells(_read(options))
+        facts = None
+        if options.store is not None:
+            facts = records.recorded_facts(_open_store(options), audited)
+        found = analysis.stale_audited(audited, _cells(_read(options, options.edited)), facts)
     else:
         notebook = _read(options)
         runs = history.latest_runs(_open_store(options), notebook.path.name)
