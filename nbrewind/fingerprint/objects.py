@@ -249,10 +249,32 @@ def _module_marks(module: str | None, is_own: bool) -> list[str]:
     return [f"module: {module}"]
 
 
+# Every function that `functools.singledispatch` returns has this code.
+_DISPATCHES = functools.singledispatch(lambda value: value).__code__
+_OF_DISPATCHER = frozenset({"register", "dispatch", "registry", "_clear_cache", "__wrapped__"})
+
+
+def generic_parts(
+    func: types.FunctionType,
+) -> tuple[list[tuple[type, Any]], dict[str, Any]] | None:
+    """Of a generic function: its implementations by class, the first the default, and attributes of the user's.
+
+    None for all other functions. To which one it has dispatched before is only remembered, and no content.
+    """
+    if func.__code__ is not _DISPATCHES:
+        return None
+    own = {name: value for name, value in vars(func).items() if name not in _OF_DISPATCHER}
+    return list(func.registry.items()), own  # type: ignore[attr-defined]
+
+
 @register("builtins:function")
 def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
     if is_importable(func):
         return _import_fact(func.__module__, func.__qualname__)
+    generic = generic_parts(func)
+    if generic is not None:
+        named = (func.__name__, func.__qualname__, func.__doc__)
+        return Fact("singledispatch", (*generic, *named), mutable=True)
     names = code_names(func.__code__)
     # A function of the notebook finds its globals in the live namespace when it is called; any other function carries
     # its module's globals with it.

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbrewind.fingerprint import is_importable, is_library_module
+from nbrewind.fingerprint.objects import generic_parts
 
 # Kinds of statements that are executed when their cell is replayed, if they read nothing of the user's.
 _EXECUTED_ANYWAY = frozenset({"import", "config", "magic"})
@@ -410,6 +411,10 @@ class _Crawl:
             self._function(wrapped)
         if isinstance(obj, types.FunctionType):
             self._function(obj)
+            implementations, _ = generic_parts(obj) or ((), {})
+            for _, one in implementations:
+                if isinstance(one, types.FunctionType):
+                    self._function(one)
             return
         kind = obj if isinstance(obj, type) else type(obj)
         for base in kind.__mro__:

@@ -26,7 +26,7 @@ import cloudpickle
 from nbrewind import _native, collector
 from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.arrays import place_of
-from nbrewind.fingerprint.objects import singleton_name
+from nbrewind.fingerprint.objects import generic_parts, singleton_name
 from nbrewind.fingerprint.walker import LARGE
 from nbrewind.kernel.reducers import HeldByLibrary, reduce_own
 from nbrewind.tasks.lazy import reduce_lazy
@@ -227,6 +227,15 @@ def _rebuild_lru_cache(func: Any, parameters: dict[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(func)
 
 
+def _rebuild_generic(implementations: list[tuple[type, Any]], own: dict[str, Any]) -> Any:
+    (_, default), *others = implementations
+    made = functools.singledispatch(default)
+    for kind, function in others:
+        made.register(kind, function)
+    vars(made).update(own)
+    return made
+
+
 class _Pickler(cloudpickle.Pickler):
     def __init__(
         self,
@@ -253,6 +262,10 @@ class _Pickler(cloudpickle.Pickler):
             return self._reduce_block(obj)
         if kind is functools._lru_cache_wrapper and not is_importable(obj):
             return (_rebuild_lru_cache, (obj.__wrapped__, obj.cache_parameters()))
+        if kind is types.FunctionType and obj.__module__ == "__main__":
+            generic = generic_parts(obj)
+            if generic is not None:
+                return (_rebuild_generic, generic)
         for reducer in reducers:
             reduced = reducer(obj)
             if reduced is not NotImplemented:
