@@ -250,7 +250,7 @@ def _module_marks(module: str | None, is_own: bool) -> list[str]:
 
 
 # Every function that `functools.singledispatch` returns has this code.
-_DISPATCHES = functools.singledispatch(lambda value: value).__code__
+_DISPATCHES = vars(functools)["singledispatch"](lambda value: value).__code__
 _OF_DISPATCHER = frozenset({"register", "dispatch", "registry", "_clear_cache", "__wrapped__"})
 
 
@@ -273,8 +273,8 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
         return _import_fact(func.__module__, func.__qualname__)
     generic = generic_parts(func)
     if generic is not None:
-        named = (func.__name__, func.__qualname__, func.__doc__)
-        return Fact("singledispatch", (*generic, *named), mutable=True)
+        known_as = (func.__name__, func.__qualname__, func.__doc__)
+        return Fact("singledispatch", (*generic, *known_as), mutable=True)
     names = code_names(func.__code__)
     # A function of the notebook finds its globals in the live namespace when it is called; any other function carries
     # its module's globals with it.
