@@ -656,7 +656,9 @@ def _weak_set_fact(obj: Any, ctx: Context) -> Fact:
 # Objects that libraries keep and hand to everyone: the very same in every process, and joining no names.
 _HELD_TYPES = frozenset({"builtins:object", "matplotlib.path:Path"})
 _held: dict[int, tuple[Any, str, str]] = {}
-# Types that attributes of libraries have: are such objects held, or classes that may hold some?
+# Objects of a library's own classes that its modules keep (`matplotlib.colormaps`), by identity: module and name.
+_instances: dict[int, tuple[str, str]] = {}
+# Types that attributes of libraries have: are such objects held, classes that may hold some, or instances?
 _kinds_of_held: dict[type, str] = {}
 # Module -> the number of its names when it was looked at.
 _modules_seen: dict[str, tuple[Any, int]] = {}
@@ -665,24 +667,52 @@ _n_modules_seen = 0
 
 def library_name_of(obj: Any) -> tuple[str, str] | None:
     """Module and dotted name under which a library keeps this very object. None: it is the user's own."""
-    global _n_modules_seen
     known = _held.get(id(obj))
-    if known is None and len(sys.modules) != _n_modules_seen:
-        _n_modules_seen = len(sys.modules)
-        for name, module in list(sys.modules.items()):
-            attributes = vars(module) if is_library_module(name) else {}
-            # Markers are there from the beginning; paths are kept on first use, by their own class.
-            if _modules_seen.get(name) != (module, len(attributes)) or name == "matplotlib.path":
-                _modules_seen[name] = module, len(attributes)
-                _note_held(name, "", attributes)
+    if known is None:
+        _look_at_modules()
         known = _held.get(id(obj))
     return None if known is None or known[0] is not obj else known[1:]
+
+
+def library_name_of_instance(obj: Any) -> tuple[str, str] | None:
+    """Module and name under which a library keeps this instance of a class of its own; None for all others."""
+    if _kinds_of_held.get(type(obj), "instance") != "instance":
+        return None
+    _look_at_modules()
+    found = _instances.get(id(obj))
+    if found is None or getattr(sys.modules.get(found[0]), found[1], None) is not obj:
+        return None
+    return found
+
+
+def _look_at_modules() -> None:
+    """Note what the libraries keep that were loaded since."""
+    global _n_modules_seen
+    if len(sys.modules) == _n_modules_seen:
+        return
+    _n_modules_seen = len(sys.modules)
+    for name, module in list(sys.modules.items()):
+        attributes = vars(module) if is_library_module(name) else {}
+        # Markers are there from the beginning; paths are kept on first use, by their own class.
+        if _modules_seen.get(name) != (module, len(attributes)) or name == "matplotlib.path":
+            _modules_seen[name] = module, len(attributes)
+            _note_held(name, "", attributes)
+
+
+# Of these, which object it is counts for nothing, or they are found by name already.
+_VALUES = (
+    int, float, complex, str, bytes, tuple, frozenset, enum.Enum, BaseException, types.FunctionType,
+    types.ModuleType,
+)  # fmt: skip
 
 
 def _kind_of_held(kind: type) -> str:
     if f"{kind.__module__}:{kind.__qualname__}" in _HELD_TYPES:
         return "held"
-    return "class" if issubclass(kind, type) else "other"
+    if issubclass(kind, type):
+        return "class"
+    is_own = not issubclass(kind, _VALUES) and is_library_module(kind.__module__)
+    return "instance" if is_own and kind.__flags__ & _HEAP_TYPE else "other"
 
 
 def _note_held(module: str, prefix: str, attributes: Any) -> None:
@@ -693,6 +723,9 @@ def _note_held(module: str, prefix: str, attributes: Any) -> None:
             what = _kinds_of_held[kind] = _kind_of_held(kind)
         if what == "held":
             _held.setdefault(id(value), (value, module, prefix + name))
+        elif what == "instance" and not prefix:
+            if kind.__module__.partition(".")[0] == module.partition(".")[0]:
+                _instances[id(value)] = module, name
         elif what == "class" and not prefix and value.__module__ == module:
             _note_held(module, f"{name}.", vars(value))
 
@@ -826,11 +859,14 @@ def _ends_with_effects(obj: Any) -> bool:
     "concurrent.futures._base:Executor",
     "distributed.client:Client",
     "distributed.deploy.cluster:Cluster",
+    "ndcctools.taskvine.manager:Manager",
 )
 def _handle_fact(obj: Any, ctx: Context) -> Fact:
     # A compute engine is not content: another address changes nothing (rule 9).
     name = f"{type(obj).__module__}.{type(obj).__qualname__}"
-    return Fact("handle", (name,), mutable=True, handle=name)
+    # A client and the cluster that it was made for belong together: a recipe makes both, and once.
+    owner = getattr(obj, "cluster", None) or obj
+    return Fact("handle", (name,), mutable=True, handle=name, buffers=[(id(owner), 1, 0)])
 
 
 def slots_of(obj: Any) -> tuple[tuple[str, Any], ...]:

@@ -57,6 +57,8 @@ class Provider:
     default: Callable[[], Any] | None = None
     # It speaks of names: it can be restored only when they are loaded.
     is_late: bool = False
+    # The default is known also while the module is not loaded.
+    is_default_known: bool = False
     # Kept in a context variable: what a cell with top-level `await` sets is gone when it ends.
     is_contextual: bool = False
 
@@ -140,6 +142,34 @@ def _rc_default() -> Any:
         key: text if key == "interactive" else str(dict.__getitem__(original, key))
         for key, text in _rc_get().items()
     }
+
+
+def _backend_get() -> Any:
+    """The backend of pyplot once it is chosen: with it comes how figures are shown."""
+    pyplot = _module("matplotlib.pyplot")
+    if pyplot is None or getattr(pyplot, "_backend_mod", None) is None:
+        return None
+    return _backend_name(dict.__getitem__(_module("matplotlib").rcParams, "backend"))
+
+
+def _backend_name(name: Any) -> str:
+    return "inline" if name == _INLINE else str(name)
+
+
+_INLINE = "module://matplotlib_inline.backend_inline"
+
+
+def _backend_set(state: str) -> None:
+    import matplotlib.pyplot as plt
+
+    if _backend_get() != state:
+        plt.switch_backend(_INLINE if state == "inline" else state)
+
+
+def _backend_default() -> Any:
+    # What the front end asks for; pyplot chooses it when the first figure is made.
+    chosen = os.environ.get("MPLBACKEND")
+    return _backend_name(chosen) if chosen else _backend_get()
 
 
 def _sklearn_default() -> Any:
@@ -379,8 +409,9 @@ def _logging_get() -> dict[str, Any]:
         kept = (*map(_handler_text, handlers), *map(_filter_text, logger.filters))
         state = (logger.level, logger.disabled, logger.propagate, kept)
         # What a library sets up for itself when it is imported counts only once it changes.
-        if is_library_module(top) and _set_up_by_library.setdefault(name, state) == state:
-            continue
+        if is_library_module(top) and name not in _set_up_by_user:
+            if _set_up_by_library.setdefault(name, state) == state:
+                continue
         if state != _UNTOUCHED:
             found[name] = state
     return found
@@ -388,6 +419,30 @@ def _logging_get() -> dict[str, Any]:
 
 _UNTOUCHED: tuple[int, bool, bool, tuple[str, ...]] = (0, False, True, ())
 _set_up_by_library: dict[str, tuple[int, bool, bool, tuple[str, ...]]] = {}
+# Names of loggers that the user's code set something of, perhaps in the cell that imports their library.
+_set_up_by_user: set[str] = set()
+
+
+def _watch_loggers() -> None:
+    """Note which loggers the user's code sets up."""
+    import logging
+
+    for name in ("setLevel", "addHandler", "addFilter"):
+        original = getattr(logging.Logger, name)
+        if not hasattr(original, "_nbrewind_original"):
+            setattr(logging.Logger, name, _noting_loggers(original))
+
+
+def _noting_loggers(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if not is_library_module(caller) and caller.partition(".")[0] != "nbrewind":
+            _set_up_by_user.add(self.name)
+        return original(self, *args, **kwargs)
+
+    call._nbrewind_original = original  # type: ignore[attr-defined]
+    return call
 
 
 def _handler_text(handler: Any) -> str:
@@ -441,7 +496,7 @@ def _logging_set(state: dict[str, Any]) -> None:
 
 # `distributed` sets up the logger of `bokeh`, whether that is there or not.
 _SERVICE_LOGGERS = frozenset(
-    "IPKernelApp traitlets tornado asyncio distributed bokeh zmq parso concurrent matplotlib PIL".split()
+    "IPKernelApp traitlets tornado asyncio distributed bokeh zmq parso concurrent".split()
 )
 
 
@@ -536,6 +591,7 @@ def _decimal_get() -> tuple[Any, ...]:
 def providers(places: Places) -> list[Provider]:
     """Every kind of ambient state that a session looks after."""
     filters = Filters()
+    _watch_loggers()
     # fmt: off
     return [
         Provider("random", lambda: _module("random") and random.getstate(), random.setstate, True, _random_new),
@@ -547,6 +603,7 @@ def providers(places: Places) -> list[Provider]:
         Provider("pandas options", _pandas_get, _pandas_set, default=_pandas_default),
         Provider(settings.TABLES, _pandas_tables_get, _pandas_set, default=_pandas_tables_default),
         Provider(settings.PARAMETERS, _rc_get, _rc_set, default=_rc_default),
+        Provider("backend of pyplot", _backend_get, _backend_set, default=_backend_default, is_default_known=True),
         Provider("scikit-learn configuration", _sklearn_get, _sklearn_set, default=_sklearn_default),
         Provider("numpy print options", _numpy_print_get, _numpy_print_set, default=_numpy_print_default,
                  is_contextual=True),
@@ -733,10 +790,11 @@ class Ambient:
             provider is None
             or provider.default is None
             or provider.is_generator
-            or provider.get() is None
+            or (provider.get() is None and not provider.is_default_known)
         ):
             return None
-        return walk(provider.default()).fp
+        state = provider.default()
+        return None if state is None else walk(state).fp
 
     def cannot_reset(self) -> list[str]:
         """Kinds of state that `reset` could not bring back."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbrewind.fingerprint import is_importable, is_library_module
-from nbrewind.fingerprint.objects import generic_parts
+from nbrewind.fingerprint.objects import generic_parts, library_name_of_instance
 
 # Kinds of statements that are executed when their cell is replayed, if they read nothing of the user's.
 _EXECUTED_ANYWAY = frozenset({"import", "config", "magic"})
@@ -39,10 +39,11 @@ Chain = tuple[str, ...]
 # may have changed something in the process that no record shows.
 _TAME = frozenset(
     """IPython PIL altair array awkward base64 bisect bokeh boost_histogram collections copy csv cv2 dask datetime
-    distributed functools gc geopandas glob gzip h5py hashlib heapq hist io itertools joblib json lightgbm logging math
-    matplotlib networkx numpy operator os pandas pathlib pickle plotly polars pprint pyarrow random re scipy seaborn
-    shapely shutil skimage sklearn statistics statsmodels string struct sympy sys tabulate tempfile textwrap time torch
-    tqdm types typing uproot uuid vector warnings xarray xgboost yaml zipfile zlib""".split()
+    distributed folium functools gc geopandas glob gzip h5py hashlib heapq hist io itertools joblib json lightgbm
+    logging loguru math matplotlib missingno networkx numpy operator os pandas pathlib pickle plotly plotnine polars
+    pprint prettytable pyarrow random re rich scipy seaborn shap shapely shutil skimage sklearn statistics statsmodels
+    string struct sympy sys tabulate tempfile textwrap time torch tqdm types typing uproot uuid vector warnings
+    wordcloud xarray xgboost yaml zipfile zlib""".split()
 )
 # In functions, calls are often made for their effect on what they are given.
 _TAME_IN_FUNCTIONS = _TAME | frozenset(
@@ -61,6 +62,7 @@ _ALSO_SETS = {
     "bokeh": "output_file output_notebook reset_output",
     "csv": "field_size_limit",
     "logging": "addLevelName captureWarnings",
+    "loguru": "add bind configure level remove",
     "matplotlib": "addfont register switch_backend unregister",
     "numpy": "add_docstring",
     "os": "putenv unsetenv",
@@ -73,14 +75,15 @@ _ALSO_SETS = {
 }
 # Of these the result may be used as well: it is what was set before.
 _SETS = re.compile(r"^(set(_|[A-Z]|$|errcall$|bufsize$)|enable_|disable_|install_|patch_)")
-_SETS_IN_PYTHON = re.compile(r"^set[a-z_]")
+_SETS_IN_PYTHON = re.compile(r"^(set[a-z_]|signal$)")
 # Settings that a provider of ambient state looks after, or that are none.
 _LOOKED_AFTER = {
     "warnings": "filterwarnings simplefilter resetwarnings",
     "numpy": "set_printoptions seterr setdiff1d setxor1d",
     "pandas": "set_option reset_option get_option option_context",
     "matplotlib": "set_cmap setp",
-    "seaborn": "set set_theme set_style set_context set_palette set_color_codes set_hls_values",
+    # What else it sets gives colours' letters another meaning.
+    "seaborn": "set_style set_context set_hls_values",
     "sklearn": "set_config config_context",
     "random": "setstate",
     "locale": "setlocale",
@@ -261,7 +264,9 @@ def library_of(obj: Any) -> str | None:
             isinstance(obj, types.MethodType) and is_library_module(owner.__module__)
         ):
             return str(owner.__module__)
-    return None
+        return None
+    place = library_name_of_instance(obj)
+    return None if place is None else place[0]
 
 
 def _provided() -> list[Any]:
@@ -383,10 +388,18 @@ class _Crawl:
 
     def _item(self, chain: Chain, scope: dict[str, Any], path: list[Any] | None = None) -> None:
         path = list(_along(chain, scope)) if path is None else path
-        if len(path) < 2 or library_of(path[0]) is None:
+        if not path or library_of(path[0]) is None:
+            return
+        if len(path) == 1:
+            # What it holds was imported by its own name.
+            if library_name_of_instance(path[0]) and not self._is_provided(path):
+                self._note(f"it changes `{_text(chain)}` of a library")
             return
         held = path[-1]
-        is_container = isinstance(held, MutableMapping | MutableSequence | MutableSet)
+        is_container = (
+            isinstance(held, MutableMapping | MutableSequence | MutableSet)
+            or library_name_of_instance(held) is not None
+        )
         # What an object of the library holds, and would have to be asked for.
         is_within = len(path) < len(chain) and not isinstance(held, types.ModuleType | type)
         if (is_within or (is_container and len(path) == len(chain))) and not self._is_provided(

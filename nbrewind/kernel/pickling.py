@@ -26,7 +26,11 @@ import cloudpickle
 from nbrewind import _native, collector
 from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.arrays import place_of
-from nbrewind.fingerprint.objects import generic_parts, singleton_name
+from nbrewind.fingerprint.objects import (
+    generic_parts,
+    library_name_of_instance,
+    singleton_name,
+)
 from nbrewind.fingerprint.walker import LARGE
 from nbrewind.kernel.reducers import HeldByLibrary, reduce_own
 from nbrewind.tasks.lazy import reduce_lazy
@@ -343,6 +347,13 @@ class _Pickler(cloudpickle.Pickler):
         return (_rebuild_object_view, (owner, *what))
 
 
+def _place_in_library(value: Any) -> tuple[str, str] | None:
+    """Module and name of what a library has only one of, where no reducer is asked; None for all others."""
+    if type(value) is list or type(value) is dict:
+        return singleton_name(value)
+    return library_name_of_instance(value)
+
+
 def dump(
     values: dict[str, Any], namespace: dict[str, Any], view_owners: set[int]
 ) -> tuple[bytes, list[pickle.PickleBuffer], list[Any]]:
@@ -356,7 +367,7 @@ def dump(
     held = {
         name: HeldByLibrary(place)
         for name, value in values.items()
-        if type(value) in {list, dict} and (place := singleton_name(value)) is not None
+        if (place := _place_in_library(value)) is not None
     }
     _Pickler(file, namespace, view_owners, buffers, pieces).dump({**values, **held})
     return file.getvalue(), buffers, pieces

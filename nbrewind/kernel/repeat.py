@@ -9,6 +9,8 @@ import pickle
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
@@ -114,11 +116,17 @@ def facts_for(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]
         "files": {key: record.file_fact(session, key) for item in inputs for key in item["files"]},
         "env": {name: outside.env_digest(name) for item in inputs for name in item["env"]},
         "ambient": ambient,
-        "modules": {name: packages.module_fp(name) for item in inputs for name in item["modules"]},
+        "modules": _module_facts(session, {name for item in inputs for name in item["modules"]}),
         "versions": {
             name: packages.version_of(name) for item in inputs for name in item["versions"]
         },
     }
+
+
+def _module_facts(session: Session, names: set[str]) -> dict[str, str | None]:
+    """The user's modules as they would be found now: on the module path as replayed cells left it."""
+    with _with_path(session, session.ambient_pending.get(_PATH)):
+        return {name: packages.module_fp(name) for name in names}
 
 
 def cannot_replay(session: Session, found: dict[str, Any]) -> list[str]:
@@ -383,7 +391,7 @@ def run_process_effects(session: Session) -> None:
             code = session.shell.transform_cell(item["text"])
             session.scratch.setdefault("get_ipython", session.shell.get_ipython)
             # What they print was printed when their cell was replayed.
-            with hushed():
+            with hushed(), _module_path_of(session, item):
                 exec(compile(code, "<nbrewind: process effects>", "exec"), session.scratch)
         except Exception as error:
             raise CannotReplay(
@@ -391,6 +399,33 @@ def run_process_effects(session: Session) -> None:
                 f"{type(error).__name__}: {error}",
                 item["run_id"],
             ) from error
+
+
+@contextmanager
+def _module_path_of(session: Session, item: dict[str, Any]) -> Iterator[None]:
+    """The module path that an import of a replayed cell had; cells may have put folders there."""
+    assert session.history is not None
+    found = None
+    if item["kind"] == "import" and _PATH in session.ambient_pending:
+        run = next((r for r in session.history.all_runs() if r["run_id"] == item["run_id"]), None)
+        found = run["ambient_state"].get(_PATH) if run is not None else None
+    with _with_path(session, found):
+        yield
+
+
+@contextmanager
+def _with_path(session: Session, found: dict[str, Any] | None) -> Iterator[None]:
+    real = list(sys.path)
+    try:
+        if found is not None and found["chunks"]:
+            session.ambient.places.path_set(load_ambient(session, found))
+        yield
+    finally:
+        if found is not None:
+            sys.path[:] = real
+
+
+_PATH = "module path"
 
 
 def load_names(session: Session, names: set[str]) -> None:

@@ -1,0 +1,31 @@
+"""How cells that execute show things does not depend on which cells were replayed before them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.python.books import Book
+
+CELLS = {
+    "a": "import matplotlib.pyplot as plt\nimport old\nimport logging\n"
+    "logging.getLogger('urllib3').setLevel(logging.ERROR)\nimport urllib3",
+    "b": "fig, ax = plt.subplots(figsize=(1, 1))",
+    "c": "old.call()",
+    "d": "ax.set_title('one')\nfig",
+    "e": "old.call()\nlogging.getLogger('urllib3').warning('no')",
+}
+
+
+def test_figures_warnings_and_logs_are_shown_as_before(tmp_path: Path) -> None:
+    book = Book(tmp_path / "book", CELLS)
+    (book.folder / "old.py").write_text("import warnings\ndef call(): warnings.warn('old')\n")
+    first = book.audit()
+    assert "image/png" in str(first["d"])
+    # Python says it once in a process; here, once in a cell.
+    assert "UserWarning: old" in str(first["c"])
+    assert "UserWarning: old" in str(first["e"])
+    book.edit(d="ax.set_title('two')\nfig", e=CELLS["e"] + "\n1")
+    shown = book.repeat()
+    assert book.executed == {"d", "e"}
+    assert "image/png" in str(shown["d"])
+    assert str(shown["e"]).startswith(str(first["e"])[:-1])
