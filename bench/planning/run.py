@@ -81,7 +81,7 @@ def graph_of(n_tasks: int, offset: int = 0) -> tuple[dict[Any, Any], Any]:
 def leave_records(cache: Any, plan: Any, names: set[str] | None = None) -> None:
     """What a run of this plan would have stored."""
     from nbrewind.tasks import worker
-    from nbrewind.tasks.fingerprint import components, notes
+    from nbrewind.tasks.components import components, notes
 
     [chunk] = cache.store.put(b"a result")
     for node in plan.graph.nodes:

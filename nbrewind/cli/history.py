@@ -8,7 +8,7 @@ from typing import Any
 from nbrewind._native import Store
 from nbrewind.cli import analysis
 from nbrewind.cli.notebook import Notebook, NotebookError
-from nbrewind.tasks.fingerprint import explain
+from nbrewind.tasks.components import explain
 
 SHOWN = (
     "run_id",

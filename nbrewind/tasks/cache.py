@@ -19,16 +19,10 @@ from typing import Any
 
 from nbrewind import _native, collector
 from nbrewind.fingerprint import path_digest
-from nbrewind.tasks import surroundings, worker
-from nbrewind.tasks.fingerprint import (
-    Fingerprinter,
-    TaskFacts,
-    components,
-    digest,
-    explain,
-    notes,
-    value_fingerprint,
-)
+from nbrewind.tasks import recorder, surroundings, worker
+from nbrewind.tasks.components import components, explain, notes
+from nbrewind.tasks.content import digest, value_fingerprint
+from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts
 from nbrewind.tasks.forecast import add_groups
 from nbrewind.tasks.graph import Graph, Key, Node, UnknownGraphError, build
 from nbrewind.tasks.plan import DAMAGED, Plan, decide, emit
@@ -84,6 +78,10 @@ class Submission:
     fingerprinter: Any = None
     # What the engine knows beyond the records: reads, effects, what has not ended.
     account: Callable[[TaskReport], None] = lambda report: None
+    # Does it run in this process, where the cell's own watch sees what is written?
+    is_here: bool = False
+    # Do its workers send word of what they read and wrote?
+    is_heard: bool = False
 
 
 class _Records:
@@ -153,6 +151,45 @@ def _named_files(plan: Plan) -> dict[str, str | None]:
                         full = os.path.join(root, one)
                         found[full] = path_digest(full)
     return found
+
+
+def _is_result(record: dict[str, Any]) -> bool:
+    """Does a record hold a result? A writer's only if it says what the task left where it wrote."""
+    return record["status"] == "ok" or "left" in record
+
+
+class _Writers:
+    """What the records of one cache say of tasks that change something outside."""
+
+    def __init__(self, cache: TaskCache) -> None:
+        self.cache = cache
+
+    def reason(self, fp: str) -> str | None:
+        """What the task changes; None: nothing."""
+        return self.cache._records.flags_of(fp)[1]
+
+    def may_be_known(self, fp: str) -> bool:
+        """Was it never uncertain what the task left behind?"""
+        records = self.cache._records.of(fp)
+        return all("left" in one for one in records if one["status"] in {"ok", "writer"})
+
+    def as_left(self, fps: set[str]) -> set[str]:
+        """Those of which all that they wrote is still as they left it, and that alone wrote it."""
+        found: set[str] = set()
+        by_path: dict[str, set[str]] = {}
+        for fp in fps:
+            records = self.cache._records.of(fp)
+            for record in records:
+                for path, relative, left in record.get("left", ()):
+                    if left is not None and left[0] != recorder.FOLDER:
+                        by_path.setdefault(os.path.abspath(path or relative), set()).add(fp)
+            if self.may_be_known(fp) and self.cache._choose(fp) is not None:
+                found.add(fp)
+        for several in by_path.values():
+            if len(several) > 1:
+                # Which of them was the last one is for a run to say.
+                found -= several
+        return found
 
 
 def _take_one(counts: dict[str, int], name: str) -> None:
@@ -271,9 +308,9 @@ class TaskCache:
         with self._lock:
             self._refresh()
             for submission in known[1]:
-                self._account_inputs(submission.plan, submission.outcome(), fresh)
+                self._account_inputs(submission, submission.outcome(), fresh)
                 submission.account(fresh)
-        if fresh.unfinished:
+        if fresh.unfinished or fresh.unseen:
             return None
         del self._unsettled[id(report)]
         return fresh.files
@@ -282,7 +319,7 @@ class TaskCache:
         plan = submission.plan
         outcome = submission.outcome()
         add_groups(report.groups, plan)
-        self._account_inputs(plan, outcome, report)
+        self._account_inputs(submission, outcome, report)
         for node in plan.nodes("execute"):
             fact, decision = plan.facts[node.idx], plan.decisions[node.idx]
             records = [
@@ -309,13 +346,16 @@ class TaskCache:
                 continue
             if last is not None and last["status"] == "not captured":
                 report.not_captured.append(f"{fact.name}: {last['reason']}")
-            elif last is not None and last["status"] == "writer":
+            elif last is not None and last["status"] == "writer" and "left" not in last:
                 report.not_captured.append(f"{fact.name}: {last['reason']}, so it always runs")
             elif last is None and decision.keep == "always" and outcome:
                 report.not_captured.append(f"{fact.name}: no record of its result arrived")
 
-    def _account_inputs(self, plan: Plan, outcome: bool | None, report: TaskReport) -> None:
-        """What tasks read, also those that were left out; and which outputs stand on that."""
+    def _account_inputs(
+        self, submission: Submission, outcome: bool | None, report: TaskReport
+    ) -> None:
+        """What tasks read and wrote, also those that were left out; and which outputs stand on that."""
+        plan = submission.plan
         self._records.look_at([fact.fp for fact in plan.facts if fact.is_user and fact.fp])
         for path, found in _named_files(plan).items():
             report.files.setdefault(path, found)
@@ -332,7 +372,7 @@ class TaskCache:
                 if (
                     outcome is None
                     and plan.decisions[node.idx].action == "execute"
-                    and not self._records.of(fact.fp)
+                    and self._choose(fact.fp) is None
                 ):
                     report.unfinished.append(fact.name)
                 if self._is_observed(fact.fp):
@@ -340,11 +380,38 @@ class TaskCache:
                     record = self._choose(fact.fp)
                     for _, path, relative, found in record["files"] if record is not None else ():
                         report.files[path or os.path.abspath(relative)] = found
+            if node.kind == "task" and (fact.is_user or fact.writer):
+                self._account_writes(submission, node, outcome, report)
             observed.append(stands_on)
         for key, node in plan.graph.outputs.items():
             fp, draws = self._known_of(key)
             if fp is not None and observed[node.idx]:
                 self._known[key] = (fp, draws | observed[node.idx])
+
+    def _account_writes(
+        self, submission: Submission, node: Node, outcome: bool | None, report: TaskReport
+    ) -> None:
+        """What a task left outside is an input of its cell: a replay of the cell would not write it."""
+        has_run = submission.plan.decisions[node.idx].action == "execute"
+        if has_run and submission.is_here:
+            # The cell's own watch has seen it.
+            return
+        fact = submission.plan.facts[node.idx]
+        record = self._choose(fact.fp) if fact.fp is not None else None
+        if record is not None:
+            for path, relative, left in record.get("left", ()):
+                report.files[os.path.abspath(path or relative)] = left[0] if left else None
+        is_pending = outcome is None and fact.fp is not None and fact.writer is None
+        if not has_run or submission.is_heard or is_pending:
+            return
+        written = fact.writer or (self._records.flags_of(fact.fp)[1] if fact.fp else None)
+        problem = None
+        if written is not None and (record is None or "left" not in record):
+            problem = f"{fact.name} in another process: {written}"
+        elif record is None and fact.is_user:
+            problem = f"what {fact.name} reads in another process is not known"
+        if problem is not None and problem not in report.unseen:
+            report.unseen.append(problem)
 
     def seconds_of(self, name: str) -> float | None:
         """How long tasks of this name took lately; None when nobody knows."""
@@ -488,7 +555,7 @@ class TaskCache:
         facts = fingerprinter.run()
         for name in fingerprinter.collisions:
             self.note(f"{name}: Dask gives the result of another task that has the same key")
-        decisions = decide(graph, facts, look_up, self._is_writer, replay=self.replay)
+        decisions = decide(graph, facts, look_up, _Writers(self), replay=self.replay)
         plan = Plan(
             graph,
             facts,
@@ -507,7 +574,9 @@ class TaskCache:
             self._known[key] = (fact.fp if may_hold else None, fact.draws)
             if not fact.is_live:
                 self._made.pop(key, None)
-        submission = Submission(plan, plan.dsk, fingerprinter=fingerprinter)
+        submission = Submission(
+            plan, plan.dsk, fingerprinter=fingerprinter, is_here=self._is_here_now
+        )
         self._pending.append((submission, time.time_ns()))
         return submission
 
@@ -600,16 +669,12 @@ class TaskCache:
         if first <= chosen["time_ns"] < last:
             return chosen["value"], ""
         for record in reversed(self._records.of(fact.fp)):
-            if (
-                record["status"] == "ok"
-                and first <= record["time_ns"] < last
-                and self._is_usable(record)
-            ):
+            if _is_result(record) and first <= record["time_ns"] < last and self._is_usable(record):
                 return record["value"], ""
         return None, "what it stands on was drawn or read anew"
 
     def _why_not_chosen(self, fp: str) -> str:
-        found = [one for one in self._records.of(fp) if one["status"] == "ok"]
+        found = [one for one in self._records.of(fp) if _is_result(one)]
         if fp in self._damaged:
             return DAMAGED
         if not found:
@@ -621,16 +686,12 @@ class TaskCache:
             else "its stored result is gone"
         )
 
-    def _is_writer(self, fp: str) -> str | None:
-        """What a record says it changed outside."""
-        return self._records.flags_of(fp)[1]
-
     def _choose(self, fp: str) -> dict[str, Any] | None:
         """The newest record whose inputs are as they were and whose bytes are here."""
         if fp not in self._chosen:
             self._chosen[fp] = None
             for record in reversed(self._records.of(fp)):
-                if record["status"] == "ok" and self._is_usable(record):
+                if _is_result(record) and self._is_usable(record):
                     self._chosen[fp] = record
                     break
         return None if fp in self._damaged else self._chosen[fp]
@@ -641,7 +702,11 @@ class TaskCache:
                 self._are_seeded = surroundings.are_seeded()
             if self._are_seeded:
                 return False
-        return self._changed_input(record) is None and self._is_here(record)
+        return (
+            self._changed_input(record) is None
+            and self._changed_output(record) is None
+            and self._is_here(record)
+        )
 
     def _is_known_stem(self, stem: str) -> bool:
         """Did a task that does the same ever run, whatever it was given?"""
@@ -673,6 +738,14 @@ class TaskCache:
                     return str(name)
         return None
 
+    def _changed_output(self, record: dict[str, Any]) -> str | None:
+        """A file or folder that the task wrote and that is not as it left it."""
+        for path, relative, left in record.get("left", ()):
+            for name in (path, relative):
+                if name is not None and recorder.left_at(name) != left:
+                    return str(name)
+        return None
+
     def _drawn(self, fp: str) -> tuple[int, int] | None:
         """From when until when the value of this task was the one that would be loaded now.
 
@@ -684,7 +757,7 @@ class TaskCache:
             return None
         first: int = chosen["time_ns"]
         last = _FOREVER
-        records = [one for one in self._records.of(fp) if one["status"] == "ok"]
+        records = [one for one in self._records.of(fp) if _is_result(one)]
         at = records.index(chosen)
         for record in reversed(records[:at]):
             if record["value"] != chosen["value"]:

@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbrewind.fingerprint import is_library_module
-from nbrewind.tasks import current_cache, worker, wrapped
+from nbrewind.tasks import current_cache, recorder, worker, wrapped
 from nbrewind.tasks.cache import Submission, TaskCache, TaskReport
-from nbrewind.tasks.fingerprint import TaskFacts, components, file_signatures
+from nbrewind.tasks.components import components
+from nbrewind.tasks.content import file_signatures
+from nbrewind.tasks.fingerprint import TaskFacts
 from nbrewind.tasks.graph import TaskName
 from nbrewind.tasks.wrapped import SPEC, CallFingerprinter, CallSpec, Ref, Wrapped
 
@@ -158,14 +160,14 @@ class Planned:
 
 def is_nested() -> bool:
     """Is this thread inside a task? What it calls is part of that task, and runs as it is."""
-    return getattr(worker._local, "recorder", None) is not None
+    return getattr(recorder.local, "recorder", None) is not None
 
 
 def hands_on() -> bool:
     """Is this thread inside a task? What it hands to others is out of sight, so it always runs."""
     if not is_nested():
         return False
-    worker._local.recorder.changes.append("hands work to an executor")
+    recorder.local.recorder.changes.append("hands work to an executor")
     return True
 
 
@@ -235,6 +237,7 @@ def plan(
             reads_natively=fact.reads_natively,
             is_trusted=False,
             remotes=[one for literal in fact.literals for one in literal.remotes],
+            writes=fact.writer,
         )
     elif decision.action != "load":
         decision.keep = None
@@ -262,6 +265,7 @@ def plan(
         ticket.state = "hit"
     submission.outcome = ticket.outcome
     submission.account = ticket.account
+    submission.is_heard = True
     if not is_here:
         submission.flush = _Patience.of(cache).wait
         _Patience.of(cache).tickets.append((ticket, submission, time.time_ns()))

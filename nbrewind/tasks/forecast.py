@@ -11,7 +11,7 @@ import ast
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
-from nbrewind.tasks.fingerprint import shared_components
+from nbrewind.tasks.components import shared_components
 from nbrewind.tasks.plan import Plan
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ import sys
 from typing import Any
 
 from nbrewind.fingerprint import Context, Fact, is_library_module, path_digest, register
-from nbrewind.tasks.fingerprint import is_container, literal_of
+from nbrewind.tasks.content import literal_of
+from nbrewind.tasks.fingerprint import is_container
 from nbrewind.tasks.graph import Graph, Node, build, kinds
 
 # Operands that only remember what was found at the leaves.

@@ -16,20 +16,14 @@ import pickle
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 
 from nbrewind.tasks import worker
-from nbrewind.tasks.fingerprint import (
-    Literal,
-    TaskFacts,
-    digest,
-    file_signatures,
-    notes,
-    own_components,
-    shared_components,
-)
+from nbrewind.tasks.components import notes, own_components, shared_components
+from nbrewind.tasks.content import Literal, digest, file_signatures
+from nbrewind.tasks.fingerprint import TaskFacts
 from nbrewind.tasks.graph import Graph, Key, Node, references
 
 # Why a task runs whose stored result cannot be read.
@@ -72,16 +66,35 @@ class Plan:
 
 # Facts of one node -> (stored value, None) or (None, why it has to run).
 LookUp = Callable[[TaskFacts], "tuple[dict[str, Any] | None, str]"]
-# Fingerprint -> what a record says it writes, or None.
-IsWriter = Callable[[str], "str | None"]
+
+
+class Writers(Protocol):
+    """What records say of tasks that change something outside, by fingerprint."""
+
+    def reason(self, fp: str) -> str | None:
+        """What the task changes; None: nothing."""
+
+    def may_be_known(self, fp: str) -> bool:
+        """Was it never uncertain what the task left behind?"""
+
+    def as_left(self, fps: set[str]) -> set[str]:
+        """Those of which all that they wrote is still as they left it."""
+
+
+# Names that write where no watch sees what: databases, other machines, stores of many files, mapped memory.
+_WRITES_UNSEEN = frozenset(
+    """
+    to_hdf to_zarr to_netcdf to_delta to_sql memmap executemany executescript put_object upload_file
+    """.split()
+)
 
 
 def decide(
-    graph: Graph, facts: list[TaskFacts], look_up: LookUp, is_writer: IsWriter, *, replay: bool
+    graph: Graph, facts: list[TaskFacts], look_up: LookUp, writers: Writers, *, replay: bool
 ) -> list[Decision]:
     """What happens to every node."""
     decisions = [Decision() for _ in graph.nodes]
-    follows_writer = _follow_writers(graph, facts, is_writer)
+    follows_writer = _follow_writers(graph, facts, writers, replay=replay)
     outputs = {node.resolved().idx for node in graph.outputs.values()}
     pending = list(graph.outputs.values())
     while pending:
@@ -123,27 +136,50 @@ def decide(
         if (
             node.kind == "task"
             or (node.kind == "data" and node.owner is None and node.idx in outputs)
-        ) and (fact.fp and not fact.is_interior and follows_writer[node.idx] is None):
-            decision.keep = keeper.keep(node)
+        ) and (fact.fp and not fact.is_interior):
+            why = follows_writer[node.idx]
+            if why is None or (why.startswith("writer") and _may_be_known(fact, writers)):
+                decision.keep = keeper.keep(node)
     return decisions
 
 
-def _follow_writers(graph: Graph, facts: list[TaskFacts], is_writer: IsWriter) -> list[str | None]:
+def _may_be_known(fact: TaskFacts, writers: Writers) -> bool:
+    """May it turn out, when this writer runs, what it wrote?"""
+    if fact.fp is None or not fact.is_user:
+        return False
+    # One that binds a global is told by a sentence, not by a name.
+    is_seen = fact.writer is None or (
+        fact.writer.isidentifier() and fact.writer not in _WRITES_UNSEEN
+    )
+    return is_seen and writers.may_be_known(fact.fp)
+
+
+def _follow_writers(
+    graph: Graph, facts: list[TaskFacts], writers: Writers, *, replay: bool
+) -> list[str | None]:
     """Per node: why it must run because it, or something before it, changes the outside."""
     found: list[str | None] = [None] * len(graph.nodes)
-    has_writers = False
+    written: dict[int, str] = {}
     for node in graph.nodes:
         if node.kind == "task":
             fact = facts[node.idx]
-            written = fact.writer or (
-                is_writer(fact.fp)
+            why = fact.writer or (
+                writers.reason(fact.fp)
                 if fact.fp is not None and (fact.is_user or fact.may_change)
                 else None
             )
-            if written:
-                found[node.idx] = f"writer: {written}"
-                has_writers = True
-                continue
+            if why:
+                written[node.idx] = f"writer: {why}"
+    known: set[str] = set()
+    if replay and written:
+        # Also those that may be pruned: a task whose files are gone runs, and so does what follows it.
+        known = writers.as_left({fp for idx in written if (fp := facts[idx].fp) is not None})
+    has_writers = False
+    for node in graph.nodes:
+        if node.idx in written and facts[node.idx].fp not in known:
+            found[node.idx] = written[node.idx]
+            has_writers = True
+            continue
         if not has_writers:
             continue
         if node.target is not None:
@@ -280,7 +316,11 @@ class _Emitter:
         assert fact.fp is not None
         stem = None
         if refs and not (
-            fact.is_suspect or fact.is_shuffle_output or fact.reads_natively or shared.marks
+            fact.is_suspect
+            or fact.is_shuffle_output
+            or fact.reads_natively
+            or fact.writer
+            or shared.marks
         ):
             stem = plan.stem_of(fact)
         draws = fact.draws
@@ -307,6 +347,7 @@ class _Emitter:
             remotes=[] if fact.is_user else shared.remotes,
             is_suspect=fact.is_suspect,
             shows=fact.is_user and not self.is_sent,
+            writes=fact.writer,
             by_name=shared.by_name,
             absent=shared.absent,
         )

@@ -320,7 +320,7 @@ def travels_by_name(obj: Any) -> tuple[str, str] | None:
 
 def why_not_the_same(by_name: list[tuple[str, str, str]], absent: list[str]) -> str | None:
     """Why code that came by its name is not the code that was planned; None: it is."""
-    from nbrewind.tasks.fingerprint import fingerprint_by_name
+    from nbrewind.tasks.content import fingerprint_by_name
 
     for name in absent:
         if hasattr(builtins, name):

@@ -14,22 +14,31 @@ from __future__ import annotations
 import atexit
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import logging
 import os
 import pickle
 import sys
-import sysconfig
 import threading
 import time
-import types
 import weakref
 from typing import Any
 
 import cloudpickle
 
 from nbrewind import _native
+from nbrewind.tasks.recorder import (
+    CONNECTS,
+    Recorder,
+    content,
+    left_at,
+    listing,
+    names_of,
+    off_the_record,
+    signature,
+)
+
+__all__ = ["Recorder", "content", "left_at", "listing", "off_the_record", "signature"]
 
 logger = logging.getLogger("nbrewind.tasks")
 
@@ -72,6 +81,7 @@ class Call:
         "spec",
         "stem",
         "store",
+        "writes",
     )
 
     def __init__(
@@ -100,6 +110,7 @@ class Call:
         by_name: list[tuple[str, str, str]] | None = None,
         absent: list[str] | None = None,
         shows: bool = False,
+        writes: str | None = None,
     ) -> None:
         self.store = store
         self.fp = fp
@@ -136,6 +147,8 @@ class Call:
         self.shows = shows
         # Does its code speak of drawing?
         self.is_suspect = is_suspect
+        # A name that writes files without Python: the result counts only if that could be watched.
+        self.writes = writes
         # The process that planned it; in others, code that is sent by its name may be another one:
         # (module, name, fingerprint), and names that had no meaning.
         self.pid = os.getpid()
@@ -176,11 +189,9 @@ def open_store(path: str) -> Any:
 
 def _after_fork() -> None:
     """A child of a process that was in the middle of something begins with nothing."""
-    global _lock, _native_lock, _wake
-    _lock, _native_lock, _wake = threading.Lock(), threading.Lock(), threading.Event()
-    _recorders.clear()
+    global _lock, _wake
+    _lock, _wake = threading.Lock(), threading.Event()
     _dirty.clear()
-    vars(_local).clear()
     kernel: Any = sys.modules.get("nbrewind.kernel.outside")
     if kernel is not None:
         # The cell's watch is the parent's.
@@ -254,303 +265,6 @@ def probe(path: str, inode: int | None) -> dict[str, Any]:
 def is_here(process: Any) -> bool:
     """Did this process itself answer to `probe`?"""
     return bool(process == [os.uname().nodename, os.getpid()])
-
-
-# --- What a task touches -------------------------------------------------------------------------
-
-_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_PROCESS_EVENTS = frozenset(
-    {
-        "subprocess.Popen",
-        "os.system",
-        "os.exec",
-        "os.fork",
-        "os.forkpty",
-        "os.posix_spawn",
-        "os.spawn",
-        "os.startfile",
-        "pty.spawn",
-    }
-)
-_CHANGE_EVENTS = frozenset(
-    """
-    os.remove os.rename os.rmdir os.mkdir os.link os.symlink os.truncate os.chmod os.chown os.utime
-    os.setxattr os.removexattr
-    """.split()
-)
-_LISTING_EVENTS = frozenset({"os.listdir", "os.scandir"})
-_OTHER_EVENTS = frozenset(
-    """
-    open socket.connect socket.sendto sqlite3.connect os.putenv os.unsetenv
-    """.split()
-)
-_EVENTS = _PROCESS_EVENTS | _CHANGE_EVENTS | _LISTING_EVENTS | _OTHER_EVENTS
-_LIBRARY_ROOTS = tuple(
-    sorted(
-        {
-            os.path.realpath(path) + os.sep
-            for path in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)
-            if path
-        }
-    )
-)
-_CONNECTS = "opens a connection"
-_SYSTEM_ROOTS = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/run/")
-# Threads that belong to the engine, not to a task.
-_ENGINE_THREADS = (
-    "MainThread",
-    "Dask-",
-    "IO loop",
-    "Profile",
-    "AsyncProcess",
-    "TCP-Executor",
-    "Offload",
-    "nbrewind",
-    "IPython",
-)
-
-_local = threading.local()
-_recorders: set[Recorder] = set()
-_native_lock = threading.Lock()
-_hooked = False
-
-
-class Recorder:
-    """Files that a task read, and whether it changed something outside."""
-
-    def __init__(self, store: str) -> None:
-        self.store = os.path.realpath(store) + os.sep
-        # (absolute path, as it was given) -> signature when it was opened, or digest of the names
-        # in the folder.
-        self.read: dict[tuple[str, str], Any] = {}
-        self.listed: dict[tuple[str, str], str | None] = {}
-        # Path -> did it exist before.
-        self.written: dict[str, bool] = {}
-        self.changes: list[str] = []
-        # Were native opens seen all the time?
-        self.is_watched = False
-        # Did no other task run meanwhile?
-        self.is_alone = True
-        # Threads that were there before.
-        self.threads: frozenset[threading.Thread] = frozenset()
-
-    def __enter__(self) -> Recorder:
-        _install_hook()
-        self.outer = getattr(_local, "recorder", None)
-        _local.recorder = self
-        self.threads = frozenset(threading.enumerate())
-        with _native_lock:
-            _recorders.add(self)
-            if len(_recorders) > 1:
-                for recorder in _recorders:
-                    recorder.is_alone = False
-            if len(_recorders) == 1 and not _is_watched_by_kernel():
-                _native.watch_start()
-                self.is_watched = True
-            else:
-                # The watch is for the whole process: it stops when the first of several tasks ends.
-                self.is_watched = False
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        _local.recorder = self.outer
-        with _native_lock:
-            if not _is_watched_by_kernel():
-                events = _native.watch_stop()
-                for recorder in _recorders:
-                    recorder.native(events)
-                _recorders.discard(self)
-                for recorder in _recorders:
-                    recorder.is_watched = False
-                if _recorders:
-                    _native.watch_start()
-            else:
-                self.is_watched = False
-                _recorders.discard(self)
-
-    def native(self, events: list[Any]) -> None:
-        """Take over what native code opened; there is no telling which of several tasks it was for."""
-        for kind, name, found in events:
-            path = os.path.abspath(name)
-            if self.is_noise(path):
-                continue
-            if kind == "list":
-                self.listed.setdefault((path, name), listing(path))
-            elif kind == "read":
-                seen = None if found is None else [found[2], found[3], found[1]]
-                if path not in self.written and not os.path.isdir(path):
-                    self.read.setdefault((path, name), seen)
-            else:
-                self.written.setdefault(path, False)
-
-    def opened(self, path: str, is_write: bool) -> None:
-        given, path = path, os.path.abspath(path)
-        if is_write:
-            if not self.is_noise(path):
-                self.written.setdefault(path, os.path.lexists(path))
-        elif path not in self.written and not self.is_noise(path):
-            if os.sep + "__pycache__" + os.sep in path:
-                with contextlib.suppress(ValueError, NotImplementedError):
-                    given = path = importlib.util.source_from_cache(path)
-            self.read.setdefault((path, given), signature(path))
-
-    def is_noise(self, path: str) -> bool:
-        real = os.path.realpath(path)
-        return (
-            real.startswith(_LIBRARY_ROOTS)
-            or real.startswith(_SYSTEM_ROOTS)
-            or real.startswith(self.store)
-            or "site-packages" in real
-            or f"{os.sep}.cache{os.sep}" in real
-        )
-
-    def changed(self, event: str, args: tuple[Any, ...]) -> None:
-        paths = [
-            os.path.abspath(os.fsdecode(arg))
-            for arg in args[:2]
-            if isinstance(arg, str | bytes | os.PathLike)
-        ]
-        if event == "os.rename" and len(paths) == 2 and self.written.get(paths[0]) is False:
-            # Written aside, then put in place.
-            self.written.setdefault(paths[1], os.path.lexists(paths[1]))
-        elif event == "os.mkdir" and paths:
-            self.written.setdefault(paths[0], os.path.lexists(paths[0]))
-        elif not (paths and all(self.written.get(path) is False for path in paths)):
-            self.changes.append(f"{event} {paths[0] if paths else ''}".strip())
-
-    def why_writer(self) -> str | None:
-        """What it changed outside, or None. Files that it made and removed again are its own affair."""
-        if self.changes:
-            return self.changes[0]
-        for path, existed in self.written.items():
-            if existed or os.path.lexists(path):
-                return f"writes {path}"
-        return None
-
-
-def _is_watched_by_kernel() -> bool:
-    """True while a cell runs in this process: the kernel watches native opens for the cell."""
-    module = sys.modules.get("nbrewind.kernel.outside")
-    return module is not None and module._active is not None
-
-
-def _install_hook() -> None:
-    global _hooked
-    if not _hooked:
-        _hooked = True
-        sys.addaudithook(_hook)
-
-
-def _hook(event: str, args: tuple[Any, ...]) -> None:
-    if event not in _EVENTS or not _recorders:
-        return
-    recorder = getattr(_local, "recorder", None)
-    if recorder is not None:
-        recorders = [recorder]
-    else:
-        # A thread that some task may have started: nobody knows for which one it works.
-        thread = threading.current_thread()
-        if thread.name.startswith(_ENGINE_THREADS):
-            return
-        recorders = [one for one in list(_recorders) if thread not in one.threads]
-    if getattr(_local, "busy", False):
-        return
-    _local.busy = True
-    try:
-        for one in recorders:
-            _note(one, event, args)
-    except Exception:  # noqa: BLE001 - a hook that raises would break the user's call
-        for one in recorders:
-            one.changes.append(f"{event} that could not be followed")
-    finally:
-        _local.busy = False
-
-
-def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
-    if event == "open":
-        path, _, flags = args
-        if isinstance(path, str | bytes | os.PathLike) and not _is_bookkeeping(4):
-            recorder.opened(
-                os.fsdecode(path), bool(isinstance(flags, int) and flags & _WRITE_FLAGS)
-            )
-    elif event in _LISTING_EVENTS:
-        path = args[0] if args and args[0] is not None else "."
-        if isinstance(path, int):
-            recorder.changes.append(f"{event} of a descriptor")
-        elif not _is_bookkeeping(4):
-            given = os.fsdecode(path)
-            full = os.path.abspath(given)
-            if not recorder.is_noise(full):
-                recorder.listed.setdefault((full, given), listing(full))
-    elif event in _PROCESS_EVENTS:
-        recorder.changes.append("starts a process")
-    elif event in _CHANGE_EVENTS:
-        recorder.changed(event, args)
-    elif event == "sqlite3.connect":
-        if args and args[0] != ":memory:":
-            recorder.changes.append("opens a database")
-    elif event.startswith("socket."):
-        recorder.changes.append(_CONNECTS)
-    else:
-        recorder.changes.append(event)
-
-
-def _is_bookkeeping(depth: int) -> bool:
-    """True when Python itself looks: for a module to import, or for a source line to show in a warning."""
-    frame: types.FrameType | None = sys._getframe(depth - 1)
-    for _ in range(4):
-        if frame is None:
-            return False
-        name = frame.f_code.co_filename
-        if name.startswith("<frozen importlib") and frame.f_code.co_name in {
-            "_fill_cache",
-            "_path_stat",
-            "find_spec",
-        }:
-            return True
-        if name.endswith(("linecache.py", "warnings.py")):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def signature(path: str) -> Any:
-    """What tells that a file or folder was not touched; None when it is not there."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    if not os.path.isdir(path):
-        return [found.st_size, found.st_mtime_ns, found.st_ino]
-    entries = []
-    for root, folders, names in os.walk(path):
-        folders.sort()
-        for name in sorted(names):
-            full = os.path.join(root, name)
-            with contextlib.suppress(OSError):
-                one = os.stat(full)
-                entries.append(
-                    [os.path.relpath(full, path), one.st_size, one.st_mtime_ns, one.st_ino]
-                )
-    return entries
-
-
-def listing(path: str) -> str | None:
-    """Digest of the names in a folder; None when it is not there."""
-    try:
-        names = sorted(os.listdir(path))
-    except OSError:
-        return None
-    found: str = _native.walk(tuple(names), lambda obj: None, None)["fp"]
-    return found
-
-
-def content(path: str) -> str | None:
-    """Digest of a file; None when it is not there."""
-    try:
-        return _native.file_digest(path) if os.path.isfile(path) else None
-    except OSError:
-        return None
 
 
 # --- Run and load --------------------------------------------------------------------------------
@@ -642,14 +356,11 @@ def _why_other_code(call: Call) -> str | None:
         return None
     from nbrewind.tasks.surroundings import why_not_the_same
 
-    was_busy = getattr(_local, "busy", False)
-    _local.busy = True
     try:
-        return why_not_the_same(call.by_name or [], call.absent or [])
+        with off_the_record():
+            return why_not_the_same(call.by_name or [], call.absent or [])
     except Exception as error:  # noqa: BLE001 - the user's modules may raise anything
         return f"{type(error).__name__}: {error}"[:300]
-    finally:
-        _local.busy = was_busy
 
 
 def keep(
@@ -670,22 +381,19 @@ def keep(
     `printed`: what it printed, when that is known; `inputs`: digest of what it was given; `has_drawn`: a generator of
     the whole process moved meanwhile.
     """
-    was_busy = getattr(_local, "busy", False)
-    _local.busy = True
-    try:
-        if refused is None:
-            return _keep(call, value, seconds, recorder, writes, printed, inputs, has_drawn)
-        _note_failure(call, seconds, refused)
-        return refused
-    except Exception as error:  # noqa: BLE001 - foreign __reduce__ may raise anything
-        logger.warning(
-            "the result of %s was not stored: %s: %s", call.name, type(error).__name__, error
-        )
-        reason = f"{type(error).__name__}: {error}"[:300]
-        _note_failure(call, seconds, reason)
-        return reason
-    finally:
-        _local.busy = was_busy
+    with off_the_record():
+        try:
+            if refused is None:
+                return _keep(call, value, seconds, recorder, writes, printed, inputs, has_drawn)
+            _note_failure(call, seconds, refused)
+            return refused
+        except Exception as error:  # noqa: BLE001 - foreign __reduce__ may raise anything
+            logger.warning(
+                "the result of %s was not stored: %s: %s", call.name, type(error).__name__, error
+            )
+            reason = f"{type(error).__name__}: {error}"[:300]
+            _note_failure(call, seconds, reason)
+            return reason
 
 
 def _keep(
@@ -698,16 +406,54 @@ def _keep(
     inputs: str | None,
     has_drawn: bool,
 ) -> str | None:
-    record = _head(call, seconds)
     store = open_store(call.store)
     if call.remotes:
-        recorder.changes = [what for what in recorder.changes if what != _CONNECTS]
-    writes = writes or (None if call.is_trusted else recorder.why_writer())
-    if writes is not None:
-        _append(call, store, {**record, "status": "writer", "reason": writes}, [])
-        return writes
+        recorder.changes = [what for what in recorder.changes if what != CONNECTS]
+    is_writer = writes is not None
+    writes = writes or (None if call.is_trusted else recorder.why_writer()) or call.writes
+    if writes is None:
+        return _keep_result(call, store, value, seconds, recorder, None, printed, inputs, has_drawn)
+    left = None if is_writer else _left_behind(call, recorder)
+    if left is not None:
+        try:
+            kept = (writes, left)
+            _keep_result(call, store, value, seconds, recorder, kept, printed, None, has_drawn)
+            return None
+        except Exception as error:  # noqa: BLE001 - foreign __reduce__ may raise anything
+            logger.info("the result of %s was not stored: %s", call.name, error)
+    if call.writes is not None and not recorder.is_watched:
+        _note_failure(call, seconds, f"what it writes ({call.writes}) could not be watched here")
+    else:
+        _append(call, store, {**_head(call, seconds), "status": "writer", "reason": writes}, [])
+    return writes
+
+
+def _left_behind(call: Call, recorder: Recorder) -> list[list[Any]] | None:
+    """What a task that writes left where it wrote; None when that is not certain."""
+    if call.writes is not None and not recorder.is_watched:
+        return None
+    return recorder.left_behind(call.cwd) or None
+
+
+def _keep_result(
+    call: Call,
+    store: Any,
+    value: Any,
+    seconds: float,
+    recorder: Recorder,
+    kept: tuple[str, list[list[Any]]] | None,
+    printed: list[list[str]] | None,
+    inputs: str | None,
+    has_drawn: bool,
+) -> str | None:
+    """Store a result. `kept`: what the task changed outside, and what it left there.
+
+    Records of such tasks have the status of a writer, so that whoever does not look at what it left runs them.
+    """
+    record = _head(call, seconds)
     for path, before in call.files.items():
-        if signature(path) != before:
+        # What it has overwritten without a look at it is no input.
+        if os.path.abspath(path) not in recorder.written and signature(path) != before:
             raise RuntimeError(f"{path} changed after the task was planned")
     if call.remotes:
         from nbrewind.tasks import remote
@@ -724,7 +470,7 @@ def _keep(
     head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     views = [buffer.raw() for buffer in buffers]
     n_bytes = len(head) + sum(view.nbytes for view in views)
-    if call.keep == "cheap" and n_bytes / BYTES_PER_SECOND > seconds:
+    if call.keep == "cheap" and kept is None and n_bytes / BYTES_PER_SECOND > seconds:
         return None
     named: dict[str, Any] = {
         "head": _put(call, store, head),
@@ -747,6 +493,8 @@ def _keep(
     }
     if has_drawn:
         done["has_drawn"] = True
+    if kept is not None:
+        done |= {"status": "writer", "reason": kept[0], "left": kept[1]}
     _append(call, store, record | done, needs)
     if call.stem is not None and inputs is not None and not files and not has_drawn:
         again = {
@@ -819,7 +567,7 @@ def _content(value: Any, n_bytes: int, seconds: float) -> str | None:
 
 
 def _digest(value: Any) -> str | None:
-    from nbrewind.tasks.fingerprint import value_fingerprint
+    from nbrewind.tasks.content import value_fingerprint
 
     return value_fingerprint(value)
 
@@ -841,24 +589,21 @@ def _remember(value: Any, digest: str) -> None:
 
 def _inputs(values: tuple[Any, ...]) -> str | None:
     """Digest of what a task is given, or None when that is not known cheaply."""
-    was_busy = getattr(_local, "busy", False)
-    _local.busy = True
-    try:
-        found = []
-        for value in values:
-            known = _digests.pop(id(value), None)
-            if _is_small(value):
-                digest = _digest(value)
-            else:
-                digest = known[1] if known is not None and known[0]() is value else None
-            if digest is None:
-                return None
-            found.append(digest)
-        return _native.scalar_digest(tuple(found))
-    except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
-        return None
-    finally:
-        _local.busy = was_busy
+    with off_the_record():
+        try:
+            found = []
+            for value in values:
+                known = _digests.pop(id(value), None)
+                if _is_small(value):
+                    digest = _digest(value)
+                else:
+                    digest = known[1] if known is not None and known[0]() is value else None
+                if digest is None:
+                    return None
+                found.append(digest)
+            return _native.scalar_digest(tuple(found))
+        except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
+            return None
 
 
 def _is_small(value: Any, depth: int = 2) -> bool:
@@ -881,68 +626,53 @@ def _is_small(value: Any, depth: int = 2) -> bool:
 def _equal_run(call: Call, inputs: str) -> _Found | None:
     """The result of an earlier run of this task that was given the same; recorded as this one's, too."""
     assert call.stem is not None
-    was_busy = getattr(_local, "busy", False)
-    _local.busy = True
-    try:
-        if any(signature(path) != before for path, before in call.files.items()):
+    with off_the_record():
+        try:
+            if any(signature(path) != before for path, before in call.files.items()):
+                return None
+            store = open_store(call.store)
+            records = [json.loads(text) for _, text in _native.record_texts(store, KIND, call.stem)]
+            if any(record["status"] != "by inputs" for record in records):
+                return None
+            equal = [record for record in records if record["inputs"] == inputs]
+            if not equal:
+                return None
+            before = equal[-1]
+            if call.keep == "cheap" and before["bytes"] / BYTES_PER_SECOND > before["seconds"]:
+                return None
+            named = before["value"]
+            if call.shows and call.pid == os.getpid() and "printed" not in named:
+                return None
+            value = load(Stored(call.store, call.fp, call.name, named))
+            record = _head(call, before["seconds"]) | {
+                "status": "ok",
+                "value": named,
+                "bytes": before["bytes"],
+                "files": [],
+                "marks": call.marks,
+                "draws": call.draws,
+                "equals": True,
+            }
+            needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
+            _append(call, store, record, needs)
+            return _Found(value, named)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the task can run
+            logger.info("an earlier result of %s was not taken: %s", call.name, error)
             return None
-        store = open_store(call.store)
-        records = [json.loads(text) for _, text in _native.record_texts(store, KIND, call.stem)]
-        if any(record["status"] != "by inputs" for record in records):
-            return None
-        equal = [record for record in records if record["inputs"] == inputs]
-        if not equal:
-            return None
-        before = equal[-1]
-        if call.keep == "cheap" and before["bytes"] / BYTES_PER_SECOND > before["seconds"]:
-            return None
-        named = before["value"]
-        if call.shows and call.pid == os.getpid() and "printed" not in named:
-            return None
-        value = load(Stored(call.store, call.fp, call.name, named))
-        record = _head(call, before["seconds"]) | {
-            "status": "ok",
-            "value": named,
-            "bytes": before["bytes"],
-            "files": [],
-            "marks": call.marks,
-            "draws": call.draws,
-            "equals": True,
-        }
-        needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
-        _append(call, store, record, needs)
-        return _Found(value, named)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the task can run
-        logger.info("an earlier result of %s was not taken: %s", call.name, error)
-        return None
-    finally:
-        _local.busy = was_busy
 
 
 def _discovered(call: Call, recorder: Recorder) -> list[list[Any]]:
-    """Inputs that only running showed: [kind, absolute path or None, relative path or None, digest].
-
-    A file below the working folder must be the same under both names: nobody can tell which of
-    them the code would ask for in another place. One that was asked for by a relative name has
-    only that.
-    """
+    """Inputs that only running showed: [kind, absolute path or None, relative path or None, digest]."""
     found: list[list[Any]] = []
     cwd = os.getcwd()
     known = {os.path.abspath(path) for path in call.files}
     known_folders = tuple(path + os.sep for path in known)
 
     def add(kind: str, path: str, given: str, fact: str | None) -> None:
-        relative = (
-            os.path.relpath(path, cwd) if path.startswith(cwd.rstrip(os.sep) + os.sep) else None
-        )
-        if not os.path.isabs(given):
-            if cwd != call.cwd:
-                raise RuntimeError(
-                    f"{given} is a relative path, and the task ran in another folder"
-                )
-            found.append([kind, None, given, fact])
-        else:
-            found.append([kind, path, relative, fact])
+        absolute, relative = names_of(path, given, cwd)
+        if absolute is None and (cwd != call.cwd or os.path.abspath(given) != path):
+            raise RuntimeError(f"{given} is a relative path, and the task ran in another folder")
+        found.append([kind, absolute, relative, fact])
 
     for (path, given), before in recorder.read.items():
         if (

@@ -29,16 +29,8 @@ import cloudpickle
 
 from nbrewind.fingerprint import Context, Fact, register
 from nbrewind.tasks import worker
-from nbrewind.tasks.fingerprint import (
-    _DRAWS,
-    _READS_OUTSIDE,
-    Fingerprinter,
-    Literal,
-    TaskFacts,
-    _TaskContext,
-    digest,
-    environment_salt,
-)
+from nbrewind.tasks.content import DRAWS, READS_OUTSIDE, Literal, TaskContext, digest
+from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts, environment_salt
 from nbrewind.tasks.graph import Graph, Key, Node, TaskName
 from nbrewind.tasks.surroundings import generator_states
 
@@ -121,7 +113,7 @@ def graph_of(spec: CallSpec, key: TaskName) -> Graph:
     return Graph([*nodes, node], {key: node}, frozenset())
 
 
-class _CallContext(_TaskContext):
+class _CallContext(TaskContext):
     """Also says whether arrays were seen that look otherwise when they have been sent."""
 
     has_views = False
@@ -153,9 +145,9 @@ class CallFingerprinter(Fingerprinter):
             module = getattr(called, "__module__", None)
             if module is None:
                 module = type(getattr(called, "__self__", None)).__module__
-            if name in _READS_OUTSIDE or name in {"input", "getpass", "breakpoint"}:
+            if name in READS_OUTSIDE or name in {"input", "getpass", "breakpoint"}:
                 facts.opaque.append(f"reads what is outside its arguments: {name}")
-            facts.is_suspect = name in _DRAWS or module in _DRAWING_MODULES
+            facts.is_suspect = name in DRAWS or module in _DRAWING_MODULES
         super()._close(facts, code, literals, func)
         if is_library and not facts.n_refs:
             # What it opens is named by its arguments, and their content is in the fingerprint.
@@ -467,23 +459,16 @@ class Wrapped:
         """Is this the call that was planned, as far as can be told here?"""
         if self.content is None or self._content() == self.content:
             return self.content is not None
-        busy = getattr(worker._local, "busy", False)
-        worker._local.busy = True
-        try:
+        with worker.off_the_record():
             sent = None if is_home else content_when_sent(self.func, self.args, self.kwargs)
-        finally:
-            worker._local.busy = busy
         return sent == self.content
 
     def _content(self) -> str | None:
-        busy = getattr(worker._local, "busy", False)
-        worker._local.busy = True
-        try:
-            return content(self.func, self.args, self.kwargs)
-        except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
-            return None
-        finally:
-            worker._local.busy = busy
+        with worker.off_the_record():
+            try:
+                return content(self.func, self.args, self.kwargs)
+            except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
+                return None
 
     def _function_content(self) -> str | None:
         """The function without what it is bound to: that came with the call and goes with it."""
@@ -494,7 +479,7 @@ class Wrapped:
             elif isinstance(func, types.MethodType):
                 func = func.__func__
             else:
-                return _TaskContext().literal(func).fp
+                return TaskContext().literal(func).fp
 
     def _keep(
         self,
@@ -513,7 +498,7 @@ class Wrapped:
         elif (too_much := why_too_much(printed)) is not None:
             refused = too_much
         elif function is None:
-            writes = writes or recorder.why_writer() or self._changed_here(value)
+            writes = writes or self._changed_here(value)
         elif self._function_content() != function:
             # What it was given are copies; what it refers to stays in that process.
             writes = writes or "changes an object that its function refers to"
@@ -554,7 +539,7 @@ def _is_pool_worker() -> bool:
 def _shares(value: Any, others: tuple[Any, ...]) -> bool:
     """Has a result mutable parts that the call was given, or that its function refers to?"""
     try:
-        _, groups, _ = _TaskContext().walk_namespace([value, others])
+        _, groups, _ = TaskContext().walk_namespace([value, others])
     except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
         return True
     return any(len(group) > 1 for group in groups)

@@ -74,7 +74,8 @@ def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
         from dask.core import flatten
 
         wanted = list(flatten([keys])) if isinstance(keys, list) else [keys]
-        is_here = not str(getattr(schedule, "__module__", "")).startswith(_AWAY)
+        module = str(getattr(schedule, "__module__", ""))
+        is_here = not module.startswith(_AWAY)
         for _ in range(4):
             submission = _submit(cache, dsk, wanted, is_here=is_here)
             if submission is None:
@@ -83,8 +84,10 @@ def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
                 return schedule(dsk, keys, **kwargs)
             outcome: list[bool] = []
             submission.outcome = lambda outcome=outcome: outcome[0] if outcome else None  # type: ignore[misc]
+            # Where schedulers of others run tasks nobody knows.
+            submission.is_here = is_here and module.startswith("dask.")
             try:
-                result = schedule(submission.dsk, keys, **kwargs)
+                result = schedule(_Planned(submission.dsk), keys, **kwargs)
             except worker.LoadError as error:
                 _mark_damaged(cache, submission, str(error))
                 continue
@@ -95,6 +98,13 @@ def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
         return schedule(dsk, keys, **kwargs)
 
     return get
+
+
+class _Planned(dict[Key, Any]):
+    """A graph as schedulers of this Dask expect it, which are handed expressions."""
+
+    def __dask_graph__(self) -> _Planned:
+        return self
 
 
 def _pairs(keys: Any, results: Any) -> Iterator[tuple[Key, Any]]:

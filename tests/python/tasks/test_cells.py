@@ -53,6 +53,19 @@ def test_a_file_that_only_another_process_reads_is_an_input_of_the_cell(tmp_path
     assert "two" in str(book.repeat()["use"])
 
 
+def test_a_client_and_its_cluster_come_back_together(tmp_path: Path) -> None:
+    cells = {
+        "imports": "from dask.distributed import Client, LocalCluster",
+        "cluster": "cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)\nclient = Client(cluster)",
+        "use": "client.cluster is cluster",
+    }
+    book = Book(tmp_path, cells)
+    book.audit()
+    book.edit(use="client.cluster is cluster, len(cluster.workers)")
+    assert "(True, 1)" in str(book.repeat()["use"])
+    assert book.executed == {"use"}
+
+
 ASKING = {
     "imports": "import dask",
     "functions": "SCALE = 2\ndef helper(x):\n    return x * SCALE\ndef clean(i):\n    return i + 1\ndef score(x):\n    return helper(x)\ndef total(xs):\n    return sum(xs)",

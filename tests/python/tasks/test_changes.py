@@ -115,28 +115,6 @@ def test_written_files_are_never_lost(store, tmp_path, engine):
     assert cell.value == "['part.0.parquet', 'part.1.parquet']"
 
 
-OWN_WRITER = """
-import dask
-def clean(i):
-    with open(f"clean{i}.txt", "w") as file:
-        file.write(str(i))
-    return f"clean{i}.txt"
-def follow(path):
-    return path.upper()
-result = dask.compute(*[dask.delayed(follow)(dask.delayed(clean)(i)) for i in range(2)])
-"""
-
-
-@pytest.mark.parametrize("engine", ["threads", "processes", "distributed"])
-def test_a_function_that_was_seen_writing_always_runs(store, tmp_path, engine):
-    run_session(store, OWN_WRITER, engine=engine, replay=False)
-    (tmp_path / "clean1.txt").unlink()
-    [cell] = run_session(store, OWN_WRITER, engine=engine)
-    assert (tmp_path / "clean1.txt").read_text() == "1"
-    assert cell.ran == ["clean", "clean", "follow", "follow"]
-    assert any(why.startswith("writer") for why in cell.why)
-
-
 COMPUTED = """
 import dask
 def path_of(i):

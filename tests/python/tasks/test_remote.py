@@ -75,8 +75,18 @@ result = int(dask.delayed(lambda frame: frame.a.sum())(frame).compute())
 """
 
 
+CALL = """
+import pandas as pd
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(1) as pool:
+    result = int(pool.submit(pd.read_csv, "{url}").result().a.sum())
+"""
+
+
 @pytest.mark.parametrize(
-    ("source", "values"), [(BAG, ("8", "14")), (FRAME, ("1", "301"))], ids=["bag", "delayed"]
+    ("source", "values"),
+    [(BAG, ("8", "14")), (FRAME, ("1", "301")), (CALL, ("1", "301"))],
+    ids=["bag", "delayed", "executor"],
 )
 def test_a_remote_file_counts_by_its_version(store, server, source, values):
     source = source.format(url=server.url)

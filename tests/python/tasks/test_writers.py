@@ -1,0 +1,225 @@
+"""Tasks that write files: replayed while what they wrote is as they left it and certain, executed otherwise."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.python.books import Book
+from tests.python.tasks.session import run_session
+
+OWN = """
+import dask
+def clean(i):
+    with open(f"clean{i}.txt", "w") as file:
+        file.write(str(i))
+    return f"clean{i}.txt"
+def follow(path):
+    return path.upper()
+result = dask.compute(*[dask.delayed(follow)(dask.delayed(clean)(i)) for i in range(2)])
+"""
+
+
+def test_a_writer_is_replayed_only_while_its_file_is_as_it_left_it(store, tmp_path):
+    engine = "threads"
+    one = tmp_path / "clean1.txt"
+    run_session(store, OWN, engine=engine, replay=False)
+    [same] = run_session(store, OWN, engine=engine)
+    assert (same.ran, one.read_text()) == ([], "1"), same.why
+    assert {Path(path).name for path in same.files} >= {"clean0.txt", "clean1.txt"}
+    # Deleted, or edited by its user: the task runs, and so does what follows it.
+    one.unlink()
+    [gone] = run_session(store, OWN, engine=engine)
+    assert (gone.ran, one.read_text()) == (["clean", "follow"], "1"), gone
+    assert any(why.startswith("writer") for why in gone.why)
+    one.write_text("mine")
+    [edited] = run_session(store, OWN, engine=engine)
+    assert (edited.ran, one.read_text(), edited.value) == (["clean", "follow"], "1", gone.value)
+    [again] = run_session(store, OWN, engine=engine)
+    assert again.ran == [], again.why
+
+
+# What a writer does -> does it run again when all is as it was left?
+BODIES = {
+    "overwrites": ("put(a, 'x')", False),
+    "makes a folder that may be there": (
+        "os.makedirs(out, exist_ok=True); put(out + '/a', 'x')",
+        False,
+    ),
+    "writes aside": ("put(c, 'x'); os.replace(c, a)", False),
+    "reads what it wrote": ("put(a, 'x'); open(a).read()", False),
+    "updates what it wrote": ("put(a, 'x'); put(a, 'y', 'a')", False),
+    "writes nothing in the end": ("put(a, 'x'); os.remove(a)", False),
+    # A run would give something else now, or nobody can tell.
+    "appends": ("put(a, 'x', 'a')", True),
+    "updates": ("put(b, 'x', 'r+')", True),
+    "reads and writes": ("x = open(b).read(); put(b, x)", True),
+    "refuses to overwrite": ("put(a, 'x', 'x')", True),
+    "makes a folder that may not be there": ("os.mkdir(out)", True),
+    "removes": ("os.remove(b); put(b, 'b')", True),
+    "renames": ("os.rename(b, c); os.rename(c, b)", True),
+    "links": ("put(a, 'x'); os.symlink(a, c)", True),
+    "starts a program": ("put(a, 'x'); os.system('true')", True),
+}
+EACH = """
+import dask, os
+def put(path, text, mode="w"):
+    with open(path, mode) as file:
+        file.write(text)
+def work(number):
+    # Names that are put together: a file that the code names is an input whatever is done with it.
+    a, b, c, out = (f"{{name}}{{number}}" for name in "abco")
+    {body}
+    return 1
+result = dask.delayed(work)({number}).compute(scheduler="sync")
+"""
+
+
+def test_only_what_would_be_written_again_is_taken_for_written(store, tmp_path):
+    cells = [EACH.format(body=body, number=at) for at, (body, _) in enumerate(BODIES.values())]
+    for at in range(len(cells)):
+        (tmp_path / f"b{at}").write_text("b")
+    first = run_session(store, *cells, engine=None, replay=False)
+    assert [cell.error for cell in first] == [None] * len(cells)
+    again = run_session(store, *cells, engine=None)
+    found = {what: cell.n_run == 1 for what, cell in zip(BODIES, again, strict=True)}
+    assert found == {what: runs for what, (_, runs) in BODIES.items()}
+
+
+TWO = """
+import dask
+def write(text):
+    with open("{{}}.txt".format("shared"), "w") as file:
+        file.write(text)
+    return text
+def read(stem):
+    return open(f"{{stem}}.txt").read()
+written = dask.compute(dask.delayed(write)("{one}"), dask.delayed(write)("two"), scheduler="sync")
+result = [*written, dask.delayed(read)("shared").compute(scheduler="sync")]
+"""
+
+
+def test_two_writers_of_one_file_run_and_its_readers_see_the_last(store, tmp_path):
+    for one, replay in (("one", False), ("one", True), ("uno", True)):
+        [cell] = run_session(store, TWO.format(one=one), engine=None, replay=replay)
+        last = (tmp_path / "shared.txt").read_text()
+        assert cell.value == repr([one, "two", last]) and last in {one, "two"}
+        assert cell.ran[-2:] == ["write", "write"], cell
+
+
+APART = """
+import dask
+def write(stem, text):
+    with open(f"{{stem}}.txt", "w") as file:
+        file.write(text)
+def read(stem):
+    return open(f"{{stem}}.txt").read()
+dask.delayed(write)("out", "{text}").compute(scheduler="sync")
+result = dask.delayed(read)("out").compute(scheduler="sync")
+"""
+
+
+def test_a_reader_without_an_edge_to_the_writer_sees_what_was_written(store, tmp_path):
+    run_session(store, APART.format(text="one"), engine=None, replay=False)
+    [edited] = run_session(store, APART.format(text="two"), engine=None)
+    assert (edited.value, edited.ran) == ("'two'", ["read", "write"])
+    # Back to the first: its file holds what the second wrote.
+    [back] = run_session(store, APART.format(text="one"), engine=None)
+    assert (back.value, back.ran) == ("'one'", ["write"])
+    [same] = run_session(store, APART.format(text="one"), engine=None)
+    assert (same.value, same.ran) == ("'one'", [])
+
+
+NAMED = """
+import dask
+def write(path):
+    with open(path, "w") as file:
+        file.write("x")
+result = dask.delayed(write)("named.txt").compute(scheduler="sync")
+"""
+
+
+def test_a_file_that_an_argument_names_counts_as_it_is_before_and_after(store, tmp_path):
+    ran = [run_session(store, NAMED, engine=None, replay=at > 0)[0].n_run for at in range(3)]
+    # Before the first run it was not there.
+    assert ran == [1, 1, 0]
+    (tmp_path / "named.txt").write_text("mine")
+    [edited] = run_session(store, NAMED, engine=None)
+    assert edited.n_run == 1 and (tmp_path / "named.txt").read_text() == "x"
+
+
+def test_writers_do_not_count_as_done_in_another_folder(store, tmp_path):
+    run_session(store, OWN, engine="sync", replay=False)
+    for name in ("empty", "copied"):
+        (tmp_path / name).mkdir()
+    for number in range(2):
+        shutil.copy(tmp_path / f"clean{number}.txt", tmp_path / "copied")
+    for name in ("empty", "copied"):
+        # A copy with the same content is not the file that was written: its folder may be another machine's.
+        [cell] = run_session(store, OWN, engine="sync", cwd=tmp_path / name)
+        assert cell.ran == ["clean", "clean", "follow", "follow"]
+        assert (tmp_path / name / "clean1.txt").read_text() == "1"
+
+
+LIBRARIES = """
+import dask, numpy as np, pandas as pd
+def arrays(i):
+    np.save(f"array{i}.npy", np.arange(i + 3))
+    return i
+def tables(i):
+    frame = pd.DataFrame({"v": range(i + 3)})
+    frame.to_csv(f"table{i}.csv")
+    frame.to_parquet(f"table{i}.parquet")
+    return len(frame)
+result = dask.compute([dask.delayed(arrays)(i) for i in range(2)], [dask.delayed(tables)(i) for i in range(2)])
+"""
+
+
+def test_files_written_natively_count_where_that_was_watched(store, tmp_path):
+    # A worker that runs one task at a time sees what native code does for it.
+    run_session(store, LIBRARIES, engine="processes", replay=False)
+    [same] = run_session(store, LIBRARIES, engine="processes")
+    assert same.ran == [], same.why
+    (tmp_path / "table1.parquet").unlink()
+    (tmp_path / "array0.npy").write_bytes(b"mine")
+    [changed] = run_session(store, LIBRARIES, engine="processes")
+    assert changed.ran == ["arrays", "tables"], changed.why
+    assert (tmp_path / "table1.parquet").exists()
+    assert (tmp_path / "array0.npy").read_bytes()[1:6] == b"NUMPY"
+
+
+AWAY = {
+    "imports": "import dask, os",
+    "functions": """
+def clean(i):
+    with open(f"clean{i}.txt", "w") as file:
+        file.write(str(i))
+    return i
+def append(i):
+    with open("log.txt", "a") as file:
+        file.write(str(i))
+    return i
+def look(i):
+    return os.path.exists("fl" + "ag.txt")
+""",
+    "clean": "dask.delayed(clean)(1).compute(scheduler='processes')",
+    "append": "dask.delayed(append)(1).compute(scheduler='processes')",
+    "look": "dask.delayed(look)(1).compute(scheduler='processes')",
+}
+
+
+def test_cells_are_replayed_only_while_what_their_tasks_did_elsewhere_holds(tmp_path: Path) -> None:
+    book = Book(tmp_path, AWAY)
+    book.audit()
+    # A cell that executes because it was edited: its task does not, and the file is an input of the cell from now on.
+    book.edit(clean=AWAY["clean"] + ", 2")
+    book.repeat()
+    tasks = {item["cell_id"]: item["tasks"] for item in book.reports}
+    assert (tasks["clean"]["hit"], tasks["clean"]["run"]) == (1, 0)
+    assert book.executed == {"clean", "append", "look"}, book.reports
+    assert (tmp_path / "log.txt").read_text() == "11"
+    (tmp_path / "clean1.txt").unlink()
+    (tmp_path / "flag.txt").touch()
+    shown = book.repeat()
+    assert book.executed == {"clean", "append", "look"}, book.reports
+    assert (tmp_path / "clean1.txt").read_text() == "1" and "True" in str(shown["look"])
