@@ -1,6 +1,6 @@
 """What cells really do and what edits really change, beside what the analysis says.
 
-    python -m bench.verdicts [--edits N] [--generated N] [--show WORD] [--write] [NOTEBOOK ...]
+    python -m bench.verdicts [--edits N] [--generated N] [--audited] [--show WORD] [--write] [NOTEBOOK ...]
 
 Every notebook is run, edited in every way, and run from scratch again. `--show` prints the lines that begin with WORD
 (`missed`, `false`, `harmless`, `read`, `binding`, `change`, `claim`, `unknown`, or `all`); `--write` makes
@@ -16,8 +16,9 @@ import time
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
-from bench.verdicts import compare, edits, pages
+from bench.verdicts import audits, compare, edits, pages
 from bench.verdicts.compare import Counts
 from bench.verdicts.pages import Page
 from bench.verdicts.runs import RunDidNotEnd, Runner
@@ -25,8 +26,15 @@ from bench.verdicts.runs import RunDidNotEnd, Runner
 ROOT = Path(__file__).parents[2]
 
 
-def examine(page: Page, runner: Runner, counts: Counts, n_edits: int, seed: int = 0) -> None:
-    """One notebook: its facts, then its edits."""
+def examine(
+    page: Page,
+    runner: Runner,
+    counts: Counts,
+    n_edits: int,
+    seed: int = 0,
+    recorded: dict[str, Any] | None = None,
+) -> None:
+    """One notebook: its facts, then its edits; perhaps also with what an audit recorded."""
     before = runner.run(page.cells, page.files)
     again = runner.run(page.cells, page.files)
     counts.n["notebooks"] += 1
@@ -45,7 +53,7 @@ def examine(page: Page, runner: Runner, counts: Counts, n_edits: int, seed: int 
             # A loop without an end, or deeper recursion than the process has stack for.
             counts.n["did not end"] += 1
             continue
-        compare.edit(page, edit, before, after, unsteady, counts)
+        compare.edit(page, edit, before, after, unsteady, counts, recorded)
 
 
 def _table(title: str, counts: Counts) -> list[str]:
@@ -72,6 +80,17 @@ def _table(title: str, counts: Counts) -> list[str]:
         lines.append(
             f"| {name} | {100 * counts.share(part, whole):.2f} % | {counts.n[whole]} | {goal} |"
         )
+    if counts.n["audited flagged"]:
+        # The same edits, with the facts of an audit.
+        rows = [
+            ("cells that an edit changed, flagged", "found", "differ", "100 %"),
+            ("cells that are flagged changed", "right", "flagged", ">= 95 %"),
+            ("edits that change nothing, left alone", "left alone", "harmless", "100 %"),
+        ]
+        for name, part, whole, goal in rows:
+            whole = f"audited {whole}" if whole == "flagged" else whole
+            share = 100 * counts.share(f"audited {part}", whole)
+            lines.append(f"| audited: {name} | {share:.2f} % | {counts.n[whole]} | {goal} |")
     kinds = sorted(
         {key.removeprefix("edits: ") for key in counts.n if key.startswith("edits: ")}
         - set(edits.HARMLESS)
@@ -102,23 +121,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--edits", type=int, default=10_000, help="of every notebook (default: all)"
     )
     parser.add_argument("--generated", type=int, default=0, help="notebooks that are generated")
+    parser.add_argument(
+        "--audited", action="store_true", help="audit them, and judge with that, too"
+    )
     parser.add_argument("--show", action="append", default=[])
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args(argv)
-    by_hand = [
-        page for page in pages.written() if not options.notebooks or page.name in options.notebooks
-    ]
+    by_hand = {
+        "Written by hand": pages.written(),
+        "Written by hand after the analysis was improved by those": pages.written_later(),
+    }
     lines: list[str] = []
     began = time.monotonic()
     runner = Runner()
     hand, made = Counts(), Counts()
     try:
-        for page in by_hand:
-            n_lines = len(hand.lines)
-            examine(page, runner, hand, options.edits)
-            _show(hand.lines[n_lines:], options.show)
-            print(f"{page.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-        lines += _table("Written by hand", hand)
+        for title, found in by_hand.items():
+            counts = Counts()
+            for page in found:
+                if options.notebooks and page.name not in options.notebooks:
+                    continue
+                n_lines = len(counts.lines)
+                recorded = audits.recorded(page) if options.audited else None
+                examine(page, runner, counts, options.edits, recorded=recorded)
+                _show(counts.lines[n_lines:], options.show)
+                print(f"{page.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+            hand.n += counts.n
+            lines += [*([""] if lines else []), *_table(title, counts)]
         if options.generated:
             for page in pages.generated(options.generated):
                 n_lines = len(made.lines)

@@ -91,11 +91,14 @@ def _result(done: dict[str, Any]) -> Any:
 
 
 def differs(before: dict[str, Any], after: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """What a cell shows, binds or changes that is not as it was; and what it changes in place that was not as it was
-    before the cell began, so that the cell may have done to it what it did."""
+    """What a cell shows, binds, changes or writes to a file that is not as it was; and what it changes in place that
+    was not as it was before the cell began, so that the cell may have done to it what it did."""
     found = []
     if _result(before) != _result(after):
         found.append("what it shows")
+    for path in sorted({*before["written"], *after["written"]}):
+        if before["files"].get(path) != after["files"].get(path):
+            found.append(f"the file {path}")
     inherited = []
     bound = {*before["binds"], *after["binds"]}
     for name in sorted({*bound, *before["changes"], *after["changes"]}):
@@ -115,49 +118,71 @@ def edit(
     after: list[dict[str, Any]] | None,
     unsteady: set[str],
     counts: Counts,
+    recorded: dict[str, Any] | None = None,
 ) -> None:
-    """The verdicts after one edit. `unsteady` cells give something else at every run, whatever is edited."""
-    said = json.loads(
-        _native.stale(json.dumps(_cells(page.cells)), json.dumps(_cells(edited.cells)))
-    )
+    """The verdicts after one edit. `unsteady` cells give something else at every run, whatever is edited.
+
+    With what an audit `recorded` the verdicts that use it are counted as well.
+    """
     sources = dict(page.cells)
     others = [cell for cell, source in edited.cells if sources.get(cell) == source]
     if edited.kind == "move":
         # It has the same text at another place.
         others = [cell for cell in others if cell != edited.what.split()[0]]
-    flagged = {*said["stale"], *said["unknown"]}
     place = f"{page.name}, {edited.kind} {edited.what}"
     counts.n["edits"] += 1
     counts.n[f"edits: {edited.kind}"] += 1
+    changes: dict[str, tuple[list[str], list[str]]] = {}
     if edited.kind in HARMLESS:
         counts.n["harmless"] += 1
+    else:
+        assert after is not None
+        were = {done["cell"]: done for done in before}
+        are = {done["cell"]: done for done in after}
+        for cell in others:
+            if cell not in unsteady:
+                changes[cell] = differs(were[cell], are[cell])
+        counts.n["judged"] += len(changes)
+        n_differ = sum(bool(changed) for changed, _ in changes.values())
+        counts.n["differ"] += n_differ
+        counts.n[f"differ: {edited.kind}"] += n_differ
+    before_text, after_text = json.dumps(_cells(page.cells)), json.dumps(_cells(edited.cells))
+    said = json.loads(_native.stale(before_text, after_text))
+    _judge(edited, place, said, others, changes, counts, "")
+    if recorded is not None:
+        said = json.loads(_native.stale(before_text, after_text, json.dumps(recorded)))
+        _judge(edited, place, said, others, changes, counts, "audited ")
+
+
+def _judge(
+    edited: Edit,
+    place: str,
+    said: dict[str, Any],
+    others: list[str],
+    changes: dict[str, tuple[list[str], list[str]]],
+    counts: Counts,
+    how: str,
+) -> None:
+    """Counts verdicts, under names that begin with `how`, beside what really changed."""
+    flagged = {*said["stale"], *said["unknown"]}
+    if edited.kind in HARMLESS:
         if flagged.isdisjoint(others):
-            counts.n["left alone"] += 1
+            counts.n[f"{how}left alone"] += 1
         else:
             first = min(flagged & set(others))
-            counts.lines.append(f"harmless: {place}: {first}: {said['reasons'][first]}")
+            counts.lines.append(f"{how}harmless: {place}: {first}: {said['reasons'][first]}")
         return
-    assert after is not None
-    were = {done["cell"]: done for done in before}
-    are = {done["cell"]: done for done in after}
-    for cell in others:
-        if cell in unsteady:
-            continue
-        counts.n["judged"] += 1
-        changed, inherited = differs(were[cell], are[cell])
-        if changed:
-            counts.n["differ"] += 1
-            counts.n[f"differ: {edited.kind}"] += 1
-            if cell in flagged:
-                counts.n["found"] += 1
-                counts.n[f"found: {edited.kind}"] += 1
-            else:
-                counts.lines.append(f"missed: {place}: {cell}: {', '.join(changed)}")
+    for cell, (changed, inherited) in changes.items():
+        if changed and cell in flagged:
+            counts.n[f"{how}found"] += 1
+            counts.n[f"{how}found: {edited.kind}"] += 1
+        elif changed:
+            counts.lines.append(f"{how}missed: {place}: {cell}: {', '.join(changed)}")
         if cell in flagged:
-            counts.n["flagged"] += 1
-            counts.n[f"flagged: {edited.kind}"] += 1
+            counts.n[f"{how}flagged"] += 1
+            counts.n[f"{how}flagged: {edited.kind}"] += 1
             if changed or inherited:
-                counts.n["right"] += 1
-                counts.n[f"right: {edited.kind}"] += 1
+                counts.n[f"{how}right"] += 1
+                counts.n[f"{how}right: {edited.kind}"] += 1
             else:
-                counts.lines.append(f"false: {place}: {cell}: {said['reasons'][cell]}")
+                counts.lines.append(f"{how}false: {place}: {cell}: {said['reasons'][cell]}")

@@ -37,8 +37,13 @@ def read(path: Path) -> Page:
 
 
 def written() -> list[Page]:
-    """All notebooks written by hand."""
+    """The notebooks written by hand that the analysis was improved by."""
     return [read(path) for path in sorted(FOLDER.glob("*.ipy"))]
+
+
+def written_later() -> list[Page]:
+    """Those that were written afterwards."""
+    return [read(path) for path in sorted(FOLDER.glob("more/*.ipy"))]
 
 
 def generated(n: int) -> list[Page]:

@@ -19,6 +19,7 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from IPython.utils.capture import CapturedIO
 
 from bench.verdicts.pages import Cells
 
@@ -194,17 +197,48 @@ class Observer:
         if not _is_described(value):
             return None
         try:
-            found = Describer(self.namespace).node(value)
+            found = Describer(self.namespace).node(_inside(value))
             return hashlib.sha256(masked(json.dumps(found)).encode()).hexdigest()[:16]
         except (RecursionError, TypeError, ValueError, AttributeError):
             return None
 
 
+def _is_own_module(value: Any) -> bool:
+    file = getattr(value, "__file__", None) if isinstance(value, types.ModuleType) else None
+    return file is not None and Path(file).resolve().parent == Path.cwd().resolve()
+
+
+def _inside(value: Any) -> Any:
+    """What there is to a value that does not show it as other values do."""
+    if _is_own_module(value):
+        return {
+            name: item
+            for name, item in vars(value).items()
+            if not name.startswith("__") and not isinstance(item, types.ModuleType)
+        }
+    if isinstance(value, sqlite3.Connection):
+        return list(value.iterdump())
+    if isinstance(value, CapturedIO):
+        return [value.stdout, value.stderr]
+    return value
+
+
 def _is_described(value: Any) -> bool:
+    if isinstance(value, sqlite3.Connection):
+        return True
     if isinstance(value, types.ModuleType):
-        return False
+        return _is_own_module(value)
     items = value if isinstance(value, list | tuple) else [value]
     return not any(type(item).__module__.startswith(UNDESCRIBED) for item in items)
+
+
+def _files() -> dict[str, str]:
+    """The files in this folder, by content; what Python and IPython keep for themselves does not count."""
+    found = {}
+    for path in sorted(Path().rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return found
 
 
 def _run(cells: Cells, files: dict[str, str]) -> list[dict[str, Any]]:
@@ -221,6 +255,7 @@ def _run(cells: Cells, files: dict[str, str]) -> list[dict[str, Any]]:
     objects, values = observer.look()
     folder = os.getcwd()
     found = []
+    files = _files()
     for cell, source in cells:
         namespace.begin()
         text = io.StringIO()
@@ -230,6 +265,7 @@ def _run(cells: Cells, files: dict[str, str]) -> list[dict[str, Any]]:
         reads, binds, deletes = namespace.reads, namespace.binds, namespace.deletes
         figures = _figures()
         new_objects, new_values = observer.look()
+        new_files = _files()
         # `global x` in a function binds without a word to the namespace.
         bound = {
             name
@@ -260,11 +296,15 @@ def _run(cells: Cells, files: dict[str, str]) -> list[dict[str, Any]]:
                 "kinds": {name: _kind(value) for name, value in new_objects.items()},
                 "inputs": values,
                 "values": new_values,
+                "files": new_files,
+                "written": sorted(
+                    path for path in {*files, *new_files} if files.get(path) != new_files.get(path)
+                ),
                 "shown": shown,
                 "error": None if error is None else f"{type(error).__name__}: {error}",
             }
         )
-        objects, values = new_objects, new_values
+        objects, values, files = new_objects, new_values, new_files
     return found
 
 

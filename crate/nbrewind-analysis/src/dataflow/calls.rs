@@ -39,6 +39,7 @@ pub(super) struct Library {
     copies_items: bool,
     /// The result may be an argument, or an item of one.
     may_give_argument: bool,
+    grows_when_read: bool,
     kind: ObjectKind,
 }
 
@@ -67,6 +68,7 @@ impl Library {
             is_class: last.starts_with(|first: char| first.is_uppercase()),
             copies_items: copies_items(full),
             may_give_argument: matches!(full, "max" | "min" | "getattr" | "memoryview"),
+            grows_when_read: full == "collections.defaultdict",
             kind: kind_of_result(full),
         }
     }
@@ -81,6 +83,7 @@ impl Library {
         is_class: false,
         copies_items: false,
         may_give_argument: false,
+        grows_when_read: false,
         kind: ObjectKind::Foreign,
     };
 }
@@ -370,12 +373,20 @@ impl World {
             return true;
         }
         let parameter = facts.parameter_of(position, keyword);
-        facts.passed_on.iter().any(|(callee, passed)| {
+        let question = (code.0, function, parameter);
+        if self.statement.asked.contains(&question) {
+            // A function that calls itself changes no more by that.
+            return false;
+        }
+        self.statement.asked.push(question);
+        let is_changed = facts.passed_on.iter().any(|(callee, passed)| {
             passed.iter().enumerate().any(|(at, sources)| {
                 sources.contains(&Source::Param(function, parameter))
                     && self.callee_changes(*callee, at, None, depth + 1)
             })
-        })
+        });
+        self.statement.asked.pop();
+        is_changed
     }
 
     /// A call of code of this notebook.
@@ -508,6 +519,7 @@ impl World {
             return self.fresh_result(call, receiver, library);
         }
         let id = self.make(library.kind);
+        self.state.object_mut(id).grows_when_read = library.grows_when_read;
         let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
         if library.makes_iterator || library.is_class {
             self.fill(id, given);
@@ -557,6 +569,25 @@ impl World {
                 }
             }
         }
+        // Whoever takes a function may call it later, and so may what it is a part of.
+        let is_code = |id: &ObjectId| self.state.object(*id).code.is_some();
+        let code: Vec<ObjectId> = arguments
+            .iter()
+            .flatten()
+            .copied()
+            .filter(is_code)
+            .collect();
+        if !code.is_empty() {
+            for &id in receiver {
+                let owners = self.state.object(id).part_of.clone();
+                let owners = owners.iter().map(|(owner, _)| *owner);
+                for holder in owners.chain([id]) {
+                    if self.state.object(holder).kind != ObjectKind::Module {
+                        self.keep(holder, &code);
+                    }
+                }
+            }
+        }
     }
 
     /// A result that shares nothing with what was given.
@@ -570,7 +601,9 @@ impl World {
             return Vec::new();
         }
         let (Callee::Method { method, .. }, Some(receiver)) = (&call.callee, receiver) else {
-            return vec![self.make(library.kind)];
+            let id = self.make(library.kind);
+            self.state.object_mut(id).grows_when_read = library.grows_when_read;
+            return vec![id];
         };
         let is_frame = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Frame;
         let is_copy = method.text() == "copy";

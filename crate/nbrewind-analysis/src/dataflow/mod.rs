@@ -184,6 +184,8 @@ struct Current {
     through: Option<Name>,
     displays: bool,
     visited_code: HashSet<Code>,
+    /// Which parameters are being asked about: whether a call changes them.
+    asked: Vec<(Step, FunctionId, usize)>,
     doubt: Option<Digest>,
     varies: Option<Varies>,
     is_calling: bool,

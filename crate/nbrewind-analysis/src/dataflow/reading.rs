@@ -157,13 +157,27 @@ impl World {
             self.absorb(root, base, base_origin, Manner::Bound);
             return;
         }
-        if how == How::Refer && n_steps == 0 && own_code.is_some() && !is_instance {
+        if how == How::Refer
+            && n_steps == 0
+            && !is_instance
+            && let Some(own_code) = own_code
+        {
             self.absorb(root, whole, origin, manner);
+            let owner = self.cell_of(own_code);
+            for prints in &owner.program.functions[own_code.1].prints {
+                self.statement.prints.add_bytes(prints);
+            }
             return;
         }
         if how == How::Store && n_steps == 0 {
             // `del x` only needs the name.
             return;
+        }
+        if how != How::Store
+            && matches!(path.keys.first(), Some(Key::Item(_) | Key::Any))
+            && self.state.object(id).grows_when_read
+        {
+            self.change(id, key, false, &mut HashSet::default());
         }
         if let Some(key) = key {
             self.absorb(root, base, base_origin, Manner::Bound);

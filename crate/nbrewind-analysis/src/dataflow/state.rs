@@ -132,6 +132,8 @@ pub(super) struct Object {
     /// For functions, classes and instances of classes of the notebook.
     pub code: Option<Code>,
     pub is_instance: bool,
+    /// Items that are asked for are made, as in a `defaultdict`.
+    pub grows_when_read: bool,
     /// Something besides the name it was made for may refer to it.
     pub is_shared: bool,
     pub origin: Option<Step>,
@@ -151,6 +153,7 @@ impl Object {
             contents: Rc::default(),
             code: None,
             is_instance: false,
+            grows_when_read: false,
             is_shared: false,
             origin: None,
             manner: Manner::Bound,

@@ -195,6 +195,8 @@ pub(super) fn is_mask_of(slice: &Expr, root: &str) -> bool {
         }
         Expr::BinOp(node) => is_mask_of(&node.left, root) && is_mask_of(&node.right, root),
         Expr::UnaryOp(node) => is_mask_of(&node.operand, root),
+        // `df.loc[df['a'] > 1, ['a', 'b']]`
+        Expr::Tuple(node) => node.elts.iter().any(|part| is_mask_of(part, root)),
         _ => false,
     }
 }
