@@ -21,6 +21,7 @@ import threading
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
@@ -67,6 +68,8 @@ _SERVICES = frozenset(
 # Shows up between the user's code and what it asks for (`open` is IPython's own in a kernel).
 _TRANSPARENT = frozenset({"IPython"})
 _ENGINES = frozenset({"distributed", "loky"})
+# What these let processes do, they tell (see `nbrewind.tasks.engines`).
+_STARTERS = _ENGINES | frozenset({"concurrent", "dask", "joblib", "ndcctools", "parsl"})
 # Where engines keep what they spill, and their own logs.
 _ENGINE_FOLDERS = ("/dask-scratch-space", "/dask-worker-space", "/vine-run-info")
 _SERVICE_THREADS = (
@@ -261,11 +264,16 @@ class Watch:
             return True
         return caller.f_globals is self.namespace or _is_user_frame(caller)
 
-    def _is_engine(self) -> bool:
+    def _is_engine(self, engines: frozenset[str] = _ENGINES) -> bool:
         return any(
-            frame.f_globals.get("__name__", "").partition(".")[0] in _ENGINES
+            frame.f_globals.get("__name__", "").partition(".")[0] in engines
             for frame in _frames(sys._getframe(2))
         )
+
+    def starts_process(self) -> None:
+        """A process is about to be started or forked, and nobody sees what it does."""
+        if self._asker()[0] != "service" and not self._is_engine(_STARTERS):
+            self.problem("it started another process")
 
     def _is_ignored(self, path: str) -> bool:
         return path.startswith(self.ignore) or any(part in path for part in _ENGINE_FOLDERS)
@@ -521,6 +529,8 @@ _real_readlink = os.readlink
 _PROCESS_EVENTS = frozenset(
     {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile"}
 )
+# A terminal for `!command`, and processes of `multiprocessing`.
+_FORK_EVENTS = frozenset({"os.fork", "os.forkpty"})
 _NETWORK_EVENTS = frozenset(
     {"socket.connect", "socket.sendto", "urllib.Request", "http.client.connect"}
 )
@@ -531,6 +541,7 @@ _EVENTS = (
         "sqlite3.connect pickle.find_class os.chmod os.chown os.utime os.setxattr exec".split()
     )
     | _PROCESS_EVENTS
+    | _FORK_EVENTS
     | _NETWORK_EVENTS
 )
 
@@ -637,6 +648,8 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
     elif event in _PROCESS_EVENTS:
         if watch._asker()[0] != "service" and not watch._is_engine():
             watch.problem("it started another program")
+    elif event in _FORK_EVENTS:
+        watch.starts_process()
     elif event in _NETWORK_EVENTS:
         if (
             watch._asker()[0] != "service"
@@ -735,6 +748,24 @@ def _watched_environment() -> None:
     kind.__iter__ = iterate  # type: ignore[method-assign]
 
 
+def _watched_processes() -> None:
+    """Those of `multiprocessing` that are not forked have no audit event."""
+    original = BaseProcess.start
+
+    @functools.wraps(original)
+    def start(self: BaseProcess) -> None:
+        watch = _watching()
+        if watch is not None:
+            _guard.busy = True
+            try:
+                watch.starts_process()
+            finally:
+                _guard.busy = False
+        original(self)
+
+    BaseProcess.start = start  # type: ignore[method-assign]
+
+
 def env_digest(name: str) -> str | None:
     """Digest of an environment variable now; None when unset."""
     value = os.environ.get(name)
@@ -761,3 +792,4 @@ def _install() -> None:
             if original in capability:
                 capability.add(wrapped)
     _watched_environment()
+    _watched_processes()

@@ -92,6 +92,8 @@ CASES = [
     Case("data of a package of the user's", {"a": "import pkgutil\nprint(pkgutil.get_data('mypkg', 'd.txt'))"}, {}, "a", files={"mypkg/__init__.py": "", "mypkg/d.txt": "x"}, file_edit={"mypkg/d.txt": "y"}),
     Case("what may be done with a file", {"a": "_ = open('s.sh', 'w').write('x')", "b": "import os\nos.chmod('s.sh', 0o755)", "c": "print(os.access('s.sh', os.X_OK))"}, {"b": "import os\nos.chmod('s.sh', 0o644)"}, "b c", may="a"),
     Case("where a link leads", {"a": "import os\nos.symlink('one', 'now')", "b": "print(open('now/a.txt').read(), os.readlink('now'))"}, {"a": "import os\nos.remove('now')\nos.symlink('two', 'now')"}, "a b", files={"one/a.txt": "1", "two/a.txt": "2"}),
+    Case("a command of the shell", {"a": "!cat d.txt", "b": "x = 1", "c": "%ls"}, {}, "a c", files={"d.txt": "x\n"}, file_edit={"d.txt": "y\n"}),
+    Case("a pool of processes", {"a": "import multiprocessing as mp\ndef n(p): return len(open(p).read())", "b": "with mp.get_context('fork').Pool(1) as pool: r = pool.map(n, ['d.txt'])\ndel pool\nprint(r)"}, {}, "b", files={"d.txt": "x\n"}, file_edit={"d.txt": "longer\n"}),
     Case("when a file was changed", {"a": "import os\nfrom pathlib import Path\n_ = open('s', 'w').write('x')\nos.utime('s', (5, 5))", "b": "def when(): return int(Path('s').stat().st_mtime)", "c": "print(when())"}, {"a": "import os\nfrom pathlib import Path\n_ = open('s', 'w').write('x')\nos.utime('s', (6, 6))"}, "a c"),
     Case("a module that is loaded already", {"a": "def get():\n    import importlib\n    return importlib.import_module('l' + 'ate')", "b": "_ = get()", "c": "print(get().K)"}, {}, "b c", may="a", files={"late.py": "K = 1\n"}, file_edit={"late.py": "K = 2\n"}),
 ]  # fmt: skip
