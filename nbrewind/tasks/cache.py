@@ -409,7 +409,12 @@ class TaskCache:
         if written is not None and (record is None or "left" not in record):
             problem = f"{fact.name} in another process: {written}"
         elif record is None and fact.is_user:
-            problem = f"what {fact.name} reads in another process is not known"
+            decision = submission.plan.decisions[node.idx]
+            if outcome and decision.keep is not None and not self._records.of(fact.fp or ""):
+                # Its record is on the way.
+                report.unfinished.append(fact.name)
+            else:
+                problem = f"what {fact.name} reads in another process is not known"
         if problem is not None and problem not in report.unseen:
             report.unseen.append(problem)
 

@@ -174,6 +174,8 @@ _lock = threading.Lock()
 _stores: dict[tuple[int, str], Any] = {}
 _dirty: dict[tuple[int, str], Any] = {}
 _wake = threading.Event()
+# Held while something is made durable: whoever flushes waits for what others have begun.
+_committing = threading.Lock()
 _committers: set[int] = set()
 
 
@@ -189,8 +191,8 @@ def open_store(path: str) -> Any:
 
 def _after_fork() -> None:
     """A child of a process that was in the middle of something begins with nothing."""
-    global _lock, _wake
-    _lock, _wake = threading.Lock(), threading.Event()
+    global _lock, _wake, _committing
+    _lock, _wake, _committing = threading.Lock(), threading.Event(), threading.Lock()
     _dirty.clear()
     kernel: Any = sys.modules.get("nbrewind.kernel.outside")
     if kernel is not None:
@@ -232,16 +234,17 @@ def _commit_forever() -> None:
 
 def flush() -> str | None:
     """Make everything that this process has stored durable. Returns what went wrong, if anything."""
-    with _lock:
-        pending = {key: store for key, store in _dirty.items() if key[0] == os.getpid()}
-        for key in list(_dirty):
-            del _dirty[key]
-    for store in pending.values():
-        try:
-            store.commit()
-        except _native.StoreError as error:
-            logger.warning("task results could not be stored: %s", error)
-            return str(error)
+    with _committing:
+        with _lock:
+            pending = {key: store for key, store in _dirty.items() if key[0] == os.getpid()}
+            for key in list(_dirty):
+                del _dirty[key]
+        for store in pending.values():
+            try:
+                store.commit()
+            except _native.StoreError as error:
+                logger.warning("task results could not be stored: %s", error)
+                return str(error)
     return None
 
 
