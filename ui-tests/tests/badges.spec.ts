@@ -1,5 +1,8 @@
 /** Badges while typing: they come, say why, lead to the cause, and go. */
 
+import { writeFileSync } from 'fs';
+import { join } from 'path';
+
 import { expect, loadAgain, open, reopen, test } from '../notebook';
 
 const CHAIN = [
@@ -193,4 +196,29 @@ test('the jump to a cell under a collapsed heading opens the heading', async ({ 
   await expect(book.cell('show')).toBeVisible();
   await expect(book.cell('show')).toHaveClass(/jp-mod-active/);
   await expect(book.badge('show')).toHaveText(/upstream/);
+});
+
+test('a file that something else changed marks the cells that read it, with its name, until it is as it was', async ({
+  page
+}) => {
+  const book = await open(page, [
+    { id: 'read', source: "rows = open('data.csv').read().split()" },
+    { id: 'count', source: 'print(len(rows))' },
+    { id: 'other', source: 'title = "Readings"' }
+  ]);
+  const data = join(book.folder, 'data.csv');
+  writeFileSync(data, '3 1 2');
+  await book.turnAuditOn();
+  await book.runAll();
+  await book.expectBadges({});
+  writeFileSync(data, '3 1 2 7');
+  // As when the user comes back from an editor.
+  await page.evaluate(() => window.dispatchEvent(new Event('focus')));
+  await book.expectBadges({ read: 'stale', count: 'stale' });
+  await book.badge('read').hover();
+  await expect(book.note).toContainText('Depends on something outside the notebook');
+  await expect(book.note).toContainText('data.csv changed outside the notebook since this cell ran at [1].');
+  await book.run('read');
+  await book.run('count');
+  await book.expectBadges({});
 });
