@@ -31,8 +31,9 @@ from nbrewind.tasks.wrapped import SPEC, CallFingerprinter, CallSpec, Ref, Wrapp
 
 __all__ = ["Planned", "Ref", "Ticket", "hands_on", "is_nested", "is_users", "out_of_sight", "plan"]
 
-# How long the end of a cell waits for records that workers have stored and not yet made durable.
-_PATIENCE = 5.0
+# How long the end of a cell waits for records that workers have stored and not yet made durable, which takes a tenth
+# of a second where they are not kept from running.
+_PATIENCE = 20.0
 
 _numbers = itertools.count(1)
 
