@@ -194,6 +194,9 @@ class Recorder:
         if event == "os.rename" and len(paths) == 2 and self.written.get(paths[0]) is False:
             # Written aside, then put in place.
             self.will_write(paths[1], given[1])
+        elif event in {"os.utime", "os.setxattr"} and paths and self.written.get(paths[0]) is False:
+            # Of times and the like nobody looks whether they still are as they were set.
+            self.updated.add(paths[0])
         elif event == "os.mkdir" and paths:
             if paths[0] not in self.written and not _may_exist():
                 self.updated.add(paths[0])
@@ -370,14 +373,15 @@ FOLDER = "folder"
 
 
 def left_at(path: str) -> list[Any] | None:
-    """Content and inode of a file, `FOLDER` of a folder, None of what is not a plain file; None: nothing is there."""
+    """Content, inode and mode of a file, `FOLDER` of a folder, no content of anything else; None: nothing is there."""
     try:
         found = os.lstat(path)
     except (OSError, ValueError):
         return None
     if stat.S_ISDIR(found.st_mode):
         return [FOLDER, None]
-    return [content(path) if stat.S_ISREG(found.st_mode) else None, found.st_ino]
+    is_plain = stat.S_ISREG(found.st_mode)
+    return [content(path) if is_plain else None, found.st_ino, stat.S_IMODE(found.st_mode)]
 
 
 def names_of(path: str, given: str, cwd: str) -> tuple[str | None, str | None]:

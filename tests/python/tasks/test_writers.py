@@ -50,7 +50,9 @@ BODIES = {
     "reads what it wrote": ("put(a, 'x'); open(a).read()", False),
     "updates what it wrote": ("put(a, 'x'); put(a, 'y', 'a')", False),
     "writes nothing in the end": ("put(a, 'x'); os.remove(a)", False),
+    "sets who may run it": ("put(a, 'x'); os.chmod(a, 0o755)", False),
     # A run would give something else now, or nobody can tell.
+    "sets times": ("put(a, 'x'); os.utime(a, (0, 0))", True),
     "appends": ("put(a, 'x', 'a')", True),
     "updates": ("put(b, 'x', 'r+')", True),
     "reads and writes": ("x = open(b).read(); put(b, x)", True),
