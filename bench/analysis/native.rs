@@ -1,8 +1,9 @@
 //! Times the analysis of one notebook: `bench-analysis FILE.json [ROUNDS]`, the file as `bench/analysis/run.py` writes it. One line of JSON.
+//!
+//! All times are processor time of the program, which other programs on the machine lengthen little.
 
 use nbrewind_analysis::{CellInput, RunInput, RunStatus, VerdictState, Workbench};
 use serde::Deserialize;
-use std::time::Instant;
 
 #[derive(Deserialize)]
 struct Notebook {
@@ -30,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .nth(2)
         .map_or(Ok(15), |rounds| rounds.parse())?;
     for _ in 0..rounds {
-        let begun = Instant::now();
+        let begun = processor_time();
         let mut fresh = Workbench::new();
         let verdicts = fresh.verdicts(&cells, &runs);
         full.push(milliseconds(begun));
@@ -43,11 +44,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut undo = Vec::new();
     let mut reached = Vec::new();
     for (at, source) in &notebook.edits {
-        let begun = Instant::now();
+        let begun = processor_time();
         let changed = bench.edit(*at, source);
         edit.push(milliseconds(begun));
         reached.push(changed.len() as f64);
-        let begun = Instant::now();
+        let begun = processor_time();
         bench.edit(*at, &cells[*at].source);
         undo.push(milliseconds(begun));
     }
@@ -59,8 +60,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn milliseconds(begun: Instant) -> f64 {
-    begun.elapsed().as_secs_f64() * 1e3
+fn milliseconds(begun: f64) -> f64 {
+    processor_time() - begun
+}
+
+/// Milliseconds that this program has had of a processor.
+fn processor_time() -> f64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call writes to the struct that it is given, and to nothing else.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
 #[allow(clippy::print_stdout, reason = "a program for the terminal")]

@@ -26,6 +26,16 @@ const TAKES_PRINTS: [&str; 10] = [
     "import dis",
 ];
 
+/// How much of the summary is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// What verdicts and their reasons ask for: names of the cell, syntax errors, marks.
+    #[default]
+    Verdicts,
+    /// All of [`CellEffects`].
+    Everything,
+}
+
 /// A cell's summary and what the dataflow pass needs of it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cell {
@@ -97,7 +107,12 @@ impl Prepared {
 
 /// Facts about one cell; never an error.
 /// `imports`: what other cells import under names that this one uses.
-pub(crate) fn analyze(source: &str, tags: &[String], imports: &[(Name, Name)]) -> Cell {
+pub(crate) fn analyze(
+    source: &str,
+    tags: &[String],
+    imports: &[(Name, Name)],
+    detail: Detail,
+) -> Cell {
     let folded = source.replace("\r\n", "\n");
     let exact_fingerprint = hash_parts("exact", &[folded.as_bytes()]);
     let mut line_starts = vec![0];
@@ -108,7 +123,7 @@ pub(crate) fn analyze(source: &str, tags: &[String], imports: &[(Name, Name)]) -
     let body_start = magic.as_ref().map_or(0, |magic| magic.body_start);
     let prepared = Prepared::new(source, body_start);
     let line_of = |offset: usize| line_at(prepared.original(offset));
-    let mut visitor = Visitor::new(&line_of, imports);
+    let mut visitor = Visitor::new(&line_of, imports, detail);
     let mut effects = CellEffects {
         directives: directives(source, tags),
         ..CellEffects::default()
@@ -207,23 +222,27 @@ pub(crate) fn analyze(source: &str, tags: &[String], imports: &[(Name, Name)]) -
         let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
         hash_parts("cell", &parts)
     };
-    let facts = summarize(found, &mut effects);
+    let facts = summarize(found, &mut effects, detail);
     let mut statements: Vec<Statement> = Vec::with_capacity(facts.statements.len());
     for ((facts, mut statement), (start, end)) in facts.statements.into_iter().zip(spans) {
-        statement.start = start;
-        statement.end = end;
-        statement.line = line_at(start);
-        statement.end_line = line_at(end.saturating_sub(1).max(start));
         statements.push(Statement::new(&facts));
-        effects.statements.push(statement);
+        if detail == Detail::Everything {
+            statement.start = start;
+            statement.end = end;
+            statement.line = line_at(start);
+            statement.end_line = line_at(end.saturating_sub(1).max(start));
+            effects.statements.push(statement);
+        }
     }
     if has_outputs {
         // The line stands first, but what it binds is there only when the cell has run.
         statements[0].covers_cell = true;
         statements.rotate_left(1);
     }
-    effects.fingerprint = to_hex(&fingerprint);
-    effects.exact_fingerprint = to_hex(&exact_fingerprint);
+    if detail == Detail::Everything {
+        effects.fingerprint = to_hex(&fingerprint);
+        effects.exact_fingerprint = to_hex(&exact_fingerprint);
+    }
     let names = |names: &[String]| names.iter().map(|name| Name::new(name)).collect();
     let program = Program {
         statements: statements.into(),
@@ -250,8 +269,9 @@ struct Summarized {
     imports: BTreeMap<String, String>,
 }
 
-fn summarize(found: Found, effects: &mut CellEffects) -> Summarized {
-    for (name, &id) in &found.named_functions {
+fn summarize(found: Found, effects: &mut CellEffects, detail: Detail) -> Summarized {
+    let functions = found.named_functions.iter();
+    for (name, &id) in functions.take_while(|_| detail == Detail::Everything) {
         let facts = &found.functions[id];
         let mut mutates = facts.mutates.clone();
         let mut mutated_params = facts.mutated_params.clone();

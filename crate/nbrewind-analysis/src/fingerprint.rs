@@ -15,14 +15,33 @@ pub(crate) type Hash = [u8; 32];
 
 /// Hashes a domain and parts; each part is length-prefixed.
 pub(crate) fn hash_parts(domain: &str, parts: &[&[u8]]) -> Hash {
-    let mut bytes = Vec::with_capacity(128);
+    let n_bytes = parts.iter().map(|part| 8 + part.len()).sum::<usize>();
+    let mut bytes = Vec::with_capacity(8 + domain.len() + n_bytes);
     bytes.extend_from_slice(&(domain.len() as u64).to_le_bytes());
     bytes.extend_from_slice(domain.as_bytes());
     for part in parts {
         bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
         bytes.extend_from_slice(part);
     }
-    *blake3::hash(&bytes).as_bytes()
+    digest(&bytes)
+}
+
+#[cfg(any(not(target_arch = "wasm32"), feature = "fingerprints"))]
+fn digest(bytes: &[u8]) -> Hash {
+    *blake3::hash(bytes).as_bytes()
+}
+
+/// In the browser nobody sees fingerprints; they are compared with each other, as [`quick`] ones are.
+#[cfg(not(any(not(target_arch = "wasm32"), feature = "fingerprints")))]
+fn digest(bytes: &[u8]) -> Hash {
+    quick(bytes)
+}
+
+/// For what is only ever compared in the process that made it.
+fn quick(bytes: &[u8]) -> Hash {
+    let mut hash = Hash::default();
+    hash[..16].copy_from_slice(&xxhash_rust::xxh3::xxh3_128(bytes).to_le_bytes());
+    hash
 }
 
 /// 64 lower-case hex digits.
@@ -75,12 +94,18 @@ pub(crate) fn expression(expression: &Expr) -> Hash {
     hash_parts("expression", &[&writer.bytes])
 }
 
+/// What tells this constant from other ones, in this process.
+pub(crate) fn constant(expression: &Expr) -> Hash {
+    let mut writer = Writer::default();
+    writer.expr(expression);
+    quick(&writer.bytes)
+}
+
 /// A statement that is nothing but a text.
 fn is_text(statement: &Stmt) -> bool {
     matches!(statement, Stmt::Expr(node) if node.value.is_string_literal_expr())
 }
 
-#[derive(Default)]
 struct Writer<'a> {
     bytes: Vec<u8>,
     /// The functions around, with what their prints may name, once that was asked.
@@ -88,6 +113,18 @@ struct Writer<'a> {
     /// Statements that only print are left out.
     is_silent: bool,
     n_prints: usize,
+}
+
+impl Default for Writer<'_> {
+    fn default() -> Self {
+        Writer {
+            // Few statements need more.
+            bytes: Vec::with_capacity(256),
+            functions: Vec::new(),
+            is_silent: false,
+            n_prints: 0,
+        }
+    }
 }
 
 impl<'a> Writer<'a> {

@@ -43,5 +43,5 @@ pub use types::typescript;
 
 /// Facts about one cell. Never an error: broken code gives partial facts and `parse_errors`.
 pub fn analyze_cell(source: &str) -> CellEffects {
-    cell::analyze(source, &[], &[]).effects
+    cell::analyze(source, &[], &[], cell::Detail::Everything).effects
 }

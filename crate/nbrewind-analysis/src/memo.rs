@@ -1,11 +1,11 @@
 //! Texts that were analysed, so that a text is analysed once; and what the other cells import, which decides what some
 //! calls are: `seed(1)` is a seed when a cell has `from random import seed`.
 
-use crate::cell::{self, Cell};
+use crate::cell::{self, Cell, Detail};
 use crate::knowledge;
 use crate::name::Name;
 use rustc_hash::FxHashMap as HashMap;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 /// Names and the modules, or things of modules, that they stand for.
@@ -17,28 +17,32 @@ type Context = Vec<(Name, Name)>;
 /// How many contexts of one text are kept.
 const MAX_CONTEXTS: usize = 4;
 
-/// A text with its tags, analysed alone and in the contexts it was met in.
+/// A text with its tags, analysed alone and in the contexts it was met in, each when somebody asks for the first time.
 #[derive(Debug)]
 pub(crate) struct Text {
     source: String,
     tags: Vec<String>,
+    detail: Detail,
+    facts: OnceCell<Facts>,
+    in_context: RefCell<Vec<(Context, Rc<Cell>)>>,
+}
+
+/// What is known of a text without its context.
+#[derive(Debug)]
+struct Facts {
     /// As if there were no other cells.
-    pub alone: Rc<Cell>,
+    alone: Rc<Cell>,
     /// Names that it loads and does not import itself, with what they are taken to be where nobody imports them.
     loads: Box<[(Name, Option<Name>)]>,
     /// Names that it binds, with what they import.
     binds: Box<[(Name, Option<Name>)]>,
-    in_context: RefCell<Vec<(Context, Rc<Cell>)>>,
 }
 
-impl Text {
-    fn new(source: &str, tags: &[String]) -> Self {
-        let alone = Rc::new(cell::analyze(source, tags, &[]));
+impl Facts {
+    fn new(alone: Cell) -> Self {
         let loads = alone.effects.loads.iter();
         let binds = alone.effects.writes.iter();
-        Text {
-            source: source.to_owned(),
-            tags: tags.to_vec(),
+        Facts {
             loads: loads
                 .filter(|name| !alone.imports.contains_key(*name))
                 .map(|name| {
@@ -53,9 +57,34 @@ impl Text {
                     (Name::new(name), module)
                 })
                 .collect(),
-            in_context: RefCell::default(),
-            alone,
+            alone: Rc::new(alone),
         }
+    }
+}
+
+impl Text {
+    fn new(source: &str, tags: &[String], detail: Detail) -> Self {
+        Text {
+            source: source.to_owned(),
+            tags: tags.to_vec(),
+            detail,
+            facts: OnceCell::new(),
+            in_context: RefCell::default(),
+        }
+    }
+
+    fn facts(&self) -> &Facts {
+        let analyze = || cell::analyze(&self.source, &self.tags, &[], self.detail);
+        self.facts.get_or_init(|| Facts::new(analyze()))
+    }
+
+    pub(crate) fn is_analysed(&self) -> bool {
+        self.facts.get().is_some()
+    }
+
+    /// As if there were no other cells.
+    pub(crate) fn alone(&self) -> &Rc<Cell> {
+        &self.facts().alone
     }
 
     pub(crate) fn source(&self) -> &str {
@@ -64,9 +93,12 @@ impl Text {
 
     /// What decides "same text or not": comments count only where the code reads its own source.
     pub(crate) fn is_same(&self, other: &Text) -> bool {
-        let reads_source = self.alone.program.reads_source;
-        self.alone.fingerprint == other.alone.fingerprint
-            && (!reads_source || self.alone.exact_fingerprint == other.alone.exact_fingerprint)
+        if std::ptr::eq(self, other) {
+            return true;
+        }
+        let (one, other) = (self.alone(), other.alone());
+        one.fingerprint == other.fingerprint
+            && (!one.program.reads_source || one.exact_fingerprint == other.exact_fingerprint)
     }
 
     pub(crate) fn is_blank(&self) -> bool {
@@ -74,23 +106,24 @@ impl Text {
     }
 
     pub(crate) fn is_broken(&self) -> bool {
-        !self.alone.effects.parse_errors.is_empty()
+        !self.alone().effects.parse_errors.is_empty()
     }
 
     /// Whether it imports the same as another text.
     pub(crate) fn imports_like(&self, other: &Text) -> bool {
-        self.alone.imports == other.alone.imports
+        self.alone().imports == other.alone().imports
     }
 
     fn within(&self, context: Context) -> Rc<Cell> {
         if context.is_empty() {
-            return self.alone.clone();
+            return self.alone().clone();
         }
         let mut known = self.in_context.borrow_mut();
         if let Some((_, cell)) = known.iter().find(|(other, _)| *other == context) {
             return cell.clone();
         }
-        let cell = Rc::new(cell::analyze(&self.source, &self.tags, &context));
+        let cell = cell::analyze(&self.source, &self.tags, &context, self.detail);
+        let cell = Rc::new(cell);
         if known.len() == MAX_CONTEXTS {
             known.remove(0);
         }
@@ -102,19 +135,27 @@ impl Text {
 /// Every text that someone still holds.
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
+    detail: Detail,
     texts: HashMap<String, Vec<Rc<Text>>>,
     /// Texts added since the last sweep.
     n_new: usize,
 }
 
 impl Memo {
+    pub(crate) fn new(detail: Detail) -> Self {
+        Memo {
+            detail,
+            ..Memo::default()
+        }
+    }
+
     pub(crate) fn text(&mut self, source: &str, tags: &[String]) -> Rc<Text> {
         if let Some(known) = self.texts.get(source)
             && let Some(text) = known.iter().find(|text| text.tags == tags)
         {
             return text.clone();
         }
-        let text = Rc::new(Text::new(source, tags));
+        let text = Rc::new(Text::new(source, tags, self.detail));
         let known = self.texts.entry(source.to_owned()).or_default();
         known.push(text.clone());
         self.n_new += 1;
@@ -157,7 +198,7 @@ pub(crate) struct Imports(HashMap<Name, Vec<(usize, Option<Name>)>>);
 impl Imports {
     /// What this step binds; steps may come in any order.
     pub(crate) fn add(&mut self, step: usize, text: &Text) {
-        for (name, module) in &text.binds {
+        for (name, module) in &text.facts().binds {
             let bound = self.0.entry(*name).or_default();
             let at = bound.partition_point(|(other, _)| *other < step);
             bound.insert(at, (step, *module));
@@ -165,7 +206,7 @@ impl Imports {
     }
 
     pub(crate) fn remove(&mut self, step: usize, text: &Text) {
-        for (name, _) in &text.binds {
+        for (name, _) in &text.facts().binds {
             if let Some(bound) = self.0.get_mut(name) {
                 bound.retain(|(other, _)| *other != step);
             }
@@ -176,7 +217,7 @@ impl Imports {
     /// there is none above.
     pub(crate) fn place(&self, step: usize, text: &Text, elsewhere: &Modules) -> Rc<Cell> {
         let mut context = Context::new();
-        for &(name, usual) in &text.loads {
+        for &(name, usual) in &text.facts().loads {
             // A name that nobody imports is no module anywhere.
             let Some(&anywhere) = elsewhere.get(&name) else {
                 continue;
@@ -199,7 +240,7 @@ impl Imports {
 /// Whether the steps below see the same imports with the one text as with the other.
 pub(crate) fn bind_alike(one: &Text, other: &Text, elsewhere: &Modules) -> bool {
     let modules = |text: &Text| -> Vec<(Name, Option<Name>)> {
-        let binds = text.binds.iter().copied();
+        let binds = text.facts().binds.iter().copied();
         binds
             .filter(|(name, _)| elsewhere.contains_key(name))
             .collect()
@@ -211,7 +252,7 @@ pub(crate) fn bind_alike(one: &Text, other: &Text, elsewhere: &Modules) -> bool 
 pub(crate) fn anywhere<'t>(texts: impl Iterator<Item = &'t Text>) -> Modules {
     let mut modules = Modules::default();
     for text in texts {
-        for (name, module) in &text.binds {
+        for (name, module) in &text.facts().binds {
             if let Some(module) = module {
                 modules.entry(*name).or_insert(*module);
             }

@@ -1,6 +1,6 @@
 //! Whole notebooks: the dataflow graph, and which cells are stale after an edit and why.
 
-use crate::cell::Cell;
+use crate::cell::{Cell, Detail};
 use crate::dataflow::{
     CellOutcome, Digest, Extra, Manner, ReadRecord, Turn, Version, World, label,
 };
@@ -141,7 +141,7 @@ pub struct RecordedCell {
 
 /// Effects of every cell, and the edges of a run from top to bottom.
 pub fn analyze_notebook(cells: &[CellInput]) -> NotebookEffects {
-    let analysed = in_context(&texts(&mut Memo::default(), cells));
+    let analysed = in_context(&texts(&mut Memo::new(Detail::Everything), cells));
     let outcomes = run(&analysed, &[], &[], &[]);
     let mut edges = BTreeSet::new();
     for (to, outcome) in outcomes.iter().enumerate() {

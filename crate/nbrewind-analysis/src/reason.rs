@@ -116,7 +116,7 @@ impl Evidence<'_> {
             }
         };
         let (before, after) = (&difference.before.reads, &difference.after.reads);
-        let own = &self.page[difference.at].alone.effects;
+        let own = &self.page[difference.at].alone().effects;
         let is_own =
             |read: &ReadRecord| has(&own.reads, &read.name) || has(&own.mutates, &read.name);
         let would_come = not_among(after, before, version);
@@ -164,7 +164,7 @@ impl Evidence<'_> {
         if let Some((_, finding)) = best {
             return (capitalised(finding.text), finding.why, finding.because);
         }
-        let text = match self.page[difference.at].alone.effects.unknown.first() {
+        let text = match self.page[difference.at].alone().effects.unknown.first() {
             Some(note) if !is_certain => format!(
                 "`{}` in this cell may read anything, and other cells ran or changed since the page last ran from the top.",
                 note.construct
@@ -559,7 +559,7 @@ impl Evidence<'_> {
 
     /// Whether the text on the page still has to do with the name.
     fn sets(&self, at: usize, name: &str) -> bool {
-        let effects = &self.page[at].alone.effects;
+        let effects = &self.page[at].alone().effects;
         let mut names = effects.writes.iter().chain(&effects.mutates);
         names.any(|known| known == name)
     }
@@ -567,7 +567,7 @@ impl Evidence<'_> {
     /// The last cell between the two that deletes the name.
     fn deleter(&self, name: &str, from: usize, to: usize) -> Option<usize> {
         (from..to).rev().find(|&at| {
-            let deletes = &self.page[at].alone.effects.deletes;
+            let deletes = &self.page[at].alone().effects.deletes;
             deletes.iter().any(|known| known == name)
         })
     }
@@ -605,7 +605,7 @@ impl Evidence<'_> {
     }
 
     fn syntax_error(&self, at: usize) -> String {
-        match self.page[at].alone.effects.parse_errors.first() {
+        match self.page[at].alone().effects.parse_errors.first() {
             Some(error) => format!(" and has a syntax error in line {}", error.line),
             None => String::new(),
         }

@@ -343,7 +343,9 @@ impl World {
             };
             let id = self.make(kind);
             let object = self.state.object_mut(id);
-            object.part_of = Rc::new(part_of);
+            if !part_of.is_empty() {
+                object.part_of = Rc::new(part_of);
+            }
             object.code = code;
             self.fill(id, holds);
             objects.push(id);

@@ -685,7 +685,7 @@ mod tests {
     use super::*;
 
     fn cell(text: &str) -> Rc<Cell> {
-        Rc::new(crate::cell::analyze(text, &[], &[]))
+        Rc::new(crate::cell::analyze(text, &[], &[], Default::default()))
     }
 
     fn turn(place: usize) -> Turn {

@@ -674,7 +674,12 @@ impl State {
         if made.len() <= n as usize {
             made.push(History::default());
         }
-        made[n as usize].put(self.step, Object::new(kind));
+        // Lists that are empty are one list.
+        let object = Object {
+            kind,
+            ..self.blank.clone()
+        };
+        made[n as usize].put(self.step, object);
         let id = ObjectId {
             step: u32::try_from(self.step).unwrap_or(u32::MAX),
             n,

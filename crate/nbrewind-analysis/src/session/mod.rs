@@ -100,7 +100,8 @@ impl Workbench {
     /// The cells that a run of this one with another result would make stale, by position: all that ran and depend on it as
     /// the page stands.
     pub fn would_become_stale(&mut self, at: usize) -> Vec<usize> {
-        let Some(step) = self.ideal.steps().get(at).cloned() else {
+        let step = self.ideal.steps().get(at).cloned();
+        let Some(step) = step.filter(|_| !self.runs.is_empty()) else {
             return Vec::new();
         };
         let keys = |pass: &Pass| -> Vec<Version> {
@@ -118,6 +119,17 @@ impl Workbench {
             other != at && self.matched.last[other].is_some() && before[other] != after[other]
         };
         (0..self.cells.len()).filter(is_reached).collect()
+    }
+
+    /// Analyses some texts of the page that nobody has asked for yet, so that it need not be done when a cell runs. Whether
+    /// there are more.
+    pub fn prepare(&mut self) -> bool {
+        const AT_ONCE: usize = 32;
+        let mut pending = self.page.iter().filter(|text| !text.is_analysed());
+        for text in pending.by_ref().take(AT_ONCE) {
+            text.alone();
+        }
+        pending.next().is_some()
     }
 
     /// Another page, or other runs.
@@ -141,6 +153,14 @@ impl Workbench {
     /// Follows all lists anew, as far as they are new.
     fn follow(&mut self) {
         self.matched = Matched::new(&self.cells, &self.page, &self.runs, &self.sent_texts);
+        self.is_matched_anew = true;
+        // Nothing has run, so nothing is compared, and no text is looked into.
+        if self.runs.is_empty() {
+            self.step_of_run.clear();
+            self.step_without_failed.clear();
+            self.sent_pages.clear();
+            return;
+        }
         let plan = Plan::new(
             &mut self.memo,
             &self.page,
@@ -167,7 +187,6 @@ impl Workbench {
         self.step_of_run = plan.step_of_run;
         self.step_without_failed = plan.step_without_failed;
         self.sent_pages = plan.sent_pages;
-        self.is_matched_anew = true;
     }
 
     /// Another text for one cell.
@@ -175,6 +194,10 @@ impl Workbench {
         source.clone_into(&mut self.cells[at].source);
         let text = self.memo.text(source, &[]);
         let old = std::mem::replace(&mut self.page[at], text);
+        if self.runs.is_empty() {
+            self.memo.let_go(old);
+            return;
+        }
         let step = ideal_step(
             at,
             &self.page[at],
@@ -241,5 +264,40 @@ mod tests {
             bench.verdicts(&cells, std::slice::from_ref(&run));
             assert!(bench.memo.len() <= 4, "{} texts are kept", bench.memo.len());
         }
+    }
+
+    #[test]
+    fn nothing_is_looked_into_before_a_cell_ran() {
+        let cells: Vec<CellInput> = (0..100)
+            .map(|n| CellInput {
+                id: format!("c{n}"),
+                source: format!("x{} = x{n}", n + 1),
+                tags: Vec::new(),
+            })
+            .collect();
+        let runs: Vec<RunInput> = cells
+            .iter()
+            .map(|cell| RunInput {
+                cell: cell.id.clone(),
+                source: cell.source.clone(),
+                ..RunInput::default()
+            })
+            .collect();
+        let from_scratch =
+            |n: usize, runs: &[RunInput]| Workbench::new().verdicts(&cells[..n], runs);
+        let mut bench = Workbench::new();
+        let found = bench.verdicts(&cells, &[]);
+        let is_new = |one: &Verdict| one.state == crate::VerdictState::NeverRun;
+        assert!(found.iter().all(is_new));
+        assert!(!bench.page.iter().any(|text| text.is_analysed()));
+        assert_eq!(bench.edit(3, "x4 = (").len(), 0);
+        while bench.prepare() {}
+        assert!(bench.page.iter().all(|text| text.is_analysed()));
+        assert_eq!(bench.verdicts(&cells, &runs), from_scratch(100, &runs));
+        // A restart, a shorter page, and another run.
+        assert_eq!(bench.verdicts(&cells[..10], &[]), from_scratch(10, &[]));
+        assert!(bench.would_become_stale(0).is_empty());
+        let runs = &runs[5..7];
+        assert_eq!(bench.verdicts(&cells[..10], runs), from_scratch(10, runs));
     }
 }

@@ -126,7 +126,9 @@ pub(super) fn ideal_step(
         last.is_some_and(|last| runs[last].status == RunStatus::Ok && texts[last].is_same(text));
     if text.is_broken() && !has_run {
         // Broken text keeps the facts of the text that ran last, in doubt.
-        step.turn.doubt = Some(label(&[&b"broken "[..], &text.alone.fingerprint].concat()));
+        step.turn.doubt = Some(label(
+            &[&b"broken "[..], &text.alone().fingerprint].concat(),
+        ));
         let good = last.map_or(0, |last| last + 1);
         let good = (0..good).rev().find(|&run| {
             matched.page_of_run[run] == Some(at) && !runs[run].undone && !texts[run].is_broken()

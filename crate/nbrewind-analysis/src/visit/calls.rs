@@ -2,6 +2,7 @@
 
 use super::Visitor;
 use super::questions::{dotted, identifiers, is_false, string_constants};
+use crate::cell::Detail;
 use crate::effects::Note;
 use crate::facts::{
     Call, Callee, FilePath, FunctionId, How, Key, Kind, Op, Outside, Path, Relation, Source, Value,
@@ -15,14 +16,15 @@ use std::collections::BTreeSet;
 impl Visitor<'_> {
     pub(super) fn call(&mut self, node: &ast::ExprCall) -> Value {
         let line = self.line(node);
-        if let Some(name) = dotted(&node.func)
+        if (self.in_function() || self.detail == Detail::Everything)
+            && let Some(name) = dotted(&node.func)
             && let Some(root) = name.split('.').next()
             && self.is_global(root)
         {
             match self.frame() {
-                Some(frame) => frame.calls.insert(name),
-                None => self.current.calls.insert(name),
-            };
+                Some(frame) => _ = frame.calls.insert(name),
+                None => self.summarize(|names| names.calls.insert(name)),
+            }
         }
         let callee = match &*node.func {
             Expr::Name(func) => {
@@ -239,9 +241,9 @@ impl Visitor<'_> {
                     && let Some(path) = dotted(first)
                     && !self.in_function()
                 {
-                    self.current
-                        .attribute_stores
-                        .insert(format!("{path}.{attr}"));
+                    self.summarize(|names| {
+                        names.attribute_stores.insert(format!("{path}.{attr}"));
+                    });
                 }
                 let held = arguments
                     .get(2)

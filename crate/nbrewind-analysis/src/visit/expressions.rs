@@ -3,6 +3,7 @@
 use super::questions::{constant_key, identifiers, item_text, literal, target_names};
 use super::{Scope, ScopeKind, Visitor};
 use crate::binder;
+use crate::cell::Detail;
 use crate::facts::{How, Key, Kind, Op, Source, Value};
 use crate::fingerprint;
 use crate::syntax::{Comprehension, Expr, FStringPart, InterpolatedStringElement, deeper};
@@ -56,7 +57,7 @@ impl Visitor<'_> {
                 let literal = operand
                     .literal
                     .is_some()
-                    .then(|| fingerprint::expression(expr));
+                    .then(|| fingerprint::constant(expr));
                 Value {
                     kind: operand.kind,
                     literal,
@@ -259,7 +260,7 @@ impl Visitor<'_> {
     }
 
     pub(super) fn display(&self, held: Value, kind: Kind, is_constant: bool, expr: &Expr) -> Value {
-        let literal = is_constant.then(|| fingerprint::expression(expr));
+        let literal = is_constant.then(|| fingerprint::constant(expr));
         Value {
             kind,
             literal,
@@ -285,7 +286,9 @@ impl Visitor<'_> {
     }
 
     pub(super) fn string_text(&mut self, text: &str) {
-        self.found.string_names.extend(identifiers(text));
+        if self.detail == Detail::Everything {
+            self.found.string_names.extend(identifiers(text));
+        }
     }
 
     pub(super) fn comprehension(&mut self, generators: &[Comprehension], parts: &[&Expr]) -> Value {

@@ -19,6 +19,7 @@ mod statements;
 pub(crate) use questions::without_options;
 
 use crate::binder;
+use crate::cell::Detail;
 use crate::effects::{Marks, Note, StatementEffects, StatementKind};
 use crate::facts::{FunctionFacts, FunctionId, Op, StatementFacts, Value};
 use crate::fingerprint;
@@ -69,14 +70,21 @@ enum Resolved {
 
 #[derive(Default)]
 struct CurrentStatement {
+    /// Only where the summary of statements is wanted.
+    names: Option<StatementNames>,
+    ops: Vec<Op>,
+    n_calls: usize,
+}
+
+/// What the summary of a statement says of names.
+#[derive(Default)]
+struct StatementNames {
     reads: BTreeSet<String>,
     writes: BTreeSet<String>,
     mutates: BTreeSet<String>,
     deletes: BTreeSet<String>,
     calls: BTreeSet<String>,
     attribute_stores: BTreeSet<String>,
-    ops: Vec<Op>,
-    n_calls: usize,
 }
 
 /// What the walk found in a whole cell.
@@ -99,6 +107,7 @@ pub(crate) struct Found {
 }
 
 pub(crate) struct Visitor<'t> {
+    detail: Detail,
     line_of: &'t dyn Fn(usize) -> usize,
     /// Set while walking text that was parsed out of a magic: its offsets mean nothing.
     fixed_line: Option<usize>,
@@ -121,8 +130,13 @@ pub(crate) struct Visitor<'t> {
 
 impl<'t> Visitor<'t> {
     /// `imports`: what other cells import under the names that this one uses.
-    pub(crate) fn new(line_of: &'t dyn Fn(usize) -> usize, imports: &[(Name, Name)]) -> Self {
+    pub(crate) fn new(
+        line_of: &'t dyn Fn(usize) -> usize,
+        imports: &[(Name, Name)],
+        detail: Detail,
+    ) -> Self {
         Visitor {
+            detail,
             line_of,
             fixed_line: None,
             scopes: Vec::new(),
@@ -148,7 +162,7 @@ impl<'t> Visitor<'t> {
         self.begin();
         let kind = self.kind_of(stmt);
         let discarded = match stmt {
-            Stmt::Expr(node) => match &*node.value {
+            Stmt::Expr(node) if self.detail == Detail::Everything => match &*node.value {
                 Expr::Call(call) => dotted(&call.func),
                 Expr::Await(inner) => match &*inner.value {
                     Expr::Call(call) => dotted(&call.func),
@@ -168,7 +182,17 @@ impl<'t> Visitor<'t> {
     }
 
     fn begin(&mut self) {
-        self.current = CurrentStatement::default();
+        self.current = CurrentStatement {
+            names: (self.detail == Detail::Everything).then(StatementNames::default),
+            ..CurrentStatement::default()
+        };
+    }
+
+    /// Adds to the summary of the statement, where one is wanted.
+    fn summarize<T>(&mut self, add: impl FnOnce(&mut StatementNames) -> T) {
+        if let Some(names) = &mut self.current.names {
+            add(names);
+        }
     }
 
     fn finish(
@@ -178,6 +202,7 @@ impl<'t> Visitor<'t> {
         discarded_call: Option<String>,
     ) {
         let current = std::mem::take(&mut self.current);
+        let names = current.names.unwrap_or_default();
         self.found.statements.push((
             StatementFacts {
                 fingerprint,
@@ -188,13 +213,13 @@ impl<'t> Visitor<'t> {
             },
             StatementEffects {
                 kind,
-                reads: current.reads.into_iter().collect(),
-                writes: current.writes.into_iter().collect(),
-                mutates: current.mutates.into_iter().collect(),
-                deletes: current.deletes.into_iter().collect(),
-                calls: current.calls.into_iter().collect(),
+                reads: names.reads.into_iter().collect(),
+                writes: names.writes.into_iter().collect(),
+                mutates: names.mutates.into_iter().collect(),
+                deletes: names.deletes.into_iter().collect(),
+                calls: names.calls.into_iter().collect(),
                 discarded_call,
-                attribute_stores: current.attribute_stores.into_iter().collect(),
+                attribute_stores: names.attribute_stores.into_iter().collect(),
                 ..StatementEffects::default()
             },
         ));

@@ -188,7 +188,7 @@ impl Visitor<'_> {
         }
         let is_definite = self.n_conditions == 0;
         self.found.writes.insert(name.clone());
-        self.current.writes.insert(name.clone());
+        self.summarize(|names| names.writes.insert(name.clone()));
         match value.sources.first() {
             Some((Source::Function(id), Relation::Same)) => {
                 self.found.named_functions.insert(name.clone(), *id);
@@ -239,7 +239,7 @@ impl Visitor<'_> {
             return;
         }
         self.found.deletes.insert(name.clone());
-        self.current.deletes.insert(name.clone());
+        self.summarize(|names| names.deletes.insert(name.clone()));
         if let Some(old) = self.definite.remove(&name) {
             self.undo.push((name.clone(), Some(old)));
         }
@@ -300,7 +300,7 @@ impl Visitor<'_> {
             && self.is_global(root)
         {
             if !self.in_function() {
-                self.current.attribute_stores.insert(path.clone());
+                self.summarize(|names| names.attribute_stores.insert(path.clone()));
             }
             let full = self.full_name(root, &[]);
             if full == "builtins" || full == "__builtins__" {

@@ -7,7 +7,7 @@ use crate::syntax::{ExceptHandler, Expr, InterpolatedStringElement, Stmt, ast, d
 pub(super) fn literal(expr: &Expr) -> Value {
     Value {
         kind: Kind::Scalar,
-        literal: Some(fingerprint::expression(expr)),
+        literal: Some(fingerprint::constant(expr)),
         ..Value::default()
     }
 }

@@ -150,7 +150,9 @@ impl Visitor<'_> {
 
     /// Names a global read with its consequences for a function of this cell.
     pub(super) fn record_read(&mut self, name: &str, line: usize) {
-        self.found.loads.insert(name.to_owned());
+        if !self.found.loads.contains(name) {
+            self.found.loads.insert(name.to_owned());
+        }
         if is_history_name(name) {
             self.history.push((name.to_owned(), line));
         }
@@ -168,10 +170,10 @@ impl Visitor<'_> {
         match self.definite.get(name) {
             None => {
                 self.found.reads.insert(name.to_owned());
-                self.current.reads.insert(name.to_owned());
+                self.summarize(|names| names.reads.insert(name.to_owned()));
             }
             Some(&index) if index < self.statement_index => {
-                self.current.reads.insert(name.to_owned());
+                self.summarize(|names| names.reads.insert(name.to_owned()));
             }
             Some(_) => {}
         }
@@ -195,11 +197,13 @@ impl Visitor<'_> {
                     pending.push(next);
                 }
             }
-            self.current.mutates.extend(mutates.iter().cloned());
+            self.summarize(|names| {
+                names.mutates.extend(mutates.iter().cloned());
+                names.writes.extend(writes.iter().cloned());
+                names.deletes.extend(deletes.iter().cloned());
+            });
             self.found.mutates.extend(mutates);
-            self.current.writes.extend(writes.iter().cloned());
             self.found.writes.extend(writes);
-            self.current.deletes.extend(deletes.iter().cloned());
             self.found.deletes.extend(deletes);
         }
     }
@@ -225,7 +229,7 @@ impl Visitor<'_> {
                         }
                         None => {
                             self.found.mutates.insert(name.clone());
-                            self.current.mutates.insert(name.clone());
+                            self.summarize(|names| names.mutates.insert(name.clone()));
                         }
                     }
                     if !self.in_function()

@@ -242,7 +242,7 @@ impl Visitor<'_> {
                     self.record_mutation(&Value::of(Source::Name(name.clone())));
                     let is_definite = self.n_conditions == 0;
                     self.found.writes.insert(name.clone());
-                    self.current.writes.insert(name.clone());
+                    self.summarize(|names| names.writes.insert(name.clone()));
                     self.set_definite(&name);
                     let value = Value::of(Source::Name(name.clone()));
                     self.op(Op::Augment { name, is_definite });
