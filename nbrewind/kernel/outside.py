@@ -67,6 +67,8 @@ _SERVICES = frozenset(
 )
 # Shows up between the user's code and what it asks for (`open` is IPython's own in a kernel).
 _TRANSPARENT = frozenset({"IPython"})
+# But what its extensions look at is for themselves: autoreload asks for every module.
+_EXTENSIONS = "IPython.extensions."
 _ENGINES = frozenset({"distributed", "loky"})
 # What these let processes do, they tell (see `nbrewind.tasks.engines`).
 _STARTERS = _ENGINES | frozenset({"concurrent", "dask", "joblib", "ndcctools", "parsl"})
@@ -237,7 +239,7 @@ class Watch:
             if _is_stdlib_file(frame.f_code.co_filename):
                 continue
             top = name.partition(".")[0]
-            if top in _SERVICES:
+            if top in _SERVICES or name.startswith(_EXTENSIONS):
                 return "service", None
             if top in _TRANSPARENT:
                 is_shell = True
@@ -768,7 +770,11 @@ def _watched_processes() -> None:
 
 def env_digest(name: str) -> str | None:
     """Digest of an environment variable now; None when unset."""
-    value = os.environ.get(name)
+    return digest_of_variable(os.environ.get(name))
+
+
+def digest_of_variable(value: str | None) -> str | None:
+    """Digest of what a variable is set to; None when it is not."""
     return None if value is None else hashlib.blake2b(value.encode(), digest_size=16).hexdigest()
 
 

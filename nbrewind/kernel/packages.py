@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import sys
+import types
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -88,6 +89,35 @@ def why_not_unload(name: str) -> str | None:
     if effects["unknown"]:
         return f"the module `{name}` does what cannot be seen through"
     return None
+
+
+# What shows something when a module is imported, by the last part of the name.
+_SHOWS = frozenset(
+    "print display pprint info warning warn error critical log write secho echo".split()
+)
+
+
+def shows_when_imported(name: str) -> bool:
+    """True when importing one of the user's modules may show something: that it does once in a process."""
+    path = getattr(sys.modules.get(name), "__file__", None) or ""
+    if not path.endswith(".py"):
+        return False
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError):
+        return True
+    own = vars(sys.modules[name])
+    for item in json.loads(_native.analyze_cell(text))["statements"]:
+        if item["kind"] in {"import", "config", "definition"}:
+            continue
+        for call in item["calls"]:
+            last = call.rpartition(".")[2]
+            function = own.get(call)
+            names = function.__code__.co_names if isinstance(function, types.FunctionType) else ()
+            if last in _SHOWS or not _SHOWS.isdisjoint(names):
+                return True
+    return False
 
 
 def _source_fp(path: str) -> str | None:

@@ -527,6 +527,11 @@ def record_run(
 
     loaded = user_modules()
     packages.note_loaded(loaded)
+    why_not += [
+        f"the import of {name} may show something, once in a process"
+        for name in sorted((imported_by(session, run) | (set(loaded) - run.modules)) & set(loaded))
+        if packages.shows_when_imported(name)
+    ]
     modules = {
         mark.removeprefix("module: ")
         for name in inputs_names | changed_names
@@ -611,6 +616,24 @@ def record_run(
     session.history.append_run(record, list(dict.fromkeys(needs)))
     state.remember_objects()
     return record
+
+
+def imported_by(session: Session, run: Run) -> set[str]:
+    """Modules that the cell's own statements import, loaded before or not, with the packages that they are in."""
+    try:
+        tree = ast.parse(session.shell.transform_cell(run.source))
+    except SyntaxError:
+        return set()
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {
+        ".".join(name.split(".")[: at + 1]) for name in found for at in range(name.count(".") + 1)
+    }
 
 
 def unpickled(run: Run, findings: Findings) -> tuple[set[str], set[str]]:

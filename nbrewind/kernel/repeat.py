@@ -114,12 +114,27 @@ def facts_for(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]
     return {
         "names": {name: session.state.name_fact(name) for name in names},
         "files": {key: record.file_fact(session, key) for item in inputs for key in item["files"]},
-        "env": {name: outside.env_digest(name) for item in inputs for name in item["env"]},
+        "env": _env_facts(session, {name for item in inputs for name in item["env"]}),
         "ambient": ambient,
         "modules": _module_facts(session, {name for item in inputs for name in item["modules"]}),
         "versions": {
             name: packages.version_of(name) for item in inputs for name in item["versions"]
         },
+    }
+
+
+def _env_facts(session: Session, names: set[str]) -> dict[str, str | None]:
+    """Variables as replayed cells left them, which nobody has set in this process yet."""
+    pending = session.ambient_pending.get("environment") if names else None
+    if pending is None:
+        return {name: outside.env_digest(name) for name in names}
+    places = session.ambient.places
+    changed = load_ambient(session, pending)
+    return {
+        name: outside.env_digest(name)
+        if places.is_private(name)
+        else outside.digest_of_variable(changed[name] if name in changed else places.env.get(name))
+        for name in names
     }
 
 
