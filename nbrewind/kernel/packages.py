@@ -92,9 +92,7 @@ def why_not_unload(name: str) -> str | None:
 
 
 # What shows something when a module is imported, by the last part of the name.
-_SHOWS = frozenset(
-    "print display pprint info warning warn error critical log write secho echo".split()
-)
+_SHOWS = frozenset("print display pprint info warning warn error critical secho echo".split())
 
 
 def shows_when_imported(name: str) -> bool:
