@@ -74,6 +74,9 @@ class _Ear:
     def __init__(self, tell: Callable[[], None]) -> None:
         self._tell = tell
 
+    def __repr__(self) -> str:
+        return repr(re.compile("(?!)"))
+
     def match(self, text: str) -> None:
         self._tell()
 
