@@ -71,17 +71,21 @@ class _Ear:
     Whoever hands the filters to other processes (scikit-learn does) hands on a pattern that matches nothing.
     """
 
+    # What the others in the list have, and libraries ask for.
+    pattern = "(?!)"
+    flags = re.compile(pattern).flags
+
     def __init__(self, tell: Callable[[], None]) -> None:
         self._tell = tell
 
     def __repr__(self) -> str:
-        return repr(re.compile("(?!)"))
+        return repr(re.compile(self.pattern))
 
     def match(self, text: str) -> None:
         self._tell()
 
     def __reduce__(self) -> Any:
-        return re.compile, ("(?!)",)
+        return re.compile, (self.pattern,)
 
 
 def filters() -> list[Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+from nbrewind.kernel import settings
 from tests.python.books import Book
 
 CELLS = {
@@ -29,3 +31,14 @@ def test_figures_warnings_and_logs_are_shown_as_before(tmp_path: Path) -> None:
     assert book.executed == {"d", "e"}
     assert "image/png" in str(shown["d"])
     assert str(shown["e"]).startswith(str(first["e"])[:-1])
+
+
+def test_what_listens_for_warnings_looks_like_any_filter() -> None:
+    # scikit-learn describes all filters to its workers, pattern by pattern.
+    watch = settings.Watch()
+    watch.begin()
+    try:
+        patterns = [one[1] for one in warnings.filters if one[1] is not None]
+        assert all(isinstance(one, str) or isinstance(one.pattern, str) for one in patterns)
+    finally:
+        watch.end()
