@@ -13,7 +13,9 @@ use crate::visit::{Found, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Words of code that may make a value of what is printed, or of what code there is.
-const TAKES_PRINTS: [&str; 10] = [
+const TAKES_PRINTS: [&str; 11] = [
+    // Many managers of contexts catch it: widgets, consoles, tests.
+    "with ",
     "stdout",
     "redirect_std",
     "capture",
