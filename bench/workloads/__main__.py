@@ -1,6 +1,6 @@
 """Run the five workloads of the paper and tell what came out. The exit code is 1 when a result is wrong.
 
-python -m bench.workloads [--only dv5,rag] [--engines threads,distributed] [--small] [--rounds 1] [--write]
+python -m bench.workloads [--only dv5,rag] [--engines threads,distributed,taskvine] [--small] [--rounds 1] [--write]
 
 Every step is a new process. `--json FILE` keeps what was found, and a run that is given a file that is there
 already goes on where that one ended. `--write` makes docs/bench/workloads.md and its pictures of it.
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.workloads import page
+from bench.workloads import page, vine
 from bench.workloads.cases import ENGINES, WORKLOADS
 from bench.workloads.run import Trial
 from demo.run import Stop
@@ -40,20 +40,25 @@ def main() -> int:
     """Measure, print, and write the page if asked."""
     options = parse()
     results = []
+    engines = options.engines.split(",")
+    if "taskvine" in engines and (reason := vine.why_not()) is not None:
+        print(f"left out: taskvine ({reason})", file=sys.stderr)
+        engines.remove("taskvine")
     if options.json and options.json.exists():
         results = json.loads(options.json.read_text())
     known = {(trial["workload"], trial["engine"], trial["round"]) for trial in results}
     with tempfile.TemporaryDirectory(prefix="nbrewind-workloads-") as scratch:
         work = options.work or Path(scratch)
         for number in range(options.rounds):
-            for engine in options.engines.split(","):
+            for engine in engines:
                 for name in options.only.split(","):
                     if (name, engine, number) in known:
                         continue
                     folder = work / f"{name}-{engine}-{number}"
                     trial = Trial(WORKLOADS[name], engine, folder.resolve(), small=options.small)
                     try:
-                        trial.measure()
+                        with trial.served():
+                            trial.measure()
                     except Stop as reason:
                         trial.broken.append(str(reason))
                     found = {**trial.found, "round": number, "broken": trial.broken}

@@ -20,6 +20,7 @@ from demo.run import Edit
 from nbrewind.cli.notebook import inject_parameters, read_notebook, write_notebook
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "demo" / "workloads"
+# Those that need nothing besides Dask; "taskvine" needs its own package (see `vine`).
 ENGINES = ("threads", "distributed")
 SETUP = ("imports", "parameters", "cluster")
 
@@ -129,7 +130,12 @@ WORKLOADS = {
             frozenset({"parameters", "trend", "summary", "save", "figure"}),
             "trend",
             "station_anomaly",
-            ("yearly.to_csv()", "per_decade", "error", "sorted(paths)"),
+            (
+                "yearly.to_csv()",
+                "per_decade",
+                "error",
+                "[Path(path).name for path in sorted(paths)]",
+            ),
         ),
     )
 }
@@ -144,15 +150,19 @@ def write_variant(
     is_changed: bool = False,
     is_reformatted: bool = False,
     has_probe: bool = False,
+    port: int | None = None,
     only: Collection[str] | None = None,
     without: Collection[str] = (),
 ) -> None:
     """Write the notebook as it is run: at one size, on one engine, changed or not.
 
+    `port` is where a manager of TaskVine listens.
     With a probe, a last cell prints digests of the final values; `only` and `without` choose cells.
     """
     size = workload.size(small=small)
     parameters = {"ENGINE": engine, **size.parameters, **(size.changed if is_changed else {})}
+    if port is not None:
+        parameters["PORT"] = port
     notebook = inject_parameters(read_notebook(workload.notebook), parameters)
     for edit in workload.edits if is_changed else ():
         cell = notebook.find(edit.cell).node

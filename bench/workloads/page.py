@@ -23,6 +23,11 @@ PAPER_UNCHANGED = 18.4
 Trials = list[dict[str, Any]]
 
 
+def title(engine: str) -> str:
+    """An engine by its name for people."""
+    return "TaskVine" if engine == "taskvine" else f"Dask, {engine}"
+
+
 def seconds(label: str) -> Callable[[dict[str, Any]], float]:
     return lambda trial: trial["seconds"][label]
 
@@ -167,7 +172,7 @@ def text(results: Trials) -> str:
             trial for trial in results if (trial["engine"], trial["small"]) == (engine, is_small)
         ]
         size = ", at the size of the tests: right or wrong, not fast or slow" if is_small else ""
-        parts += [f"## Dask, {engine}{size}", machine(trials), table(trials), ideal_table(trials)]
+        parts += [f"## {title(engine)}{size}", machine(trials), table(trials), ideal_table(trials)]
         parts.append(extras(trials))
     return "\n\n".join(parts) + "\n"
 
@@ -216,7 +221,7 @@ def plot(results: Trials, folder: Path) -> None:
         right.set_ylabel("tasks reused after the change, %")
         right.set_ylim(0, 105)
         right.legend(fontsize=8)
-        figure.suptitle(f"Dask, {engine}")
+        figure.suptitle(title(engine))
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(folder / f"workloads-{engine}.png", dpi=110)
         plt.close(figure)

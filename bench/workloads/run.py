@@ -6,6 +6,7 @@ all cells, the files in `results/`, and the final values as a probe cell sees th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.workloads import vine
 from bench.workloads.cases import SETUP, Size, Workload, count_extra, write_variant
 from demo.run import Step, Stop, digest, n_bytes, nbrewind, outputs_of, run
 from nbrewind import _native
@@ -97,7 +99,13 @@ class Trial:
         self.workload = workload
         self.small = small
         self.size: Size = workload.size(small=small)
-        self.variant: dict[str, Any] = {"engine": engine, "small": small, "without": without}
+        self.port = vine.free_port() if engine == "taskvine" else None
+        self.variant: dict[str, Any] = {
+            "engine": engine,
+            "small": small,
+            "without": without,
+            "port": self.port,
+        }
         self.work = work
         shutil.rmtree(work, ignore_errors=True)
         self.home = work / "home"
@@ -123,6 +131,12 @@ class Trial:
         """How long a step took, and the CPU seconds of its processes, which other work disturbs less."""
         self.found["seconds"][label] = step.seconds
         self.found["cpu"][label] = children_cpu() - cpu_before
+
+    def served(self) -> contextlib.AbstractContextManager[None]:
+        """What the engine needs besides the notebook, for as long as steps are made."""
+        if self.port is None:
+            return contextlib.nullcontext()
+        return vine.worker(self.port, self.work / "worker")
 
     # -- steps
 
