@@ -72,6 +72,7 @@ class Sides implements INotebookSides {
   }
 
   private async _add(panel: NotebookPanel): Promise<void> {
+    this._core.prepare();
     // Start-up of the lab must not wait for us: this is not awaited.
     await panel.context.ready;
     const model = panel.content.model;

@@ -10,6 +10,8 @@ export interface IWorkbench {
   verdicts(cells: CellInput[], runs: RunInput[]): Verdict[];
   /** One cell of the page of the last call has another text: what stands otherwise now, by position. */
   edit(at: number, source: string): [number, Verdict][];
+  /** Does a part of what the first run will need. Whether there is more. */
+  prepare(): boolean;
   free(): void;
 }
 
@@ -55,6 +57,19 @@ export class Desk {
       this._pages.delete(request.notebook);
       return { id: request.id, error: error instanceof Error ? error.message : String(error) };
     }
+  }
+
+  /** Does a part of what later requests will need. Whether there is more. */
+  prepare(): boolean {
+    return [...this._pages].some(([notebook, page]) => {
+      try {
+        return page.workbench.prepare();
+      } catch {
+        // As with a request; the next one says so.
+        this._pages.delete(notebook);
+        return false;
+      }
+    });
   }
 
   private _judge(notebook: string, change: IPageChange): Verdict[] {

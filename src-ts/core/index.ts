@@ -1,5 +1,5 @@
 /**
- * The Rust core in the browser. Loaded when the first notebook asks, in a worker; on the page itself where the server's
+ * The Rust core in the browser. Loaded when the first notebook opens, in a worker; on the page itself where the server's
  * rules forbid workers.
  */
 
@@ -26,6 +26,13 @@ export class Core implements ICore {
       throw new Error(answer.error);
     }
     return answer.verdicts;
+  }
+
+  /** A notebook is about to ask: load what is needed for that. */
+  prepare(): void {
+    this._desk ??= this._load();
+    // Who asks is told, and tries again.
+    this._desk.catch(() => undefined);
   }
 
   close(notebook: string): void {

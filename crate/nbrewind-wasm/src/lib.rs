@@ -1,5 +1,8 @@
 //! The browser's face of the analysis: decode, call, encode. Nothing is decided here.
 
+#[cfg(any(target_arch = "wasm32", test))]
+mod memory;
+
 use nbrewind_analysis as analysis;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -84,6 +87,11 @@ impl Workbench {
     /// One cell of the page of the last call has another text: `[[position, verdict]]` for all that stand otherwise now.
     pub fn edit(&mut self, at: usize, source: &str) -> Result<JsValue, JsError> {
         encode(&self.bench.edit(at, source))
+    }
+
+    /// Analyses a part of the page ahead of its first run. Whether there is more to do.
+    pub fn prepare(&mut self) -> bool {
+        self.bench.prepare()
     }
 
     /// The positions of the cells that a run of this one with another result would make stale.

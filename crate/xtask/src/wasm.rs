@@ -3,6 +3,8 @@
 //! Where rustup has the wasm32 target, its cargo builds. Elsewhere Debian's `rustc-web` and `rust-web-src` build the
 //! standard library along with the crate. Each toolchain has a target folder of its own: sharing one would rebuild
 //! everything at every switch.
+//!
+//! The second way makes the smaller module, without what panics would say. Both behave alike.
 
 use crate::Failure;
 use std::fs;
@@ -97,7 +99,17 @@ fn cargo(target_dir: &Path) -> Result<Command, Failure> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_DIR", target_dir)
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
-        .args(["-Z", "build-std=std,panic_abort"]);
+        // What a panic would say is a tenth of the module. It still ends the call with an error, and the page asks anew.
+        .env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
+            "-Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none",
+        )
+        .args([
+            "-Z",
+            "build-std=std,panic_abort",
+            "-Z",
+            "build-std-features=optimize_for_size",
+        ]);
     Ok(cargo)
 }
 
