@@ -47,10 +47,10 @@ _TAME = frozenset(
 )
 # In functions, calls are often made for their effect on what they are given.
 _TAME_IN_FUNCTIONS = _TAME | frozenset(
-    """abc ast builtins concurrent contextlib decimal enum fractions importlib inspect locale multiprocessing
-    numbers posix posixpath queue subprocess threading timeit traceback unittest weakref""".split()
+    """abc ast builtins calendar cmath concurrent contextlib dateutil decimal difflib enum fractions getpass html
+    importlib inspect ipaddress keyword locale multiprocessing numbers platform posix posixpath pytz queue shlex
+    subprocess threading timeit tokenize traceback unicodedata unittest urllib weakref zoneinfo""".split()
 )
-
 # Functions that only set something, by their names.
 _SETTING = re.compile(
     r"^set(_|[A-Z]|$)|config|option|enable|disable|filter|install|patch|umask|tzset|^pandas$",
@@ -511,7 +511,9 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[s
             is_known = module in {None, "builtins"} or _is_looked_after(str(module), parts[-1])
             if module is not None and not is_known and not is_made:
                 top = module.partition(".")[0]
-                if top not in _TAME or _is_setting(module, parts[-1]):
+                # What is last is shown, not thrown away.
+                tame = _TAME_IN_FUNCTIONS if item is effects["statements"][-1] else _TAME
+                if top not in tame or _is_setting(module, parts[-1]):
                     why.append(f"`{call}()` may change state inside {top}")
         if item["kind"] == "magic" and not is_executed_anyway(item, text, scope):
             if not _SHOWS_ONLY.match(text):

@@ -145,6 +145,9 @@ def test_what_is_shown_or_made_sets_nothing() -> None:
     scope: dict[str, Any] = {}
     exec("import numpy as np\nfrom fractions import Fraction", scope)
     assert hidden.of_cell(text, session.analyze(text), scope, lambda one: one) == []
+    exec("import inspect, platform", scope)
+    for text in ("inspect.signature(sorted)", "x = 1\nplatform.system()"):
+        assert hidden.of_cell(text, session.analyze(text), scope, lambda one: one) == []
 
 
 def test_restored_values_belong_to_their_library(tmp_path: Path) -> None:
