@@ -420,6 +420,7 @@ impl World {
             changed.extend(self.objects_of(name));
         }
         // What it changes may hold what it was given from now on.
+        let changes_given = !changed.is_empty();
         for id in changed {
             if self.state.object(id).kind != ObjectKind::Module {
                 self.keep(id, &given);
@@ -444,8 +445,12 @@ impl World {
         } else {
             ObjectKind::Foreign
         });
+        self.state.object_mut(id).changes_owners = facts.is_generator && changes_given;
         let mut holds: Vec<ObjectId> = Vec::new();
         let mut part_of: Vec<(ObjectId, Option<Key>)> = Vec::new();
+        if facts.is_generator && changes_given {
+            part_of.extend(given.iter().map(|&given| (given, None)));
+        }
         for (source, relation) in &facts.returns.sources {
             let objects: Vec<ObjectId> = match source {
                 Source::Param(owner, index) if *owner == function => match (receiver, index) {
@@ -509,7 +514,13 @@ impl World {
                         || keyword.is_some_and(|keyword| keyword.text() == "out")
                 }
             };
-            if is_changed {
+            let is_iterator = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Iterator;
+            if is_changed
+                && full.is_some_and(|full| full.text() == "next")
+                && objects.iter().all(is_iterator)
+            {
+                self.consume(objects);
+            } else if is_changed {
                 self.change_deeply(objects, None, &mut HashSet::default());
             } else if !library.looks_only && !library.makes_iterator {
                 self.consume(objects);

@@ -86,12 +86,25 @@ impl World {
         }
     }
 
-    /// What goes through the items of an iterator uses it up.
+    /// What goes through the items of an iterator uses it up, and the iterators that it goes through in its turn. What these
+    /// go through stays as it is, unless a generator of the notebook's own changes what it was given.
     pub(super) fn consume(&mut self, objects: &[ObjectId]) {
-        for &id in objects {
-            if self.state.object(id).kind == ObjectKind::Iterator {
-                self.change(id, None, false, &mut HashSet::default());
+        let mut seen = HashSet::default();
+        let mut pending = objects.to_vec();
+        while let Some(id) = pending.pop() {
+            let object = self.state.object(id);
+            if object.kind != ObjectKind::Iterator || seen.contains(&id) {
+                continue;
             }
+            if object.changes_owners {
+                self.change(id, None, false, &mut seen);
+                continue;
+            }
+            seen.insert(id);
+            let (owners, holds) = (object.part_of.clone(), object.holds.clone());
+            self.statement.touched.push(Touched::Changed(id));
+            pending.extend(owners.iter().map(|(owner, _)| *owner));
+            pending.extend(holds.iter().copied());
         }
     }
 

@@ -134,6 +134,8 @@ pub(super) struct Object {
     pub is_instance: bool,
     /// Items that are asked for are made, as in a `defaultdict`.
     pub grows_when_read: bool,
+    /// A generator that changes what it was given.
+    pub changes_owners: bool,
     /// Something besides the name it was made for may refer to it.
     pub is_shared: bool,
     pub origin: Option<Step>,
@@ -154,6 +156,7 @@ impl Object {
             code: None,
             is_instance: false,
             grows_when_read: false,
+            changes_owners: false,
             is_shared: false,
             origin: None,
             manner: Manner::Bound,
