@@ -74,10 +74,10 @@ bench-store: setup ## Durable put beside dd and blake3; writes docs/bench/store.
 bench-workloads: setup ## The five workloads of the paper, about half an hour; writes docs/bench/workloads.md
 	@.build/venv/bin/python -m bench.workloads --write $(WORKLOADS)
 
-bench-analysis: ## Edits among a thousand cells, natively and in WASM; writes docs/bench/analysis.md
+bench-analysis: ## Edits among a thousand cells, natively and in WASM; PEERS=python with marimo and ipyflow to compare
 	@tools/setup.sh native
 	@tools/setup.sh wasm
-	@.build/venv/bin/python bench/analysis/run.py --write
+	@.build/venv/bin/python bench/analysis/run.py --write $(if $(PEERS),--peers $(PEERS))
 
 bench-verdicts: setup ## What cells do and what edits change, beside the verdicts; writes docs/bench/verdicts.md
 	@.build/venv/bin/python -m bench.verdicts --generated 40 --write

@@ -56,6 +56,19 @@ def mixed(n_cells: int) -> list[str]:
     return sources
 
 
+def files(n_cells: int) -> dict[str, str]:
+    """What the cells of `mixed` read, for those who can only look at a notebook that ran."""
+    dice = random.Random(4)
+    made = {}
+    for block in range(n_cells // len(TEMPLATES) + 1):
+        rows = [
+            f"{dice.random():.3f},{1 + dice.random():.3f},{at},{20 * dice.random() + 5:.2f},1.0,{at % 3}"
+            for at in range(60)
+        ]
+        made[f"events_{block}.csv"] = "\n".join(["a,b,t,pt,w,run", *rows]) + "\n"
+    return made
+
+
 def dense(n_cells: int) -> list[str]:
     """Functions and values that read what stands anywhere above: an edit reaches a third of the page on average."""
     dice = random.Random(2)
@@ -130,6 +143,7 @@ def all_notebooks(n_edits: int) -> list[Notebook]:
         made.append(
             {
                 "name": name,
+                "files": files(len(sources)) if name == "mixed" else {},
                 "cells": [
                     {"id": f"c{at}", "source": source, "tags": []}
                     for at, source in enumerate(sources)

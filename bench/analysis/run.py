@@ -1,8 +1,9 @@
 """Full analyses and single edits of notebooks of fixed size, natively and in WebAssembly (node).
 
-    python bench/analysis/run.py [--edits 1000] [--write]
+    python bench/analysis/run.py [--edits 1000] [--peers PYTHON] [--write]
 
-`--write` makes docs/bench/analysis.md of it.
+`--peers` is a Python with marimo, and ipyflow with numpy, pandas and matplotlib, or with one of them, which are then
+timed on the same notebooks. `--write` makes docs/bench/analysis.md of it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from typing import Any
 import notebooks
 
 ROOT = Path(__file__).parents[2]
+PEERS_HEAD = [
+    "## Beside marimo and ipyflow",
+    "",
+    "| notebook | | full ms | cells reached | edit p50 ms | p99 | edits |",
+    "|---|---|---|---|---|---|---|",
+]
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -52,6 +59,35 @@ def measure(command: list[str | Path], file: Path) -> dict[str, Any]:
     return found
 
 
+def peer(python: str, which: str, file: Path) -> dict[str, Any] | None:
+    """What a peer says of one notebook; nothing, and why, if it cannot."""
+    script = ROOT / "bench/analysis/peers.py"
+    # What its cells write must not land in the repository.
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [python, script, which, file], cwd=folder, capture_output=True, text=True
+        )
+    if done.returncode:
+        print(f"{which}: {done.stderr.strip().splitlines()[-1]}", flush=True)
+        return None
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def peer_row(name: str, which: str, found: dict[str, Any]) -> str:
+    """One line of the table of peers."""
+    edits = found["edit_ms"]
+    cells = [
+        name,
+        f"{which} {found['version']}" if "version" in found else which,
+        f"{statistics.median(found['full_ms'][3:] or found['full_ms']):.1f}",
+        f"{statistics.mean(found['reached']):.0f}" if edits else "",
+        *(f"{quantile(edits, share):.2f}" if edits else "" for share in (0.5, 0.99)),
+        f"{len(edits)}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
 def row(name: str, face: str, found: dict[str, Any]) -> str:
     """One line of the table."""
     edit = [quantile(found["edit_ms"], share) for share in (0.5, 0.9, 0.99)]
@@ -71,12 +107,14 @@ def main() -> int:
     """Measure, print, and write the page when asked."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--edits", type=int, default=1000)
+    parser.add_argument("--peers", default="", help="a Python with marimo, ipyflow, or both")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     native = build()
     module = ROOT / "pkg/nbrewind_wasm_bg.wasm"
     load = os.getloadavg()[0]
     rows = []
+    peer_rows = []
     with tempfile.TemporaryDirectory() as folder:
         for notebook in notebooks.all_notebooks(arguments.edits):
             file = Path(folder) / f"{notebook['name']}.json"
@@ -85,8 +123,14 @@ def main() -> int:
             if module.exists():
                 faces.append(("WASM", ["node", ROOT / "bench/analysis/wasm.mjs"]))
             for face, command in faces:
-                rows.append(row(notebook["name"], face, measure(command, file)))
+                found = measure(command, file)
+                rows.append(row(notebook["name"], face, found))
+                peer_rows.append(peer_row(notebook["name"], f"NBRewind, {face}", found))
                 print(rows[-1], flush=True)
+            for which in ("marimo", "ipyflow") if arguments.peers else ():
+                if peers := peer(arguments.peers, which, file):
+                    peer_rows.append(peer_row(notebook["name"], which, peers))
+                    print(peer_rows[-1], flush=True)
     size = module.read_bytes() if module.exists() else b""
     lines = [
         "| notebook | | first ms | full ms | cells reached | edit p50 ms | p90 | p99 | undo p50 |",
@@ -95,6 +139,7 @@ def main() -> int:
         "",
         f"The module: {len(size) / 1000:.0f} KB, {len(gzip.compress(size, 9)) / 1000:.0f} KB with gzip.",
         "",
+        *(PEERS_HEAD + peer_rows + [""] if arguments.peers else []),
         f"{os.cpu_count()} cores, load {load:.1f} before the first round, {date.today()}.",
     ]
     print("\n".join(lines))
