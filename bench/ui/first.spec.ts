@@ -1,6 +1,6 @@
 /**
- * The first verdicts after a page was loaded, in a real browser: from the moment that a notebook asks for the first time,
- * when there is no worker and no module yet, until they are there. For notebooks that ran, and for notebooks that did not.
+ * The first verdicts after a page was loaded, in a real browser: from the moment that a notebook opens, when there is no
+ * worker and no module yet, until they are there. For notebooks that ran, and for notebooks that did not.
  *
  * All clocks are the page's own. Prints a table and writes docs/bench/first.md. `make bench-ui`
  */
@@ -25,7 +25,7 @@ const cellsOf = (n: number) =>
   });
 
 interface IWatch {
-  /** When the first request was made of the core, and the worker was begun. */
+  /** When the worker was begun. */
   begun: number;
   /** When the worker said that it and its module are there. */
   loaded: number;
@@ -35,7 +35,7 @@ interface IWatch {
     nVerdicts: number;
     nFresh: number;
   }[];
-  /** The longest task on the page's thread from the first request to the last answer. */
+  /** Long tasks on the page's own thread. */
   tasks: { start: number; duration: number }[];
 }
 
@@ -125,7 +125,8 @@ for (const n of [300, 1000]) {
       const whole = seen.answers.filter(one => one.nVerdicts === n);
       const last = whole.find(one => !hasRun || one.nFresh === n)!;
       const during = seen.tasks.filter(task => task.start + task.duration > seen.begun && task.start < last.answered);
-      expect(modules).toEqual(['application/wasm']);
+      // Only then is the module compiled while it comes in.
+      expect([...new Set(modules)]).toEqual(['application/wasm']);
       const numbers = [
         seen.loaded - seen.begun,
         whole[0].answered - whole[0].asked,
@@ -144,10 +145,10 @@ test.afterAll(async ({ browser }) => {
   const table = [
     '# The first verdicts after a page was loaded',
     '',
-    'JupyterLab is loaded anew and a notebook is opened. The clock begins when the notebook asks for verdicts for the first time; then a worker is',
-    `started, and the module is fetched and compiled while it comes in. Chromium ${browser.version()}, ${cpus().length} cores.`,
+    'JupyterLab is loaded anew and a notebook is opened. A worker is started when its panel is made, and the module is fetched and compiled while it',
+    `comes in; the notebook asks when its content is there. Chromium ${browser.version()}, ${cpus().length} cores.`,
     '',
-    '| cells | worker and module ms | first verdicts, after that | together | with all runs | longest task on the page ms |',
+    '| cells | worker and module ms | first question to verdicts | from the start of the worker | with all runs | longest task on the page ms |',
     '|---|---|---|---|---|---|',
     ...rows,
     '',
@@ -156,5 +157,8 @@ test.afterAll(async ({ browser }) => {
     ''
   ].join('\n');
   console.log(table);
-  writeFileSync(join(__dirname, '..', '..', 'docs', 'bench', 'first.md'), table);
+  // A part of the table is not the table.
+  if (rows.length === 4) {
+    writeFileSync(join(__dirname, '..', '..', 'docs', 'bench', 'first.md'), table);
+  }
 });
