@@ -79,7 +79,7 @@ _SETS_IN_PYTHON = re.compile(r"^(set[a-z_]|signal$)")
 # Settings that a provider of ambient state looks after, or that are none.
 _LOOKED_AFTER = {
     "warnings": "filterwarnings simplefilter resetwarnings",
-    "numpy": "set_printoptions seterr setdiff1d setxor1d",
+    "numpy": "set_printoptions set_state seterr setdiff1d setxor1d",
     "pandas": "set_option reset_option get_option option_context",
     "matplotlib": "set_cmap setp",
     # What else it sets gives colours' letters another meaning.
