@@ -106,7 +106,8 @@ def test_two_writers_of_one_file_run_and_its_readers_see_the_last(store, tmp_pat
         [cell] = run_session(store, TWO.format(one=one), engine=None, replay=replay)
         last = (tmp_path / "shared.txt").read_text()
         assert cell.value == repr([one, "two", last]) and last in {one, "two"}
-        assert cell.ran[-2:] == ["write", "write"], cell
+        # Of one that never ran nobody knows where it will write.
+        assert one == "uno" or cell.ran[-2:] == ["write", "write"], cell
 
 
 APART = """
