@@ -12,7 +12,8 @@ Terms:
   recorded, always stored. What follows a suspect stands only on the very draw that it was computed
   from (`draws`);
 * *interior*: the inside of a shuffle, whose results mean nothing in another run;
-* *writer*: changes something outside; it always runs, and so does what follows it.
+* *writer*: changes something outside; it runs, and so does what follows it, unless it is certain that all it left
+  is as it left it (see `recorder` and `plan`).
 
 When a name of user code suggests an effect that cannot be seen here, the task is opaque or a
 writer: too many runs rather than one false hit.
