@@ -397,14 +397,21 @@ class TaskCache:
             # The cell's own watch has seen it.
             return
         fact = submission.plan.facts[node.idx]
-        record = self._choose(fact.fp) if fact.fp is not None else None
+        is_observed, written = self._records.flags_of(fact.fp) if fact.fp else (False, None)
+        written = fact.writer or written
+        if written is None and not has_run:
+            return
+        record = None
+        if fact.fp is not None and (written is not None or is_observed):
+            record = self._choose(fact.fp)
+        elif fact.fp is not None:
+            record = next(filter(_is_result, reversed(self._records.of(fact.fp))), None)
         if record is not None:
             for path, relative, left in record.get("left", ()):
                 report.files[os.path.abspath(path or relative)] = left[0] if left else None
         is_pending = outcome is None and fact.fp is not None and fact.writer is None
         if not has_run or submission.is_heard or is_pending:
             return
-        written = fact.writer or (self._records.flags_of(fact.fp)[1] if fact.fp else None)
         problem = None
         if written is not None and (record is None or "left" not in record):
             problem = f"{fact.name} in another process: {written}"
