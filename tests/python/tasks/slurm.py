@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -171,7 +172,7 @@ class Slurm:
                 cwd=self.folder,
             )
 
-    def _wait(self, holds, problem: str) -> None:
+    def _wait(self, holds: Callable[[], bool], problem: str) -> None:
         end = time.monotonic() + _SECONDS
         while time.monotonic() < end:
             for name, daemon in self._daemons.items():
