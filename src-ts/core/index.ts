@@ -73,14 +73,21 @@ async function loadWorker(): Promise<(request: DeskRequest) => Promise<DeskAnswe
     waiting.get(event.data.id)?.resolve(event.data);
     waiting.delete(event.data.id);
   };
+  let death: Error | null = null;
   worker.onerror = event => {
     const error = new Error(event.message || 'the worker could not be started');
+    death = error;
     waiting.forEach(one => one.reject(error));
     waiting.clear();
     worker.terminate();
   };
   const ask = (request: DeskRequest) =>
     new Promise<DeskAnswer>((resolve, reject) => {
+      if (death) {
+        // Nobody would answer; whoever asks gets a new worker the next time.
+        reject(death);
+        return;
+      }
       waiting.set(request.id, { resolve, reject });
       worker.postMessage(request);
     });
