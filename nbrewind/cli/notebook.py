@@ -9,38 +9,19 @@ repairs reach the disk only in the file that `write_notebook` is asked to write.
 from __future__ import annotations
 
 import ast
-import contextlib
 import copy
 import json
 import math
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
-@contextlib.contextmanager
-def _without(module: str) -> Iterator[None]:
-    """As if this module were not installed, unless it is loaded already."""
-    if module in sys.modules:
-        yield
-        return
-    sys.modules[module] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[module]
-
-
-# Where Jupyter is installed, jsonschema loads this at its own import, which builds a parser for more than a second of
-# CPU: longer than all else that a command does before its kernel runs. No field of a notebook is an IRI.
-with _without("rfc3987_syntax"):
-    import nbformat
-    from nbformat.v4.rwbase import rejoin_lines
+import nbformat
+from nbformat.v4.rwbase import rejoin_lines
 
 __all__ = [
     "CodeCell",
