@@ -258,7 +258,7 @@ def test_a_baseline_that_is_broken_off_is_taken_again(tmp_path: Path, how: str) 
         kernel.ask("configure", notebook="book.ipynb")
         kernel.run("import numpy as np, time", "a")
         kernel.run(
-            "class Slow:\n    def __getstate__(self):\n        import time\n        print('slow', flush=True)\n        time.sleep(0.3)\n        return {}"
+            "class Slow:\n    def __getstate__(self):\n        import time\n        print('slow', flush=True)\n        time.sleep(0.1)\n        return {}"
         )
         kernel.run(
             f"for name in {names!r}:\n    globals()[name] = [name, np.arange(100_000) + ord(name[-1])]"
