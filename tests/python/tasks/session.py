@@ -7,6 +7,7 @@ nothing else. Those that need another hash seed or environment are started from 
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -122,6 +123,9 @@ def _serve() -> None:
             os.dup2(nothing, 0)
             for place, descriptor in zip(request["places"], (1, 2), strict=True):
                 os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT), descriptor)
+            # With its children, which inherit this: when it takes too long, all of them say where they are.
+            os.setsid()
+            faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
             os.environ.clear()
             os.environ.update(request["env"])
             os.chdir(request["cwd"])
@@ -137,7 +141,9 @@ def _wait(child: int) -> str:
         if os.waitpid(child, os.WNOHANG)[0]:
             return "ended"
         time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
+    os.killpg(child, signal.SIGUSR1)
+    time.sleep(2)
+    os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return f"took more than {_SECONDS} s"
 
