@@ -88,9 +88,9 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-# What the kernel does while nobody asks for anything: it has no id, so nobody hears of its progress.
 # Between its steps the shell takes what was sent meanwhile, and sends its answers.
 _PAUSE = 0.01
+# What the kernel does while nobody asks for anything: it has no id, so nobody hears of its progress.
 _NOBODYS = Request({}, lambda answered: None, contextvars.copy_context())
 
 
