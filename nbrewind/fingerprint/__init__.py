@@ -21,6 +21,7 @@ from nbrewind.fingerprint.library import (
     is_importable,
     is_library_file,
     is_library_module,
+    loaded_modules,
     module_version,
 )
 from nbrewind.fingerprint.objects import CodeNames, code_names
@@ -36,6 +37,7 @@ __all__ = [
     "is_importable",
     "is_library_file",
     "is_library_module",
+    "loaded_modules",
     "module_version",
     "path_digest",
     "register",

@@ -101,6 +101,11 @@ def _top_level(distribution: importlib.metadata.Distribution) -> set[str]:
     return {top for top in tops if top and "." not in top and top != "__pycache__"}
 
 
+def loaded_modules() -> list[str]:
+    """Names of the modules that are loaded, but for those that are known to be libraries: most of some thousands."""
+    return [name for name in list(sys.modules) if not _library_modules.get(name)]
+
+
 def module_version(name: str) -> str:
     """The version that stands for a library module's content."""
     top = name.partition(".")[0]

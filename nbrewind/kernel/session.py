@@ -26,7 +26,7 @@ from typing import Any
 from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 
 from nbrewind import _native
-from nbrewind.fingerprint import is_library_module
+from nbrewind.fingerprint import is_library_module, loaded_modules
 from nbrewind.fingerprint.objects import FINALIZES
 from nbrewind.kernel import (
     asking,
@@ -944,8 +944,8 @@ def user_modules() -> list[str]:
     """Modules of the user's own that are loaded."""
     return [
         name
-        for name, module in list(sys.modules.items())
+        for name in loaded_modules()
         if name not in {"__main__", "__mp_main__"}
-        and getattr(module, "__file__", None)
+        and getattr(sys.modules.get(name), "__file__", None)
         and not is_library_module(name)
     ]

@@ -570,11 +570,22 @@ def test_a_begin_that_is_interrupted_changes_nothing(tmp_path: Path) -> None:
         kernel.run_all(cells)
         kernel.run("loose = 5")
         before = kernel.ask("log")["runs"]
+        # It goes on no further than its third step, so that the interrupt always finds it at work.
+        held = (
+            "import time\n"
+            "real = session.progress\n"
+            "def progress(done, total, what):\n"
+            "    real(done, total, what)\n"
+            "    while done >= 2:\n"
+            "        session.interrupts.check()\n"
+            "        time.sleep(0.001)\n"
+            "session.progress = progress"
+        )
+        kernel.silently(f"exec({held!r}, {{'session': get_ipython()._nbrewind_session}})")
         for do in ("plan-replay", "begin-replay"):
-            n_before = len(kernel.events)
+            kernel.events.clear()
             request = kernel.send(do, cells=as_cells(cells), **{"from": "c59"})
-            while not any(event["event"] == "progress" for event in kernel.events[n_before:]):
-                kernel.pump(0.01)
+            kernel.until(lambda: any(event["event"] == "progress" for event in kernel.events))
             kernel.interrupt()
             assert kernel.answer(request)["code"] == "cancelled"
             status = kernel.ask("status")
