@@ -31,7 +31,8 @@ def owner_of(array: Any) -> Any:
 def _span(array: Any) -> tuple[int, int]:
     import numpy as np
 
-    low, high = np.lib.array_utils.byte_bounds(array)
+    # numpy 1 has it at the top.
+    low, high = getattr(np.lib, "array_utils", np).byte_bounds(array)
     return low, high - low
 
 

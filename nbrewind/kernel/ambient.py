@@ -21,6 +21,7 @@ import os
 import random
 import re
 import sys
+import uuid
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -637,7 +638,7 @@ class Ambient:
     def begin(self, *, is_fresh: bool) -> None:
         """Note the state with which the session begins. In a kernel that is not fresh, generators may be seeded."""
         self._initial = {
-            name: walk(provider.get()).fp if is_fresh else None
+            name: state_fp(provider.get()) if is_fresh else None
             for name, provider in self.providers.items()
             if provider.is_generator
         }
@@ -645,19 +646,16 @@ class Ambient:
         self.at_beginning = {
             name: INITIAL
             if provider.is_generator and self._beginning[name] is not None
-            else None
-            if self._beginning[name] is None
-            else walk(self._beginning[name]).fp
+            else state_fp(self._beginning[name])
             for name, provider in self.providers.items()
         }
 
     def fingerprints(self) -> dict[str, str | None]:
-        """Every provider's state now; None: its module is not loaded, or it cannot be compared."""
+        """Every provider's state now, as `state_fp`."""
         assert self._initial is not None
         found: dict[str, str | None] = {}
         for name, provider in self.providers.items():
-            state = provider.get()
-            fp = None if state is None else walk(state).fp
+            fp = state_fp(provider.get())
             if name in self._masked:
                 if fp == self._masked[name]:
                     found[name] = None
@@ -678,7 +676,7 @@ class Ambient:
         assert self._initial is not None
         for name, provider in self.providers.items():
             if provider.is_generator and before.get(name) in {None, INITIAL}:
-                fp = walk(provider.get()).fp
+                fp = state_fp(provider.get())
                 if name in self._masked:
                     self._masked[name] = fp
                 self._initial[name] = fp
@@ -766,7 +764,7 @@ class Ambient:
             return
         first = self._beginning.get(name)
         if provider.is_generator and provider.default is not None:
-            fp = walk(provider.default()).fp
+            fp = state_fp(provider.default())
             self._initial[name] = fp
             self._used.discard(name)
         else:
@@ -779,7 +777,7 @@ class Ambient:
                     raise CannotReset(f"{name} cannot be reset ({error})") from error
                 if not _same(provider.get(), first):
                     raise CannotReset(f"{name} cannot be reset")
-            fp = walk(provider.get()).fp
+            fp = state_fp(provider.get())
         if self._beginning.get(name) is None:
             self._masked[name] = fp
 
@@ -793,8 +791,7 @@ class Ambient:
             or (provider.get() is None and not provider.is_default_known)
         ):
             return None
-        state = provider.default()
-        return None if state is None else walk(state).fp
+        return state_fp(provider.default())
 
     def cannot_reset(self) -> list[str]:
         """Kinds of state that `reset` could not bring back."""
@@ -803,6 +800,16 @@ class Ambient:
         if any(state[3] != (first.get(name) or _UNTOUCHED)[3] for name, state in now.items()):
             found.append("logging")
         return found
+
+
+def state_fp(state: Any) -> str | None:
+    """The fingerprint of a state; None: its module is not loaded.
+
+    What cannot be compared is equal to nothing, also not to itself a moment ago.
+    """
+    if state is None:
+        return None
+    return walk(state).fp or f"not comparable {uuid.uuid4().hex}"
 
 
 def _same(state: Any, other: Any) -> bool:

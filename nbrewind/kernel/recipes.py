@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.utils.capture import capture_output
 
-from nbrewind.fingerprint import is_library_file, path_digest, walk
+from nbrewind.fingerprint import is_library_file, path_digest
 from nbrewind.kernel import record
+from nbrewind.kernel.ambient import state_fp
 from nbrewind.kernel.namespace import CoVariable, is_tracked
 
 if TYPE_CHECKING:
@@ -312,7 +313,5 @@ def _is_of_the_user(path: str) -> bool:
 
 def _generators(session: Session) -> list[str | None]:
     """The state of every generator of random numbers; None where its module is not loaded."""
-    states = [
-        provider.get() for provider in session.ambient.providers.values() if provider.is_generator
-    ]
-    return [None if state is None else walk(state).fp for state in states]
+    providers = session.ambient.providers.values()
+    return [state_fp(provider.get()) for provider in providers if provider.is_generator]

@@ -49,6 +49,14 @@ def user_names(namespace: dict[str, Any]) -> list[str]:
     return sorted(name for name in namespace if MANAGED.fullmatch(name) is None)
 
 
+def _bounds(array: Any) -> tuple[int, int]:
+    """Where an array's items lie, in numpy 1 and 2."""
+    import numpy as np
+
+    low, high = getattr(np.lib, "array_utils", np).byte_bounds(array)
+    return low, high
+
+
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
@@ -253,7 +261,7 @@ class Describer:
     def _numpy_ndarray(self, array: Any) -> list[Any]:
         import numpy as np
 
-        low, high = np.lib.array_utils.byte_bounds(array)
+        low, high = _bounds(array)
         self.memory.append(("array", low, high))
         values = (
             [self.node(item) for item in array.ravel(order="K").tolist()]
@@ -276,7 +284,7 @@ class Describer:
         for column in columns:
             values = column._values
             if isinstance(values, np.ndarray) and not values.dtype.hasobject:
-                self.memory.append(("frame", *np.lib.array_utils.byte_bounds(values)))
+                self.memory.append(("frame", *_bounds(values)))
             found.append([str(column.dtype), [self.node(item) for item in column.tolist()]])
         return [found, repr(index), str(index.dtype), list(map(str, index.names))]
 
