@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import _abc  # type: ignore[import-not-found]
 import builtins
+import collections
 import copyreg
+import decimal
 import dis
 import enum
 import functools
@@ -22,12 +24,17 @@ from nbrewind.fingerprint.walker import Context, Fact, register
 
 
 def _import_fact(module: str, qualname: str) -> Fact:
-    return Fact("import", (module, qualname, module_version(module)), marks=_pickling_marks(module))
+    marks = (*_pickling_marks(module), *_seeding_marks(qualname))
+    return Fact("import", (module, qualname, module_version(module)), marks=marks)
 
 
 def _pickling_marks(module: str) -> tuple[str, ...]:
     top = module.partition(".")[0].lstrip("_")
     return ("unpickles",) if top in {*_UNPICKLING, "cloudpickle"} else ()
+
+
+def _seeding_marks(name: str) -> tuple[str, ...]:
+    return ("seeds",) if name.rpartition(".")[2] in _SET_STATE else ()
 
 
 _GLOBAL_OPS = frozenset(
@@ -48,7 +55,7 @@ _DYNAMIC = frozenset({"exec", "eval", "globals", "__import__", "compile", "get_i
 # And attributes: the namespace itself, and classes and objects that nobody names.
 REACHING = frozenset(
     """f_globals f_locals __globals__ user_ns user_global_ns user_module __subclasses__ get_objects
-    get_referrers last_value last_exc last_type last_traceback print_last""".split()
+    get_referrers last_value last_exc last_type last_traceback print_last testmod""".split()
 )
 # Methods and functions that evaluate text over the names around their caller.
 EVALUATORS = frozenset(
@@ -58,6 +65,7 @@ EVALUATORS = frozenset(
 _CLOCKS = frozenset({"time", "random", "uuid", "secrets"})
 # Parts of names that speak of setting a generator's state.
 _SEEDING = ("seed", "state", "generator")
+_SET_STATE = frozenset({"manual_seed", "seed", "set_state", "setstate"})
 # And of loading pickles, which name classes and functions of the notebook.
 _UNPICKLING = ("pickle", "joblib", "dill", "shelve")
 # Attributes through which a function learns the working directory.
@@ -91,6 +99,8 @@ class CodeNames:
         found = sorted(self.attributes & REACHING)
         if "modules" in self.attributes and "sys" in {*self.global_names, *self.imports}:
             found.append("sys.modules")
+        if "main" in self.attributes and "unittest" in {*self.global_names, *self.imports}:
+            found.append("unittest.main")
         if "builtins" in {*self.global_names, *self.imports}:
             found += sorted(self.attributes & _DYNAMIC)
         if "__main__" in {*self.imports, *self.idents, *self.global_names}:
@@ -658,7 +668,12 @@ _HELD_TYPES = frozenset({"builtins:object", "matplotlib.path:Path"})
 _held: dict[int, tuple[Any, str, str]] = {}
 # Objects of a library's own classes that its modules keep (`matplotlib.colormaps`), by identity: module and name.
 _instances: dict[int, tuple[str, str]] = {}
-# Types that attributes of libraries have: are such objects held, classes that may hold some, or instances?
+# Lists, dicts and sets that libraries keep as attributes of their modules and classes, in the same way.
+_containers: dict[int, tuple[str, str]] = {}
+_CONTAINERS = frozenset(
+    {dict, list, set, collections.OrderedDict, collections.defaultdict, collections.deque}
+)
+# Types that attributes of libraries have: are such objects held, classes that may hold some, containers, or instances?
 _kinds_of_held: dict[type, str] = {}
 # Module -> the number of its names when it was looked at.
 _modules_seen: dict[str, tuple[Any, int]] = {}
@@ -682,6 +697,25 @@ def library_name_of_instance(obj: Any) -> tuple[str, str] | None:
     found = _instances.get(id(obj))
     if found is None or getattr(sys.modules.get(found[0]), found[1], None) is not obj:
         return None
+    return found
+
+
+def library_name_of_container(obj: Any) -> tuple[str, str] | None:
+    """Module and dotted name under which a library keeps this list, dict or set; None for all others."""
+    if type(obj) not in _CONTAINERS:
+        return None
+    _look_at_modules()
+    found = _containers.get(id(obj))
+    return None if found is None or _found_at(*found) is not obj else found
+
+
+def _found_at(module: str, name: str) -> Any:
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        try:
+            found = vars(found).get(part)
+        except TypeError:
+            return None
     return found
 
 
@@ -711,6 +745,8 @@ def _kind_of_held(kind: type) -> str:
         return "held"
     if issubclass(kind, type):
         return "class"
+    if kind in _CONTAINERS:
+        return "container"
     is_own = not issubclass(kind, _VALUES) and is_library_module(kind.__module__)
     return "instance" if is_own and kind.__flags__ & _HEAP_TYPE else "other"
 
@@ -723,6 +759,8 @@ def _note_held(module: str, prefix: str, attributes: Any) -> None:
             what = _kinds_of_held[kind] = _kind_of_held(kind)
         if what == "held":
             _held.setdefault(id(value), (value, module, prefix + name))
+        elif what == "container" and not name.startswith("__"):
+            _containers[id(value)] = module, prefix + name
         elif what == "instance" and not prefix:
             if kind.__module__.partition(".")[0] == module.partition(".")[0]:
                 _instances[id(value)] = module, name
@@ -769,6 +807,17 @@ def singleton_fact(obj: Any) -> Fact | None:
 )  # fmt: skip
 def _perhaps_singleton_fact(obj: Any, ctx: Context) -> Fact:
     return singleton_fact(obj) or _reduce_fact(obj, ctx)
+
+
+@register("decimal:Context")
+def _decimal_context_fact(obj: Any, ctx: Context) -> Fact:
+    # What the current one is set to is ambient state.
+    return Fact("current decimal context") if is_current(obj) else _reduce_fact(obj, ctx)
+
+
+def is_current(context: decimal.Context) -> bool:
+    """True for the context in which decimal numbers are computed."""
+    return context is decimal.getcontext()
 
 
 @register("builtins:object")

@@ -502,13 +502,14 @@ _SERVICE_LOGGERS = frozenset(
 
 
 def _decimal_set(state: tuple[Any, ...]) -> None:
-    precision, rounding, low, high, capitals, clamp, traps = state
-    context = decimal.Context(
-        prec=precision, rounding=rounding, Emin=low, Emax=high, capitals=capitals, clamp=clamp
-    )
+    # The context itself stays: names may hold it.
+    context = decimal.getcontext()
+    names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+    *values, traps = state
+    for name, value in zip(names, values, strict=True):
+        setattr(context, name, value)
     for signal in context.traps:
         context.traps[signal] = signal.__name__ in traps
-    decimal.setcontext(context)
 
 
 class Filters:

@@ -78,6 +78,8 @@ class Reaching(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if node.attr in REACHING:
             self.found[node.attr] = None
+        if node.attr == "main" and isinstance(node.value, ast.Name) and node.value.id == "unittest":
+            self.found["unittest.main"] = None
         self.reads_text = self.reads_text or node.attr in TEXTS
         self.generic_visit(node)
 

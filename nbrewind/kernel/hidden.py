@@ -11,15 +11,23 @@ import builtins
 import contextlib
 import dis
 import functools
+import logging
 import re
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator, MutableMapping, MutableSequence, MutableSet
 from dataclasses import dataclass
 from typing import Any
 
 from nbrewind.fingerprint import is_importable, is_library_module
-from nbrewind.fingerprint.objects import generic_parts, library_name_of_instance
+from nbrewind.fingerprint.objects import (
+    generic_parts,
+    library_name_of_container,
+    library_name_of_instance,
+)
+from nbrewind.kernel import stores
+from nbrewind.kernel.stores import CALLED, Chain, Origin
 
 # Kinds of statements that are executed when their cell is replayed, if they read nothing of the user's.
 _EXECUTED_ANYWAY = frozenset({"import", "config", "magic"})
@@ -30,9 +38,6 @@ _SHOWS_ONLY = re.compile(
     r"dirs|ls|ll)\b|\?|[^\n]*\?\s*$)",
     re.IGNORECASE,
 )
-
-# A dotted name in code, part by part. `@json` for the first part is a module that the code imports itself.
-Chain = tuple[str, ...]
 
 # Packages whose functions, called for their effect, change nothing but what is looked after elsewhere: the
 # namespace, files, figures, and the providers of ambient state. Any other library call whose result is thrown away
@@ -53,7 +58,7 @@ _TAME_IN_FUNCTIONS = _TAME | frozenset(
 )
 # Functions that only set something, by their names.
 _SETTING = re.compile(
-    r"^set(_|[A-Z]|$)|config|option|enable|disable|filter|install|patch|umask|tzset|^pandas$",
+    r"^set(_|[A-Z]|$)|^add(_|[A-Z])|backend|config|option|enable|disable|filter|install|patch|umask|tzset|^pandas$",
     re.IGNORECASE,
 )
 # And functions of tame libraries that set something by other names.
@@ -70,6 +75,7 @@ _ALSO_SETS = {
     "scipy": "seterr",
     "sympy": "init_printing init_session",
     "sys": "addaudithook",
+    "unittest": "patch",
     "torch": "use_deterministic_algorithms",
     "vector": "register_awkward register_numba",
 }
@@ -94,6 +100,20 @@ _LOOKED_AFTER = {
     "_operator": "setitem",
     "posix": "sched_setaffinity",
 }
+# Functions that give what the library has, not what they make.
+_ASKS_FOR_WHAT_IS = re.compile(r"(get|cur|current|default)([_A-Z]|$)|cur[a-z]+$")
+_OF_LOGGERS = frozenset({"level", "disabled", "propagate", "handlers"})
+# Of what these give, a provider looks after some attributes, or all (None).
+_GIVES_WHAT_IS_LOOKED_AFTER: dict[str, frozenset[str] | None] = {
+    "decimal.getcontext": None,
+    "logging.getLogger": _OF_LOGGERS,
+    # Figures are values.
+    "matplotlib.pyplot.get_current_fig_manager": None,
+}
+# Packages whose functions do not change the containers that they are given.
+_ONLY_READ = frozenset(
+    "builtins collections copy itertools json matplotlib numpy operator pandas pprint random string".split()
+)
 _CHANGES_A_CONTAINER = frozenset(
     """append extend insert remove pop clear sort reverse update setdefault popitem move_to_end add discard
     difference_update intersection_update symmetric_difference_update""".split()
@@ -110,6 +130,7 @@ class _Steps:
     # Attributes that are set or deleted; things of which an item is.
     stored: frozenset[Chain]
     items: frozenset[Chain]
+    changes: stores.Changes
     attributes: frozenset[str]
     inner: tuple[types.CodeType, ...]
 
@@ -149,6 +170,7 @@ def _read(code: types.CodeType) -> _Steps:
     chain: list[str] | None = None
     module: Chain | None = None
     at_head, before = True, ""
+    constant: object = None
 
     def new_chain(parts: Chain) -> list[str]:
         made = list(parts)
@@ -168,7 +190,7 @@ def _read(code: types.CodeType) -> _Steps:
         elif name in {"LOAD_ATTR", "LOAD_METHOD"} and chain is not None:
             chain.append(op.argval)
         elif name == "IMPORT_NAME":
-            module, chain, at_head = (f"@{op.argval}",), None, False
+            module, chain, at_head = (stores.imported(op.argval, constant),), None, False
         elif name == "IMPORT_FROM" and module is not None:
             imported[f"{op.argval}\0"] = (*module, op.argval)
             chain = None
@@ -178,7 +200,7 @@ def _read(code: types.CodeType) -> _Steps:
             elif name in {"STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"}:
                 items.update(map(tuple, chains))
             elif name in _LOCAL_STORES and before == "IMPORT_NAME" and module is not None:
-                # `import a.b` binds `a`, `import a.b as c` what is below.
+                # `import a.b` binds `a`, `import a.b as c` what is below: that is asked of it by name.
                 imported[op.argval] = module
             elif name in _LOCAL_STORES and before.startswith("IMPORT_FROM "):
                 imported[op.argval] = imported[f"{before.partition(' ')[2]}\0"]
@@ -192,7 +214,11 @@ def _read(code: types.CodeType) -> _Steps:
                 named.update(map(tuple, chains))
                 heads, chains = [], []
             at_head = ends or "JUMP" in name or name in {"FOR_ITER", "BEFORE_WITH", "GET_ITER"}
-        before = f"{name} {op.argval}" if name == "IMPORT_FROM" else name
+        if name not in {"SWAP", "POP_TOP"} or not before.startswith("IMPORT_FROM "):
+            # `import a.b as c` takes the package off the stack before it binds.
+            before = f"{name} {op.argval}" if name == "IMPORT_FROM" else name
+        if name == "LOAD_CONST":
+            constant = op.argval
     named.update(map(tuple, chains))
     inner = tuple(const for const in code.co_consts if isinstance(const, types.CodeType))
     return _Steps(
@@ -200,6 +226,7 @@ def _read(code: types.CodeType) -> _Steps:
         frozenset(named),
         frozenset(stored),
         frozenset(items),
+        stores.read(code),
         frozenset(code.co_names),
         inner,
     )
@@ -218,7 +245,10 @@ def _attribute(obj: Any, name: str) -> Any:
     """An attribute, without running code of the user's."""
     if isinstance(obj, types.ModuleType):
         return vars(obj) if name == "__dict__" else vars(obj).get(name, _MISSING)
-    for kind in obj.__mro__ if isinstance(obj, type) else type(obj).__mro__:
+    kinds = list(type(obj).__mro__)
+    if isinstance(obj, type):
+        kinds = [*obj.__mro__, *kinds]
+    for kind in kinds:
         if name in vars(kind):
             found = vars(kind)[name]
             if isinstance(found, staticmethod | classmethod):
@@ -254,6 +284,12 @@ def _along(chain: Chain, scope: dict[str, Any]) -> Iterator[Any]:
             obj = _attribute(obj, name)
 
 
+def _along_to(chain: Chain, scope: dict[str, Any]) -> Any:
+    """The object at the end; `_MISSING` when it cannot be found."""
+    path = list(_along(chain, scope))
+    return path[-1] if len(path) == len(chain) else _MISSING
+
+
 def library_of(obj: Any) -> str | None:
     """The library module that this object is or comes from by name; None for the user's own things and for values."""
     if isinstance(obj, types.ModuleType):
@@ -265,7 +301,7 @@ def library_of(obj: Any) -> str | None:
         ):
             return str(owner.__module__)
         return None
-    place = library_name_of_instance(obj)
+    place = library_name_of_container(obj) or library_name_of_instance(obj)
     return None if place is None else place[0]
 
 
@@ -286,8 +322,13 @@ def _is_looked_after(module: str, name: str) -> bool:
 def _is_setting(module: str, name: str) -> bool:
     """True for functions that set something in the process which no provider of ambient state looks after."""
     if _SETTING.search(name):
-        return not _is_looked_after(module, name)
+        return not name.startswith("get") and not _is_looked_after(module, name)
     return name in _ALSO_SETS.get(module.partition(".")[0], "").split()
+
+
+def _is_of_settings(path: list[Any]) -> bool:
+    """`polars.Config.load(...)`: a method of a class that stands for settings."""
+    return any(isinstance(one, type) and _SETTING.search(one.__name__) for one in path[:-1])
 
 
 def _only_makes(obj: Any, name: str) -> bool:
@@ -295,11 +336,19 @@ def _only_makes(obj: Any, name: str) -> bool:
     return isinstance(obj, type) and not _SETTING.search(name)
 
 
+# By identity: the container, and what it holds.
+Containers = dict[int, tuple[Any, tuple[Any, ...]]]
+
+
 class _Crawl:
     """Goes through the functions that code can reach, and notes what each may change."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Containers | None = None) -> None:
         self.why: dict[str, None] = {}
+        # Containers of libraries that the code hands to calls, as they are now.
+        self.containers: Containers = {}
+        self._before = before
+        self._handed_to: frozenset[tuple[Chain, Chain]] = frozenset()
         self._seen: set[int] = set()
         self._functions: dict[int, types.FunctionType] = {}
         self._todo: list[tuple[types.CodeType, dict[str, Any], bool]] = []
@@ -333,8 +382,18 @@ class _Crawl:
             self._discarded(chain, scope)
         for chain in sorted(steps.stored):
             self._stored(chain, scope)
-        for chain in sorted(steps.items):
+        items = steps.items if steps.changes.has_unknown else frozenset()
+        items |= {one.chain for one, name in steps.changes.changed if not (one.how or name)}
+        for chain in sorted(items):
             self._item(chain, scope)
+        self._handed_to = steps.changes.handed
+        for origin, name in steps.changes.changed:
+            self._changed_within(origin, name, scope)
+        for origin, name in steps.changes.called:
+            if name in _CHANGES_A_CONTAINER:
+                self._changed_within(origin, "", scope)
+        for chain, callee in sorted(steps.changes.handed):
+            self._handed(chain, callee, scope)
 
     def _named(self, chain: Chain, scope: dict[str, Any]) -> None:
         path = list(_along(chain, scope))
@@ -343,17 +402,31 @@ class _Crawl:
         if len(path) != len(chain) or not path:
             self._method_of_held(chain, path)
             return
-        module = library_of(path[-1])
-        is_method = any(not isinstance(obj, types.ModuleType | type) for obj in path[:-1])
-        if module is None or is_method or isinstance(path[-1], types.ModuleType | type):
+        found = path[-1]
+        if found is weakref.finalize:
+            self._note(f"`{_text(chain)}()` has something done at the end of a value")
+        is_partial = isinstance(found, functools.partial)
+        while isinstance(found, functools.partial):
+            found = found.func
+        module = library_of(found)
+        # A method of a value, or one that a class of the user's inherits, is seen in the value and the class.
+        owner = path[-2] if len(path) > 1 else None
+        is_own = isinstance(owner, type) and library_of(owner) is None
+        is_method = owner is not None and not isinstance(owner, types.ModuleType | type)
+        is_made = isinstance(found, types.ModuleType | type)
+        if module is None or is_own or is_made or (is_method and not is_partial):
             self._method_of_held(chain, path)
             return
-        name = chain[-1]
+        name = getattr(found, "__name__", "") if is_partial else chain[-1]
         if "register" in name.lower():
             self._note(f"`{_text(chain)}()` registers something inside {module.partition('.')[0]}")
             return
         is_python = module.partition(".")[0].lstrip("_") in sys.stdlib_module_names
-        sets = _SETS.match(name) or (is_python and _SETS_IN_PYTHON.match(name))
+        sets = (
+            _SETS.match(name)
+            or (is_python and _SETS_IN_PYTHON.match(name))
+            or name in _ALSO_SETS.get(module.partition(".")[0], "").split()
+        )
         if sets and module != "builtins" and not _is_looked_after(module, name):
             self._note(f"`{_text(chain)}()` sets something inside {module.partition('.')[0]}")
 
@@ -375,14 +448,17 @@ class _Crawl:
         chooses_backend = (
             name == "use" and len(path) == len(chain) and library_of(path[-1]) == "matplotlib"
         )
-        if top not in _TAME_IN_FUNCTIONS or _is_setting(module, name) or chooses_backend:
+        sets = _is_setting(module, name) or _is_of_settings(path)
+        if top not in _TAME_IN_FUNCTIONS or sets or chooses_backend:
             self._note(f"`{_text(chain)}()` may change state inside {top}")
 
     def _stored(self, chain: Chain, scope: dict[str, Any]) -> None:
         path = list(_along(chain[:-1], scope))
         if not path or self._is_provided(path):
             return
-        if any(library_of(obj) for obj in path) or isinstance(path[-1], types.ModuleType):
+        if isinstance(path[-1], logging.Logger) and chain[-1] not in _OF_LOGGERS:
+            self._note(f"it sets `{_text(chain)}` of a logger")
+        elif any(library_of(obj) for obj in path) or isinstance(path[-1], types.ModuleType):
             if library_of(path[-1]) or not isinstance(path[-1], type):
                 self._note(f"it sets `{_text(chain)}` inside a module")
 
@@ -392,7 +468,8 @@ class _Crawl:
             return
         if len(path) == 1:
             # What it holds was imported by its own name.
-            if library_name_of_instance(path[0]) and not self._is_provided(path):
+            place = library_name_of_container(path[0]) or library_name_of_instance(path[0])
+            if place is not None and not self._is_provided(path):
                 self._note(f"it changes `{_text(chain)}` of a library")
             return
         held = path[-1]
@@ -406,6 +483,56 @@ class _Crawl:
             path
         ):
             self._note(f"it changes `{_text(chain)}` of a library")
+
+    def _changed_within(self, origin: Origin, name: str, scope: dict[str, Any]) -> None:
+        """`registry()["mine"] = 1` where the library keeps what it gives; `registry["mine"].x = 1`."""
+        path = list(_along(origin.chain, scope))
+        if not origin.how or len(path) != len(origin.chain) or self._is_provided(path):
+            return
+        found = path[-1]
+        module = library_of(found) if origin.how == CALLED else library_of(path[0])
+        if module is None:
+            return
+        if origin.how != CALLED:
+            # `np.r_[1, 2]` makes what it gives.
+            if not isinstance(found, MutableMapping | MutableSequence):
+                return
+        else:
+            if found is getattr or found is vars:
+                # Of a module's or a class's; of values the namespace tells.
+                of_library = [
+                    library_of(_along_to(chain, scope))
+                    for chain, callee in self._handed_to
+                    if callee == origin.chain
+                ]
+                if not any(of_library):
+                    return
+            elif isinstance(found, type) or not _ASKS_FOR_WHAT_IS.match(origin.chain[-1]):
+                return
+            elif f"{module}.{found.__name__}" in _GIVES_WHAT_IS_LOOKED_AFTER:
+                known = _GIVES_WHAT_IS_LOOKED_AFTER[f"{module}.{found.__name__}"]
+                if known is None or name in known:
+                    return
+            elif origin.n_args != 0:
+                return
+        self._note(f"it changes what `{_text(origin.chain)}` gives, inside {module}")
+
+    def _handed(self, chain: Chain, callee: Chain, scope: dict[str, Any]) -> None:
+        """A container of a library is an argument of a call, which may change it."""
+        obj = _along_to(chain, scope)
+        if not isinstance(obj, dict | list | set) or self._is_provided([obj]):
+            return
+        place = library_name_of_container(obj) or library_name_of_instance(obj)
+        if place is None:
+            return
+        self.containers[id(obj)] = obj, stores.shallow(obj)
+        taker = (library_of(_along_to(callee, scope)) or "").partition(".")[0].lstrip("_")
+        if self._before is None or taker in _ONLY_READ:
+            return
+        before = self._before.get(id(obj))
+        # What was not there before the run may have been loaded and changed in it.
+        if before is None or before[1] != self.containers[id(obj)][1]:
+            self._note(f"it may change `{_text(chain)}` of a library")
 
     def _is_provided(self, path: list[Any]) -> bool:
         return any(obj is one for obj in path for one in self._provided)
@@ -472,13 +599,60 @@ def _text(chain: Chain) -> str:
     return ".".join(part.lstrip("@") for part in chain if part != "*")
 
 
-def of_code(codes: list[types.CodeType], scope: dict[str, Any]) -> list[str]:
-    """What these code objects, and the functions they can reach, may change inside the process."""
-    crawl = _Crawl()
+def container_within(value: Any) -> str | None:
+    """A container of a library that a small structure holds: it would come back as a copy. None: there is none."""
+    todo, seen = [value], {id(value)}
+    while todo and len(seen) < _MAX_LOOKED_AT:
+        one = todo.pop()
+        if isinstance(one, dict):
+            inner = list(one.values())
+        elif isinstance(one, list | tuple | set):
+            inner = list(one)
+        elif isinstance(one, types.SimpleNamespace) or not _is_of_library(type(one)):
+            inner = list(getattr(one, "__dict__", {}).values())
+        else:
+            continue
+        for part in inner[:_MAX_LOOKED_AT]:
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            place = library_name_of_container(part)
+            if place is not None:
+                return ".".join(place)
+            todo.append(part)
+    return None
+
+
+_MAX_LOOKED_AT = 1000
+
+
+def of_code(
+    codes: list[types.CodeType], scope: dict[str, Any], before: Containers | None = None
+) -> list[str]:
+    """What these code objects, and the functions they can reach, may change inside the process.
+
+    `before` are the containers that `containers_of` gave before the code ran.
+    """
+    return list(_crawl(codes, scope, before).why)
+
+
+def _crawl(codes: list[types.CodeType], scope: dict[str, Any], before: Containers | None) -> _Crawl:
+    crawl = _Crawl(before)
     for code in codes:
         crawl.add(code, scope, is_cell=True)
     crawl.run()
-    return list(crawl.why)
+    return crawl
+
+
+def containers_of(
+    source: str, scope: dict[str, Any], transform: Callable[[str], str]
+) -> Containers:
+    """Containers of libraries that a cell, or a function it can reach, hands to calls. Asked before it runs."""
+    try:
+        code = compile(transform(source), "<nbrewind>", "exec", _AWAIT)
+    except (SyntaxError, ValueError):
+        return {}
+    return _crawl([code], scope, None).containers
 
 
 def is_executed_anyway(item: dict[str, Any], text: str, scope: dict[str, Any]) -> bool:
@@ -513,7 +687,7 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[s
                 top = module.partition(".")[0]
                 # What is last is shown, not thrown away.
                 tame = _TAME_IN_FUNCTIONS if item is effects["statements"][-1] else _TAME
-                if top not in tame or _is_setting(module, parts[-1]):
+                if top not in tame or _is_setting(module, parts[-1]) or _is_of_settings(path):
                     why.append(f"`{call}()` may change state inside {top}")
         if item["kind"] == "magic" and not is_executed_anyway(item, text, scope):
             if not _SHOWS_ONLY.match(text):
@@ -526,6 +700,12 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[s
             root = scope.get(target.partition(".")[0])
             if library_of(root) is not None or isinstance(root, types.ModuleType):
                 why.append(f"it sets `{target}` inside a module")
+        if item["kind"] == "definition":
+            why += [
+                f"`{name}` may register itself with {module}"
+                for name in item["writes"]
+                if (module := _registers_itself(scope.get(name))) is not None
+            ]
     for name in effects["mutates"]:
         root = scope.get(name)
         if (isinstance(root, types.ModuleType) or library_of(root)) and any(
@@ -534,6 +714,26 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[s
         ):
             why.append(f"it sets attributes of `{name}`, which belongs to a module")
     return why
+
+
+# Libraries whose metaclasses and base classes keep no list of the classes that are derived from them.
+_KEEP_NO_LIST = _TAME_IN_FUNCTIONS - {"yaml"} | frozenset(
+    """attr attrs ctypes hist ipywidgets pydantic sqlalchemy traitlets traits typing_extensions
+    zope""".split()
+)
+
+
+def _registers_itself(cls: Any) -> str | None:
+    """The library that a class of the user's may have told of itself when it was made; None for all others."""
+    if not isinstance(cls, type) or is_library_module(cls.__module__):
+        return None
+    kinds: list[type] = list(type(cls).mro(type(cls)))
+    kinds += [base for base in cls.__mro__[1:] if "__init_subclass__" in vars(base)]
+    for kind in kinds:
+        top = kind.__module__.partition(".")[0].lstrip("_")
+        if is_library_module(kind.__module__) and top not in _KEEP_NO_LIST:
+            return top
+    return None
 
 
 # In the text of a cell, not in what IPython makes of its magics.
@@ -547,6 +747,7 @@ def of_cell(
     effects: dict[str, Any],
     scope: dict[str, Any],
     transform: Callable[[str], str],
+    before: Containers | None = None,
 ) -> list[str]:
     """What a cell may have changed; statements that a replay executes as well are left out."""
     raw = source.encode()
@@ -559,7 +760,7 @@ def of_cell(
             continue
         with contextlib.suppress(SyntaxError, ValueError):
             codes.append(compile(transform(text), "<nbrewind>", "exec", _AWAIT))
-    found = [*_of_statements(effects, scope, texts), *of_code(codes, scope)]
+    found = [*_of_statements(effects, scope, texts), *of_code(codes, scope, before or {})]
     return list(dict.fromkeys(found))
 
 

@@ -28,6 +28,7 @@ from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.arrays import place_of
 from nbrewind.fingerprint.objects import (
     generic_parts,
+    library_name_of_container,
     library_name_of_instance,
     singleton_name,
 )
@@ -350,8 +351,8 @@ class _Pickler(cloudpickle.Pickler):
 def _place_in_library(value: Any) -> tuple[str, str] | None:
     """Module and name of what a library has only one of, where no reducer is asked; None for all others."""
     if type(value) is list or type(value) is dict:
-        return singleton_name(value)
-    return library_name_of_instance(value)
+        return singleton_name(value) or library_name_of_container(value)
+    return library_name_of_container(value) or library_name_of_instance(value)
 
 
 def dump(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module, path_digest
+from nbrewind.fingerprint.objects import library_name_of_container
 from nbrewind.kernel import hidden, packages, pickling, settings, trial
 from nbrewind.kernel.ambient import INITIAL, handlers_of
 from nbrewind.kernel.namespace import CoVariable, is_history
@@ -248,7 +249,7 @@ def env_inputs(run: Run, findings: Findings, handle_names: set[str]) -> dict[str
 
 def hidden_state(session: Session, run: Run, findings: Findings) -> list[str]:
     """What the run may have changed inside this process where no walk and no provider looks."""
-    why = hidden_calls(session, run.source, run.effects)
+    why = hidden_calls(session, run.source, run.effects, run.containers)
     if run.unknown:
         # What it executed as text. Its own code has been looked at.
         own = code_file(session, run.source)
@@ -347,9 +348,15 @@ def user_threads(known: set[int]) -> list[str]:
     ]
 
 
-def hidden_calls(session: Session, source: str, effects: dict[str, Any]) -> list[str]:
+def hidden_calls(
+    session: Session,
+    source: str,
+    effects: dict[str, Any],
+    before: hidden.Containers | None = None,
+) -> list[str]:
     """What a cell may have changed in this process where no walk and no provider looks."""
-    return hidden.of_cell(source, effects, session.namespace, session.shell.transform_cell)
+    transform = session.shell.transform_cell
+    return hidden.of_cell(source, effects, session.namespace, transform, before)
 
 
 def _is_engine_thread(thread: threading.Thread) -> bool:
@@ -454,13 +461,18 @@ def record_run(
         before = run.before_versions[name].facts[name]
         if marks and before.fp != state.facts(name).fp:
             unseen.append(f"{MODULE_STATE} {', '.join(marks)}")
-    shared = shared_with_modules(session, changed)
+        place = library_name_of_container(session.namespace[name])
+        if place is not None and before.fp != state.facts(name).fp:
+            unseen.append(f"it changes `{'.'.join(place)}` of a library")
+    shared = {**shared_with_libraries(session, changed), **shared_with_modules(session, changed)}
     for version in changed:
         module = shared.get(version.manifest_id)
         if module is not None:
             # A copy would not be the module's own.
             names = ", ".join(f"`{name}`" for name in version.names)
             why_not.append(f"{names} shares objects with the module {module}")
+            if not set(version.names).isdisjoint(touched):
+                unseen.append(f"it may change {module} through {names}")
             version.why = f"it shares objects with the module {module}"
             # Values of the same content that belong to no module are other versions, which can be stored.
             version.manifest_id = uuid.uuid4().hex
@@ -653,6 +665,17 @@ def unpickled(run: Run, findings: Findings) -> tuple[set[str], set[str]]:
 
 class _Shared(Exception):
     """An object that belongs to a module as well is about to be kept by value."""
+
+
+def shared_with_libraries(session: Session, changed: list[CoVariable]) -> dict[str, str]:
+    """Versions that hold a container of a library (`{"types": mimetypes.types_map}`)."""
+    found: dict[str, str] = {}
+    for version in changed:
+        for name in version.names:
+            place = hidden.container_within(session.namespace[name])
+            if place is not None:
+                found[version.manifest_id] = place
+    return found
 
 
 def shared_with_modules(session: Session, changed: list[CoVariable]) -> dict[str, str]:

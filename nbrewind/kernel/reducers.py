@@ -7,6 +7,7 @@ reduction that does not give the recorded content makes the name a stub, never a
 from __future__ import annotations
 
 import ctypes
+import decimal
 import enum
 import functools
 import importlib
@@ -22,7 +23,13 @@ from cloudpickle import cloudpickle
 
 from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.libraries import is_plain_tensor, storage_bytes
-from nbrewind.fingerprint.objects import library_name_of, mapping_of, singleton_name, slots_of
+from nbrewind.fingerprint.objects import (
+    is_current,
+    library_name_of,
+    mapping_of,
+    singleton_name,
+    slots_of,
+)
 
 # --- Classes ------------------------------------------------------------------------------------------------------
 
@@ -128,6 +135,11 @@ def _reduce_singleton(obj: Any) -> Any:
     """An object that a library has only one of is that very object in every process."""
     found = singleton_name(obj)
     return NotImplemented if found is None else (_get_global, found)
+
+
+def _reduce_context(context: decimal.Context) -> Any:
+    """The current context is the one that is current where it is loaded."""
+    return (decimal.getcontext, ()) if is_current(context) else NotImplemented
 
 
 class HeldByLibrary:
@@ -359,6 +371,7 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
 }
 
 _BY_TYPE: dict[type, Callable[[Any], Any]] = {
+    decimal.Context: _reduce_context,
     object: _reduce_held,
     functools.cached_property: _reduce_cached_property,
     types.MappingProxyType: _reduce_view,

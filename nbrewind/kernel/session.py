@@ -32,6 +32,7 @@ from nbrewind.kernel import (
     asking,
     baseline,
     figures,
+    hidden,
     outside,
     packages,
     record,
@@ -87,6 +88,8 @@ class Run:
     contextual: dict[str, Any] = field(default_factory=dict)
     # Who writes what is logged.
     handlers: dict[str, Any] = field(default_factory=dict)
+    # Containers of libraries that it hands to calls.
+    containers: hidden.Containers = field(default_factory=dict)
     why: list[str] = field(default_factory=list)
     started: float = 0.0
     clock: float = 0.0
@@ -574,6 +577,7 @@ class Session:
         run.places = (dict(os.environ), list(sys.path))
         run.contextual = self.ambient.snapshot_contextual()
         run.handlers = handlers_of(self.ambient.snapshot("logging"))
+        run.containers = hidden.containers_of(run.source, self.namespace, self.shell.transform_cell)
         run.started = time.time()
         run.clock = time.perf_counter()
         run.cpu = time.process_time()

@@ -74,6 +74,10 @@ CASES = [
     Case("a magic that is called", {"a": "get_ipython().run_line_magic('precision', '3')", "b": "3.14159265"}, {"a": "get_ipython().run_line_magic('precision', '5')"}, "a b"),
     Case("magics that show something are shown once", {"a": "%%html\n<b>x</b>", "b": "a = 1", "c": "print?", "d": "%%markdown\n# T", "e": "print(a)"}, {"b": "a = 2"}, "b e"),
     Case("another title sets nothing", {"a": "%%markdown\n# T", "b": "x = 1", "c": "print(x)"}, {"a": "%%markdown\n# U"}, "a"),
+    Case("what a library gives and keeps", {"a": "import matplotlib.colors as mc\nfrom mimetypes import types_map\ndef add(table, name): table[name] = 'a/b'", "b": "mc.get_named_colors_mapping()['mine'] = '#123456'\ndef use(): mc.get_named_colors_mapping().update(ours='r')", "c": "use()", "d": "types_map['.z1'] = 'a/b'", "e": "import mimetypes\nadd(mimetypes.types_map, '.z2')", "f": "held = {'types': mimetypes.types_map}", "g": "held['types']['.z3'] = 'a/b'", "h": "print(mc.to_hex('mine'), mc.to_hex('ours'), [mimetypes.types_map.get(f'.z{i}') for i in (1, 2, 3)])"}, {"h": "print(1, mc.to_hex('mine'), mc.to_hex('ours'), [mimetypes.types_map.get(f'.z{i}') for i in (1, 2, 3)])"}, "b c d e f g h"),
+    Case("what tells a library of itself", {"a": "import yaml, weakref, calendar\nfrom collections.abc import Sequence\nfrom functools import partial\nfirst = partial(calendar.setfirstweekday, 6)\nclass P: pass\np = P()", "b": "class Pt(yaml.YAMLObject):\n    yaml_tag, yaml_loader = '!Pt', yaml.SafeLoader\n    def __repr__(self): return 'Pt'", "c": "yaml.SafeLoader.add_constructor('!j', lambda loader, node: 'J')", "d": "Sequence.register(P)", "e": "_ = weakref.finalize(p, print, 'gone')", "f": "first()", "g": "print(yaml.safe_load('[!Pt {x: 1}, !j x]'), isinstance(p, Sequence), calendar.firstweekday())\np = None"}, {"g": "print(yaml.safe_load('[!Pt {x: 1}, !j x]'), isinstance(p, Sequence), calendar.firstweekday())\np = None\nprint(1)"}, "a b c d e f g"),
+    Case("settings by their own objects", {"a": "import decimal, random\ncontext = decimal.getcontext()\nsow = random.Random.seed", "b": "context.prec = 7", "c": "sow(random._inst, 3)", "d": "x = decimal.Decimal(1) / 3\nprint(x, random.random())"}, {"b": "context.prec = 5", "d": "x = decimal.Decimal(1) / 3\nprint(x, random.random(), 1)"}, "b d", may="c"),
+    Case("tests in docstrings", {"a": "def f(x):\n    '>>> f(1)\\n2'\n    return x + k", "b": "k = 1", "c": "import doctest\nprint(doctest.testmod())"}, {"c": "import doctest\nprint(doctest.testmod(), 1)"}, "c"),
     # Objects.
     Case("what a cache holds", {"a": "from functools import lru_cache\n@lru_cache\ndef f(x): return x * 2", "b": "f(1)", "c": "print(f(1), f.cache_info())"}, {"b": "f(2)"}, "b c", may="a"),
     Case("an attribute of an enum", {"a": "import enum\nclass E(enum.Enum):\n    A = 1", "b": "E.extra = 5", "c": "print(E.extra)"}, {"b": "E.extra = 6"}, "b c"),
@@ -137,7 +141,7 @@ def test_what_functions_usually_do_hides_nothing() -> None:
 
 
 def test_what_is_shown_or_made_sets_nothing() -> None:
-    text = "np.mean([1])\nlen([1])\nFraction(1)\nsorted([2])"
+    text = "np.mean([1])\nlen([1])\nFraction(1)\nsorted([2])\nrow = np.r_[1, 2]\nrow[0] = 3"
     scope: dict[str, Any] = {}
     exec("import numpy as np\nfrom fractions import Fraction", scope)
     assert hidden.of_cell(text, session.analyze(text), scope, lambda one: one) == []
