@@ -8,6 +8,7 @@ from typing import Any
 
 from nbrewind import _native, collector
 from nbrewind.fingerprint.files import path_fact_parts
+from nbrewind.hush import hushed
 
 # Smaller buffers are hashed as they come.
 LARGE = 64 << 10
@@ -205,7 +206,7 @@ class Context:
     def walk(self, obj: Any) -> Walk:
         """Walk one object."""
         paths = self.path_fact if self.follow_globals else None
-        with collector.paused():
+        with collector.paused(), hushed():
             return Walk.from_native(_native.walk(obj, self.facts, paths, self.memory))
 
     def walk_namespace(
@@ -215,7 +216,7 @@ class Context:
 
         A string that contains `root` marks its walk as `rooted`: the value would differ in another folder.
         """
-        with collector.paused():
+        with collector.paused(), hushed():
             walks, groups, mixed = _native.walk_namespace(values, self.facts, root, self.memory)
             return [Walk.from_native(found) for found in walks], groups, set(mixed)
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
 from nbrewind.fingerprint import path_digest
+from nbrewind.hush import hushed
 from nbrewind.kernel import outside, packages, pickling, recipes, record
 from nbrewind.kernel.ambient import is_transient
-from nbrewind.kernel.hush import hushed
 from nbrewind.kernel.namespace import CoVariable, NameFacts, NamespaceState
 from nbrewind.kernel.takeback import journal
 

@@ -28,6 +28,7 @@ from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module, loaded_modules
 from nbrewind.fingerprint.objects import FINALIZES
+from nbrewind.hush import hushed
 from nbrewind.kernel import (
     asking,
     baseline,
@@ -43,7 +44,6 @@ from nbrewind.kernel import (
 from nbrewind.kernel.ambient import Ambient, Provider, handlers_of
 from nbrewind.kernel.budget import Budget
 from nbrewind.kernel.history import History
-from nbrewind.kernel.hush import hushed
 from nbrewind.kernel.log import Log, LogRun
 from nbrewind.kernel.namespace import CoVariable, NamespaceState, is_history
 from nbrewind.kernel.outputs import OutputTap

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import cloudpickle
 
+from nbrewind.hush import hushed
 from nbrewind.tasks import worker
 from nbrewind.tasks.components import notes, own_components, shared_components
 from nbrewind.tasks.content import Literal, digest, file_signatures
@@ -512,7 +513,8 @@ def settled(value: Any) -> Any:
         return value
     buffers: list[pickle.PickleBuffer] = []
     try:
-        head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        with hushed():
+            head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
         if not buffers:
             return value
         views = [buffer.raw() for buffer in buffers]

@@ -27,6 +27,7 @@ from typing import Any
 import cloudpickle
 
 from nbrewind import _native
+from nbrewind.hush import hushed
 from nbrewind.tasks.recorder import (
     CONNECTS,
     Recorder,
@@ -470,7 +471,8 @@ def _keep_result(
         )
     files = [] if call.is_trusted else _discovered(call, recorder)
     buffers: list[pickle.PickleBuffer] = []
-    head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    with hushed():
+        head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     views = [buffer.raw() for buffer in buffers]
     n_bytes = len(head) + sum(view.nbytes for view in views)
     if call.keep == "cheap" and kept is None and n_bytes / BYTES_PER_SECOND > seconds:

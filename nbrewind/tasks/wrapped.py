@@ -28,6 +28,7 @@ from typing import Any
 import cloudpickle
 
 from nbrewind.fingerprint import Context, Fact, register
+from nbrewind.hush import hushed
 from nbrewind.tasks import worker
 from nbrewind.tasks.content import DRAWS, READS_OUTSIDE, Literal, TaskContext, digest
 from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts, environment_salt
@@ -208,7 +209,8 @@ def content_when_sent(
     args, kwargs = tuple(map(_unmapped, args)), {k: _unmapped(v) for k, v in kwargs.items()}
     try:
         # An older protocol: the arrays that it makes are no views of what was read.
-        sent = pickle.loads(cloudpickle.dumps((func, args, kwargs), protocol=4))
+        with hushed():
+            sent = pickle.loads(cloudpickle.dumps((func, args, kwargs), protocol=4))
     except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
         return None
     return content(*sent)

@@ -79,6 +79,7 @@ CASES = [
     Case("an import of a replayed cell is there", {"a": "import math\nimport numpy as np", "b": "print(math.pi)", "c": "print(np.arange(2))"}, {"c": "print(np.arange(3))"}, "c"),
     Case("an instance keeps its class", {"a": "class P:\n    pass", "b": "p = P()\np.z = [1]", "c": "print(isinstance(p, P), p.z)"}, {"c": "print(isinstance(p, P), p.z, 1)"}, "c"),
     Case("a setting reaches the display", {"a": "import pandas as pd", "b": "pd.set_option('display.precision', 2)", "c": "s = pd.Series([1.23456])", "d": "s"}, {"b": "pd.set_option('display.precision', 4)"}, "b d", may="c"),
+    Case("what a class prints when it is looked at", {"a": "import dask\nclass N:\n    def __init__(self):\n        self.x = 1\n    def __getstate__(self):\n        print('looked at')\n        return self.__dict__", "b": "n = N()\ndef f(n):\n    return n.x", "c": "print(dask.delayed(f)(n).compute(scheduler='threads'))"}, {"c": "print('x', dask.delayed(f)(n).compute(scheduler='threads'))"}, "c"),
     Case("a setting that cannot be compared", {"a": "import pandas as pd\nclass Form:\n    def __init__(self, n):\n        self.n, self.tail = n, (i for i in [n])\n    def __call__(self, value):\n        return f'{value:.{self.n}f}'", "b": "pd.set_option('display.float_format', Form(2))", "c": "s = pd.Series([1.23456])", "d": "s"}, {"b": "pd.set_option('display.float_format', Form(4))"}, "b d", may="c"),
     Case("exec is never replayed", {"a": "exec('u = ' + str(1))", "b": "print(u)"}, {}, "a"),
     Case("the last result", {"a": "41 + 1", "b": "print(_)"}, {}, "a b"),
