@@ -19,20 +19,20 @@ from typing import Any
 
 from nbrewind import _native, collector
 from nbrewind.fingerprint import path_digest
-from nbrewind.tasks import recorder, surroundings, worker
+from nbrewind.tasks import left, recorder, surroundings, worker
 from nbrewind.tasks.components import components, explain, notes
 from nbrewind.tasks.content import digest, value_fingerprint
 from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts
 from nbrewind.tasks.forecast import add_groups
 from nbrewind.tasks.graph import Graph, Key, Node, UnknownGraphError, build
 from nbrewind.tasks.plan import DAMAGED, Plan, decide, emit
+from nbrewind.tasks.records import Records, Writers, is_result
 from nbrewind.tasks.wrapped import show
 
 logger = logging.getLogger("nbrewind.tasks")
 
 _NO_DRAWS: frozenset[str] = frozenset()
 _IMMUTABLE = (str, bytes, int, float, complex, bool, type(None))
-_MAX_CANDIDATES = 40
 # Tasks of one plan whose records are compared with others to say why they run.
 _MAX_EXPLAINED = 200
 _FOREVER = 1 << 63
@@ -84,55 +84,6 @@ class Submission:
     is_heard: bool = False
 
 
-class _Records:
-    """Records of tasks, read once per run."""
-
-    def __init__(self, store: Any) -> None:
-        self.store = store
-        self.by_fp: dict[str, list[dict[str, Any]]] = {}
-        self.by_name: dict[str, list[tuple[int, str]]] | None = None
-        self.parsed_by_name: dict[str, list[dict[str, Any]]] = {}
-        self.flags: dict[str, tuple[bool, str | None] | None] = {}
-
-    def refresh(self) -> None:
-        self.store.refresh()
-        self.by_fp.clear()
-        self.by_name = None
-        self.parsed_by_name.clear()
-        self.flags.clear()
-
-    def of(self, fp: str) -> list[dict[str, Any]]:
-        """Records of one fingerprint, oldest first."""
-        found = self.by_fp.get(fp)
-        if found is None:
-            texts = _native.record_texts(self.store, worker.KIND, fp)
-            found = self.by_fp[fp] = [_parsed(time_ns, text) for time_ns, text in texts]
-        return found
-
-    def named(self, name: str) -> list[dict[str, Any]]:
-        """The newest records of tasks with this name, oldest first."""
-        if self.by_name is None:
-            self.by_name = _native.newest_tasks(self.store, _MAX_CANDIDATES)
-        found = self.parsed_by_name.get(name)
-        if found is None:
-            found = self.parsed_by_name[name] = [
-                _parsed(time_ns, text) for time_ns, text in self.by_name.get(name, ())
-            ]
-        return found
-
-    def look_at(self, fps: list[str]) -> None:
-        """Read the flags of many fingerprints at once."""
-        unknown = [fp for fp in fps if fp not in self.flags]
-        self.flags.update(dict.fromkeys(unknown))
-        self.flags.update(_native.task_flags(self.store, unknown))
-
-    def flags_of(self, fp: str) -> tuple[bool, str | None]:
-        """Does its result depend on more than the fingerprint covers; what does it change outside."""
-        if fp not in self.flags:
-            self.look_at([fp])
-        return self.flags[fp] or (False, None)
-
-
 def _named_files(plan: Plan) -> dict[str, str | None]:
     """Files that the arguments and functions of tasks name, folders with all that is in them.
 
@@ -153,55 +104,10 @@ def _named_files(plan: Plan) -> dict[str, str | None]:
     return found
 
 
-def _is_result(record: dict[str, Any]) -> bool:
-    """Does a record hold a result? A writer's only if it says what the task left where it wrote."""
-    return record["status"] == "ok" or "left" in record
-
-
-class _Writers:
-    """What the records of one cache say of tasks that change something outside."""
-
-    def __init__(self, cache: TaskCache) -> None:
-        self.cache = cache
-
-    def reason(self, fp: str) -> str | None:
-        """What the task changes; None: nothing."""
-        return self.cache._records.flags_of(fp)[1]
-
-    def may_be_known(self, fp: str) -> bool:
-        """Was it never uncertain what the task left behind?"""
-        records = self.cache._records.of(fp)
-        return all("left" in one for one in records if one["status"] in {"ok", "writer"})
-
-    def as_left(self, fps: set[str]) -> set[str]:
-        """Those of which all that they wrote is still as they left it, and that alone wrote it."""
-        found: set[str] = set()
-        by_path: dict[str, set[str]] = {}
-        for fp in fps:
-            records = self.cache._records.of(fp)
-            for record in records:
-                for path, relative, left in record.get("left", ()):
-                    if left is not None and left[0] != recorder.FOLDER:
-                        by_path.setdefault(os.path.abspath(path or relative), set()).add(fp)
-            if self.may_be_known(fp) and self.cache._choose(fp) is not None:
-                found.add(fp)
-        for several in by_path.values():
-            if len(several) > 1:
-                # Which of them was the last one is for a run to say.
-                found -= several
-        return found
-
-
 def _take_one(counts: dict[str, int], name: str) -> None:
     counts[name] -= 1
     if not counts[name]:
         del counts[name]
-
-
-def _parsed(time_ns: int, text: str) -> dict[str, Any]:
-    payload: dict[str, Any] = json.loads(text)
-    payload["time_ns"] = time_ns
-    return payload
 
 
 class TaskCache:
@@ -227,7 +133,7 @@ class TaskCache:
         self.inode = os.stat(self.path).st_ino
         # The process that it belongs to: a forked child has a copy that must not be used.
         self.pid = os.getpid()
-        self._records = _Records(self.store)
+        self._records = Records(self.store)
         if is_fresh:
             surroundings.meet_generators()
         # Keys of futures -> (task fingerprint, draws it stands on).
@@ -405,10 +311,10 @@ class TaskCache:
         if fact.fp is not None and (written is not None or is_observed):
             record = self._choose(fact.fp)
         elif fact.fp is not None:
-            record = next(filter(_is_result, reversed(self._records.of(fact.fp))), None)
+            record = next(filter(is_result, reversed(self._records.of(fact.fp))), None)
         if record is not None:
-            for path, relative, left in record.get("left", ()):
-                report.files[os.path.abspath(path or relative)] = left[0] if left else None
+            for path, relative, there in record.get("left", ()):
+                report.files[os.path.abspath(path or relative)] = there[0] if there else None
         is_pending = outcome is None and fact.fp is not None and fact.writer is None
         if not has_run or submission.is_heard or is_pending:
             return
@@ -567,14 +473,18 @@ class TaskCache:
         facts = fingerprinter.run()
         for name in fingerprinter.collisions:
             self.note(f"{name}: Dask gives the result of another task that has the same key")
-        decisions = decide(graph, facts, look_up, _Writers(self), replay=self.replay)
-        plan = Plan(
-            graph,
-            facts,
-            decisions,
-            stem_of=fingerprinter.stem_of,
-            is_known_stem=self._is_known_stem,
-        )
+        writers = Writers(self)
+        while True:
+            decisions = decide(graph, facts, look_up, writers, replay=self.replay)
+            plan = Plan(
+                graph,
+                facts,
+                decisions,
+                stem_of=fingerprinter.stem_of,
+                is_known_stem=self._is_known_stem,
+            )
+            if writers.bring_back(plan):
+                break
         write(plan)
         self._count(plan)
         for key, node in graph.outputs.items():
@@ -681,12 +591,12 @@ class TaskCache:
         if first <= chosen["time_ns"] < last:
             return chosen["value"], ""
         for record in reversed(self._records.of(fact.fp)):
-            if _is_result(record) and first <= record["time_ns"] < last and self._is_usable(record):
+            if is_result(record) and first <= record["time_ns"] < last and self._is_usable(record):
                 return record["value"], ""
         return None, "what it stands on was drawn or read anew"
 
     def _why_not_chosen(self, fp: str) -> str:
-        found = [one for one in self._records.of(fp) if _is_result(one)]
+        found = [one for one in self._records.of(fp) if is_result(one)]
         if fp in self._damaged:
             return DAMAGED
         if not found:
@@ -703,12 +613,12 @@ class TaskCache:
         if fp not in self._chosen:
             self._chosen[fp] = None
             for record in reversed(self._records.of(fp)):
-                if _is_result(record) and self._is_usable(record):
+                if is_result(record) and self._is_usable(record):
                     self._chosen[fp] = record
                     break
         return None if fp in self._damaged else self._chosen[fp]
 
-    def _is_usable(self, record: dict[str, Any]) -> bool:
+    def _is_usable(self, record: dict[str, Any], *, with_outputs: bool = True) -> bool:
         if record.get("has_drawn") and self._is_here_now:
             if self._are_seeded is None:
                 self._are_seeded = surroundings.are_seeded()
@@ -716,7 +626,7 @@ class TaskCache:
                 return False
         return (
             self._changed_input(record) is None
-            and self._changed_output(record) is None
+            and (not with_outputs or self._changed_output(record) is None)
             and self._is_here(record)
         )
 
@@ -752,11 +662,22 @@ class TaskCache:
 
     def _changed_output(self, record: dict[str, Any]) -> str | None:
         """A file or folder that the task wrote and that is not as it left it."""
-        for path, relative, left in record.get("left", ()):
+        for path, relative, there in record.get("left", ()):
             for name in (path, relative):
-                if name is not None and recorder.left_at(name) != left:
+                if name is not None and recorder.left_at(name) != there:
                     return str(name)
         return None
+
+    def _left_again(self, record: dict[str, Any], there: list[list[Any]]) -> None:
+        """The files of a task are back, as other files than it wrote."""
+        payload = {name: value for name, value in record.items() if name != "time_ns"}
+        value = record["value"]
+        needs = [*value["head"], *(chunk for group, _ in value["buffers"] for chunk in group)]
+        needs += left.chunks_of(record["copies"])
+        fp = record["fingerprint"]
+        self.store.append(worker.KIND, fp, json.dumps(payload | {"left": there}), needs)
+        self.store.commit()
+        self._records.forget(fp)
 
     def _drawn(self, fp: str) -> tuple[int, int] | None:
         """From when until when the value of this task was the one that would be loaded now.
@@ -769,7 +690,7 @@ class TaskCache:
             return None
         first: int = chosen["time_ns"]
         last = _FOREVER
-        records = [one for one in self._records.of(fp) if _is_result(one)]
+        records = [one for one in self._records.of(fp) if is_result(one)]
         at = records.index(chosen)
         for record in reversed(records[:at]):
             if record["value"] != chosen["value"]:

@@ -129,6 +129,7 @@ def decide(
             decision.why = "audit executes everything"
         pending.extend(node.refs.values())
     keeper = _Keeper(facts, outputs)
+    unknowable = _unknowable(graph, facts, writers, follows_writer)
     for node in graph.nodes:
         decision = decisions[node.idx]
         if decision.action != "execute":
@@ -137,11 +138,27 @@ def decide(
         if (
             node.kind == "task"
             or (node.kind == "data" and node.owner is None and node.idx in outputs)
-        ) and (fact.fp and not fact.is_interior):
-            why = follows_writer[node.idx]
-            if why is None or (why.startswith("writer") and _may_be_known(fact, writers)):
-                decision.keep = keeper.keep(node)
+        ) and (fact.fp and not fact.is_interior and node.idx not in unknowable):
+            decision.keep = keeper.keep(node)
     return decisions
+
+
+def _unknowable(
+    graph: Graph, facts: list[TaskFacts], writers: Writers, follows_writer: list[str | None]
+) -> set[int]:
+    """Nodes whose results are of no use, because it will never turn out what they, or some before them, wrote."""
+    found: set[int] = set()
+    for node in graph.nodes:
+        why = follows_writer[node.idx]
+        if why is None:
+            continue
+        before = [node.target] if node.target is not None else node.refs.values()
+        is_writer = why.startswith("writer") and node.target is None
+        if any(source.idx in found for source in before) or (
+            is_writer and not _may_be_known(facts[node.idx], writers)
+        ):
+            found.add(node.idx)
+    return found
 
 
 def _may_be_known(fact: TaskFacts, writers: Writers) -> bool:

@@ -28,6 +28,7 @@ import cloudpickle
 
 from nbrewind import _native
 from nbrewind.hush import hushed
+from nbrewind.tasks import left
 from nbrewind.tasks.recorder import (
     CONNECTS,
     Recorder,
@@ -417,10 +418,10 @@ def _keep(
     writes = writes or (None if call.is_trusted else recorder.why_writer()) or call.writes
     if writes is None:
         return _keep_result(call, store, value, seconds, recorder, None, printed, inputs, has_drawn)
-    left = None if is_writer else _left_behind(call, recorder)
-    if left is not None:
+    files = None if is_writer else _left_behind(call, recorder)
+    if files is not None:
         try:
-            kept = (writes, left)
+            kept = (writes, files)
             _keep_result(call, store, value, seconds, recorder, kept, printed, None, has_drawn)
             return None
         except Exception as error:  # noqa: BLE001 - foreign __reduce__ may raise anything
@@ -500,6 +501,10 @@ def _keep_result(
         done["has_drawn"] = True
     if kept is not None:
         done |= {"status": "writer", "reason": kept[0], "left": kept[1]}
+        copied = left.copies(store, kept[1], lambda size: size / BYTES_PER_SECOND <= seconds)
+        if copied is not None:
+            done["copies"] = copied
+            needs += left.chunks_of(copied)
     _append(call, store, record | done, needs)
     if call.stem is not None and inputs is not None and not files and not has_drawn:
         again = {
