@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from nbrewind.tasks.cache import TaskCache, TaskReport
 
 __all__ = ["TaskCache", "TaskReport", "current_cache", "install", "uninstall"]
+
+# What goes wrong is in the report of the cell. A logger without a handler, or one that passes it on to the user's,
+# would print it into the user's cells.
+logging.getLogger("nbrewind.tasks").addHandler(logging.NullHandler())
+logging.getLogger("nbrewind.tasks").propagate = False
 
 _current: TaskCache | None = None
 

@@ -331,8 +331,12 @@ class TaskContext(Context):
             elif surroundings.changed_builtin(name):
                 self.builtins[name] = getattr(builtins, name)
         self.notes.setdefault(func.__name__, _notes(func, names.global_names))
-        self.names |= names.attributes
-        self.names |= set(names.global_names)
+        # What a global is named says nothing when it is known what it is: `ROOT = Path("data")`, `def sample(x): ...`
+        self.names |= (names.attributes | set(names.global_names)) - {
+            name
+            for name in _only_globals(func.__code__)
+            if name in func.__globals__ and _is_known_by_itself(func.__globals__[name])
+        }
         if url := next(filter(remote.is_url, _texts_of(func, names.global_names)), None):
             self.reasons.append(f"{func.__name__} names {url}, whose version is not known")
         if names.stored:
@@ -568,6 +572,30 @@ def _is_clusters(module: Any) -> bool:
 
 def _state_of_the_cluster(name: str) -> Fact:
     return Fact("opaque", opaque=f"distributed's {name} is state of the cluster")
+
+
+@functools.lru_cache(maxsize=4096)
+def _only_globals(code: types.CodeType) -> frozenset[str]:
+    """Names of globals that the code uses as nothing else, not as attributes or modules."""
+    found: set[str] = set()
+    others: set[str] = set()
+    for part in _nested(code):
+        for instruction in dis.get_instructions(part):
+            if instruction.opcode in dis.hasname:
+                is_global = instruction.opname.endswith("_GLOBAL")
+                (found if is_global else others).add(instruction.argval)
+    return frozenset(found - others)
+
+
+def _is_known_by_itself(value: Any) -> bool:
+    """Is this plain data, or the user's own function or class? The walk sees all of it."""
+    if isinstance(value, types.FunctionType):
+        return not is_importable(value)
+    if isinstance(value, type):
+        return not is_importable(value) and value.__module__ != "builtins"
+    return type(value).__module__ in {"builtins", "pathlib"} and not isinstance(
+        value, types.BuiltinFunctionType | types.MethodType | types.ModuleType
+    )
 
 
 @functools.lru_cache(maxsize=4096)

@@ -11,6 +11,8 @@ keys but for what people gave them as names.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import re
 import sys
@@ -42,6 +44,18 @@ def _paths_in(value: Any, depth: int = 4) -> list[str]:
     if depth and isinstance(value, dict):
         return [path for item in value.items() for path in _paths_in(item, depth - 1)]
     return []
+
+
+# Worked out when somebody asks for it, and kept: storing an expression asks for tokens.
+_WORKED_OUT = frozenset({"_is_coro", "_repr", "_token"})
+
+
+@register("dask._task_spec:GraphNode")
+def _node_fact(node: Any, ctx: Context) -> Fact:
+    """A task or container of a graph, as keyword arguments of `map_partitions` are."""
+    slots = [name for name in type(node).get_all_slots() if name not in _WORKED_OUT]
+    parts = tuple((name, getattr(node, name)) for name in slots if hasattr(node, name))
+    return Fact("graph node", (type(node), parts))
 
 
 def _is_persisted(expr: Any) -> bool:
@@ -195,7 +209,13 @@ def _future_fact(future: Any, ctx: Context) -> Fact:
 
 
 def _rebuild_expr(kind: Any, operands: tuple[Any, ...], token: str, cached: dict[str, Any]) -> Any:
-    expr = kind(*operands, _determ_token=token)
+    from dask._expr import Expr, SingletonExpr
+
+    # Dask would give the expression that is live under the same token. That one refers to what is live now: other
+    # functions than those that are being loaded, and perhaps of another content.
+    is_single = kind.__new__ is SingletonExpr.__new__ and kind.__init__ is object.__init__
+    make = functools.partial(Expr.__new__, kind) if is_single else kind
+    expr = make(*operands, _determ_token=token)
     expr.__dict__.update(cached)
     return expr
 
@@ -218,7 +238,11 @@ def reduce_lazy(obj: Any) -> Any:
         )
         # Without the schema, loading would have to look at the leaves, which may be on another machine.
         is_leaf = not obj.dependencies()
-        cached = {"_meta": obj._meta} if is_leaf or "_meta" in obj.__dict__ else {}
+        cached = {}
+        if is_leaf or "_meta" in obj.__dict__:
+            # Leaves that only hold delayed values have none.
+            with contextlib.suppress(NotImplementedError):
+                cached["_meta"] = obj._meta
         return (_rebuild_expr, (type(obj), operands, obj.deterministic_token, cached))
     module = sys.modules.get("distributed.client")
     if module is not None and isinstance(obj, module.Future):

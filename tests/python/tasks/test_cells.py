@@ -66,6 +66,35 @@ def test_a_client_and_its_cluster_come_back_together(tmp_path: Path) -> None:
     assert book.executed == {"use"}
 
 
+FRAMES = {
+    "imports": "import dask, dask.dataframe as dd, pandas as pd\nfrom pathlib import Path",
+    "functions": "ROOT = Path('data')\ndef sample(path):\n    return int(path.read_text())\ndef read(name):\n    return sample(ROOT / name)\ndef scale(part, by=1):\n    return part.assign(v=part.v * by)",
+    "sizes": "sizes = dask.compute(*[dask.delayed(read)(f'{name}.txt') for name in 'ab'])",
+    "frames": "frame = dd.from_pandas(pd.DataFrame({'v': range(6)}), npartitions=2).map_partitions(scale, by=2)\nothers = dd.from_delayed([dask.delayed(scale)(pd.DataFrame({'v': [3]}), by=3)])",
+    "use": "int(frame.v.sum().compute()), int(others.v.sum().compute())",
+}
+
+
+def test_frames_that_were_given_functions_are_loaded_and_names_of_globals_mean_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data").mkdir()
+    for name in "ab":
+        (tmp_path / "data" / f"{name}.txt").write_text("1")
+    book = Book(tmp_path, FRAMES)
+    # Nothing is said about tasks, whatever becomes of them.
+    assert book.audit()["sizes"] == []
+    book.edit(
+        use=FRAMES["use"].replace("frame.v.sum", "frame.v.max"), sizes=f"{FRAMES['sizes']}; sizes"
+    )
+    shown = book.repeat()
+    assert "(10, 9)" in str(shown["use"]) and "(1, 1)" in str(shown["sizes"])
+    assert book.executed == {"use", "sizes"}, {name: book.why(name) for name in book.executed}
+    # A library's module of that name reads files; this is a folder. Nor does `sample` draw.
+    tasks = {item["cell_id"]: item["tasks"] for item in book.reports}
+    assert (tasks["sizes"]["hit"], tasks["sizes"]["run"]) == (2, 0), tasks
+
+
 ASKING = {
     "imports": "import dask",
     "functions": "SCALE = 2\ndef helper(x):\n    return x * SCALE\ndef clean(i):\n    return i + 1\ndef score(x):\n    return helper(x)\ndef total(xs):\n    return sum(xs)",
