@@ -302,6 +302,8 @@ def library_of(obj: Any) -> str | None:
             return str(owner.__module__)
         return None
     place = library_name_of_container(obj) or library_name_of_instance(obj)
+    if place is None and type(obj).__name__ == "cython_function_or_method" and is_importable(obj):
+        return str(obj.__module__)
     return None if place is None else place[0]
 
 

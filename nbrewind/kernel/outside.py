@@ -19,6 +19,7 @@ import os
 import sys
 import threading
 import types
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
@@ -640,6 +641,7 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
     elif event in {"os.link", "os.symlink"}:
         target = _path_of(args[1])
         if target is not None and watch._asker()[0] != "service":
+            journal.note(target)
             watch.problem("it made a link")
     elif event in {"os.truncate"}:
         path = _path_of(args[0])
@@ -661,7 +663,18 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
             watch.problem("it used the network")
     elif event == "sqlite3.connect":
         if watch._asker()[0] != "service":
+            _note_database(_path_of(args[0]))
             watch.problem("it opened a database")
+
+
+def _note_database(path: str | None) -> None:
+    """A repeat that begins again must not find what the database was given the first time."""
+    if path is None or path in {"", ":memory:"}:
+        return
+    if path.startswith("file:"):
+        path = urllib.parse.unquote(path.removeprefix("file:").partition("?")[0])
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        journal.note(path + suffix)
 
 
 def _is_direct() -> bool:
