@@ -4,6 +4,7 @@
 use crate::syntax::{ExceptHandler, Expr, Pattern, Stmt, ast, deeper};
 use ast::visitor::{Visitor, walk_except_handler, walk_expr, walk_pattern, walk_stmt};
 use rustc_hash::FxHashSet as HashSet;
+use std::borrow::Cow;
 
 #[derive(Debug, Default)]
 pub(crate) struct Bindings {
@@ -35,7 +36,7 @@ pub(crate) fn of_expression(body: &Expr, class: Option<&str>) -> Bindings {
 }
 
 /// Private names inside a class carry the name of the class.
-pub(crate) fn mangle(name: &str, class: Option<&str>) -> String {
+pub(crate) fn mangle<'n>(name: &'n str, class: Option<&str>) -> Cow<'n, str> {
     if let Some(class) = class {
         let class = class.trim_start_matches('_');
         if !class.is_empty()
@@ -43,10 +44,10 @@ pub(crate) fn mangle(name: &str, class: Option<&str>) -> String {
             && !name.ends_with("__")
             && !name.contains('.')
         {
-            return format!("_{class}{name}");
+            return Cow::Owned(format!("_{class}{name}"));
         }
     }
-    name.to_owned()
+    Cow::Borrowed(name)
 }
 
 struct Binder<'c> {
@@ -58,7 +59,9 @@ struct Binder<'c> {
 impl Binder<'_> {
     fn bind(&mut self, name: &str) {
         if !name.is_empty() {
-            self.found.bound.insert(mangle(name, self.class));
+            self.found
+                .bound
+                .insert(mangle(name, self.class).into_owned());
         }
     }
 }
@@ -105,15 +108,19 @@ impl<'a> Visitor<'a> for Binder<'_> {
             }
             Stmt::Global(node) => {
                 let class = self.class;
-                self.found
-                    .globals
-                    .extend(node.names.iter().map(|name| mangle(name.as_str(), class)));
+                self.found.globals.extend(
+                    node.names
+                        .iter()
+                        .map(|name| mangle(name.as_str(), class).into_owned()),
+                );
             }
             Stmt::Nonlocal(node) => {
                 let class = self.class;
-                self.found
-                    .nonlocals
-                    .extend(node.names.iter().map(|name| mangle(name.as_str(), class)));
+                self.found.nonlocals.extend(
+                    node.names
+                        .iter()
+                        .map(|name| mangle(name.as_str(), class).into_owned()),
+                );
             }
             _ => deeper(|| walk_stmt(self, stmt)),
         }

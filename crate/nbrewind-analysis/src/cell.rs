@@ -305,7 +305,7 @@ fn summarize(found: Found, effects: &mut CellEffects, detail: Detail) -> Summari
         effects.functions.insert(
             name.clone(),
             FunctionEffects {
-                reads: facts.reads.iter().cloned().collect(),
+                reads: facts.reads.union(&facts.adds_to).cloned().collect(),
                 writes: facts
                     .writes
                     .iter()

@@ -14,6 +14,8 @@ pub(crate) enum Key {
     Attr(String),
     Item(String),
     Any,
+    /// What going through the items gives.
+    Element,
 }
 
 /// A name and the steps below it, as in `o.a['k']`.
@@ -47,6 +49,12 @@ pub(crate) enum Relation {
     Part(Option<Key>),
     /// It is a new object that holds the source.
     Holds,
+    /// It is a new object that holds items of the source.
+    HoldsItems,
+    /// It is some rows of the source, copied.
+    Rows,
+    /// It is some columns of the source: of a table a copy, of an array perhaps a view.
+    Columns,
 }
 
 /// What kind of object an expression makes, as far as the text shows.
@@ -122,6 +130,9 @@ impl Value {
                 Relation::Part(first) => Relation::Part(first.clone()),
                 // The item of a fresh container may be the held object itself.
                 Relation::Holds => Relation::Same,
+                Relation::HoldsItems => Relation::Part(Some(Key::Element)),
+                Relation::Rows => Relation::Rows,
+                Relation::Columns => Relation::Columns,
             };
             part.add(source.clone(), relation);
         }
@@ -131,10 +142,35 @@ impl Value {
     /// A new object that holds this value.
     pub(crate) fn held(&self) -> Self {
         let mut holder = Value::default();
-        for (source, _) in &self.sources {
-            holder.add(source.clone(), Relation::Holds);
+        for (source, relation) in &self.sources {
+            let relation = match relation {
+                Relation::Rows => continue,
+                Relation::HoldsItems => Relation::HoldsItems,
+                Relation::Part(Some(Key::Item(_) | Key::Element)) => Relation::HoldsItems,
+                _ => Relation::Holds,
+            };
+            holder.add(source.clone(), relation);
         }
         holder
+    }
+
+    /// What going through the items of this value gives.
+    pub(crate) fn element(&self) -> Self {
+        self.part(Some(Key::Element))
+    }
+
+    /// Rows or columns of this value, where its text says that they are picked out.
+    pub(crate) fn picked(&self, relation: &Relation) -> Self {
+        let mut picked = Value::default();
+        for (source, how) in &self.sources {
+            match (how, relation) {
+                (Relation::Same, _) => picked.add(source.clone(), relation.clone()),
+                // Of what is a part of it, or holds it, nothing is known.
+                (_, Relation::Rows) => {}
+                (how, _) => picked.add(source.clone(), how.clone()),
+            }
+        }
+        picked
     }
 }
 
@@ -176,6 +212,8 @@ pub(crate) struct Call {
     pub arguments: Vec<(Option<String>, Value)>,
     /// `inplace=` is given and is not `False`.
     pub is_inplace: bool,
+    /// If it is a table that is changed, only these columns of it are.
+    pub columns: Vec<String>,
 }
 
 /// The path of a file as far as the text shows it.
@@ -230,6 +268,8 @@ pub(crate) enum Op {
         how: How,
         /// The root was surely bound before in the same statement.
         is_own: bool,
+        /// If it is a table, only these columns of it are looked at.
+        columns: Vec<String>,
     },
     /// Goes through the items of a value, which uses up an iterator.
     Iterate(Value),
@@ -271,10 +311,15 @@ pub(crate) struct FunctionFacts {
     pub params: Vec<String>,
     pub vararg: Option<usize>,
     pub reads: BTreeSet<String>,
+    /// Global names to whose objects it only adds something.
+    pub adds_to: BTreeSet<String>,
     pub writes: BTreeSet<String>,
     pub deletes: BTreeSet<String>,
     pub mutates: BTreeSet<String>,
     pub mutated_params: BTreeSet<usize>,
+    /// Those of them, and of the names, whose items may change, and not only which items there are.
+    pub deep_params: BTreeSet<usize>,
+    pub deep_mutates: BTreeSet<String>,
     /// Calls of names this cell does not define, with the parameters and names passed at each position.
     pub passed_on: Vec<(String, Vec<Vec<Source>>)>,
     pub calls: BTreeSet<String>,
@@ -297,9 +342,11 @@ impl FunctionFacts {
     /// Running this runs the other one, too.
     pub(crate) fn do_also(&mut self, other: &FunctionFacts) {
         self.reads.extend(other.reads.iter().cloned());
+        self.adds_to.extend(other.adds_to.iter().cloned());
         self.writes.extend(other.writes.iter().cloned());
         self.deletes.extend(other.deletes.iter().cloned());
         self.mutates.extend(other.mutates.iter().cloned());
+        self.deep_mutates.extend(other.deep_mutates.iter().cloned());
         self.calls.extend(other.calls.iter().cloned());
         self.outside.extend(other.outside.iter().cloned());
         self.string_names.extend(other.string_names.iter().cloned());
@@ -346,6 +393,10 @@ pub(crate) struct StatementFacts {
     pub ops: Vec<Op>,
     /// An expression statement, whose value may be displayed.
     pub is_expression: bool,
+    /// All that it does is to give names to a value.
+    pub names_value: bool,
+    /// What is displayed may be a table or an array, or hold one.
+    pub shows_tables: bool,
     /// What it binds depends on everything the other statements of the cell do (`%%capture out`).
     pub covers_cell: bool,
 }

@@ -4,11 +4,15 @@
 //! bytes. Positions, comments, redundant parentheses and quote styles are not written; docstrings are, they are
 //! expression statements like any other.
 
+use crate::judge::is_history_name;
+use crate::knowledge;
 use crate::printing;
 use crate::syntax::{
     Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, Number,
     Parameters, Pattern, Singleton, Stmt, TypeParam, TypeParams, ast, deeper,
 };
+use ast::visitor::{Visitor, walk_expr};
+use rustc_hash::FxHashSet as HashSet;
 
 /// A hash that decides "same or not".
 pub(crate) type Hash = [u8; 32];
@@ -57,14 +61,19 @@ pub(crate) fn statement(statement: &Stmt) -> Hash {
 }
 
 /// Fingerprint of one statement, and of what it computes where that is less than the statement: which name a value is bound
-/// to is no part of the value, and neither is what functions print.
+/// to is no part of the value, nor are the names of what it is made from, and neither is what functions print.
 pub(crate) fn with_values(statement: &Stmt) -> (Hash, Option<Hash>) {
     let mut writer = Writer::default();
     writer.stmt(statement);
     let whole = hash_parts("statement", &[&writer.bytes]);
     let values = match statement {
         Stmt::Assign(node) if node.targets.iter().all(Expr::is_name_expr) => {
-            Some(hash_parts("value", &[&expression(&node.value)]))
+            let mut writer = Writer {
+                free: Some(FreeNames::new(&node.value)),
+                ..Writer::default()
+            };
+            writer.expr(&node.value);
+            Some(hash_parts("value", &[&writer.bytes]))
         }
         Stmt::FunctionDef(_) | Stmt::ClassDef(_) if writer.n_prints > 0 => {
             let mut writer = Writer {
@@ -87,13 +96,6 @@ pub(crate) fn prints(node: &ast::StmtFunctionDef) -> Option<Hash> {
     (writer.n_prints > 0).then(|| hash_parts("prints", &[&writer.bytes]))
 }
 
-/// Fingerprint of one expression.
-pub(crate) fn expression(expression: &Expr) -> Hash {
-    let mut writer = Writer::default();
-    writer.expr(expression);
-    hash_parts("expression", &[&writer.bytes])
-}
-
 /// What tells this constant from other ones, in this process.
 pub(crate) fn constant(expression: &Expr) -> Hash {
     let mut writer = Writer::default();
@@ -106,8 +108,61 @@ fn is_text(statement: &Stmt) -> bool {
     matches!(statement, Stmt::Expr(node) if node.value.is_string_literal_expr())
 }
 
+/// The names in an expression that are called otherwise when nothing else is: what they stand for is read in the order in
+/// which they stand there, and is a part of the key.
+struct FreeNames {
+    /// Python's own names, which nothing is read for, and those that the expression binds itself.
+    kept: HashSet<String>,
+    /// In the order in which they came.
+    found: Vec<String>,
+    /// What functions read is in another order.
+    n_lambdas: usize,
+}
+
+impl FreeNames {
+    fn new(expression: &Expr) -> Self {
+        let mut names = FreeNames {
+            kept: HashSet::default(),
+            found: Vec::new(),
+            n_lambdas: 0,
+        };
+        names.visit_expr(expression);
+        names
+    }
+
+    /// Which of the free names this is.
+    fn position(&mut self, name: &str) -> Option<usize> {
+        let is_kept = self.n_lambdas > 0
+            || self.kept.contains(name)
+            || name.starts_with("__")
+            || is_history_name(name)
+            || knowledge::is_builtin(name);
+        if is_kept {
+            return None;
+        }
+        let known = self.found.iter().position(|found| found == name);
+        Some(known.unwrap_or_else(|| {
+            self.found.push(name.to_owned());
+            self.found.len() - 1
+        }))
+    }
+}
+
+impl<'a> Visitor<'a> for FreeNames {
+    fn visit_expr(&mut self, expression: &'a Expr) {
+        if let Expr::Name(name) = expression
+            && !name.ctx.is_load()
+        {
+            self.kept.insert(name.id.as_str().to_owned());
+        }
+        deeper(|| walk_expr(self, expression));
+    }
+}
+
 struct Writer<'a> {
     bytes: Vec<u8>,
+    /// Where only the value counts.
+    free: Option<FreeNames>,
     /// The functions around, with what their prints may name, once that was asked.
     functions: Vec<(&'a ast::StmtFunctionDef, Option<Option<Vec<&'a str>>>)>,
     /// Statements that only print are left out.
@@ -120,6 +175,7 @@ impl Default for Writer<'_> {
         Writer {
             // Few statements need more.
             bytes: Vec::with_capacity(256),
+            free: None,
             functions: Vec::new(),
             is_silent: false,
             n_prints: 0,
@@ -577,7 +633,11 @@ impl<'a> Writer<'a> {
                 if let Some(parameters) = &node.parameters {
                     self.parameters(parameters);
                 }
+                let free = self.free.as_mut();
+                free.into_iter().for_each(|free| free.n_lambdas += 1);
                 self.expr(&node.body);
+                let free = self.free.as_mut();
+                free.into_iter().for_each(|free| free.n_lambdas -= 1);
             }
             Expr::If(node) => {
                 self.tag("ifexp");
@@ -706,8 +766,17 @@ impl<'a> Writer<'a> {
                 self.expr(&node.value);
             }
             Expr::Name(node) => {
-                self.tag("name");
-                self.text(node.id.as_str());
+                let name = node.id.as_str();
+                match self.free.as_mut().and_then(|free| free.position(name)) {
+                    Some(position) => {
+                        self.tag("free");
+                        self.count(position);
+                    }
+                    None => {
+                        self.tag("name");
+                        self.text(name);
+                    }
+                }
             }
             Expr::List(node) => {
                 self.tag("list");

@@ -12,6 +12,7 @@ pub(crate) enum Key {
     Attr(Name),
     Item(Name),
     Any,
+    Element,
 }
 
 impl Key {
@@ -20,6 +21,7 @@ impl Key {
             facts::Key::Attr(text) => Key::Attr(Name::new(text)),
             facts::Key::Item(text) => Key::Item(Name::new(text)),
             facts::Key::Any => Key::Any,
+            facts::Key::Element => Key::Element,
         }
     }
 
@@ -29,7 +31,13 @@ impl Key {
             Key::Attr(name) => (0, name.index()),
             Key::Item(name) => (1, name.index()),
             Key::Any => (2, 0),
+            Key::Element => (3, 0),
         }
+    }
+
+    /// Whether it leads to an item, and not to an attribute.
+    pub(crate) fn is_item(self) -> bool {
+        !matches!(self, Key::Attr(_))
     }
 }
 
@@ -76,6 +84,9 @@ pub(crate) enum Relation {
     Same,
     Part(Option<Key>),
     Holds,
+    HoldsItems,
+    Rows,
+    Columns,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -96,6 +107,9 @@ impl Value {
                 facts::Relation::Same => Relation::Same,
                 facts::Relation::Part(key) => Relation::Part(key.as_ref().map(Key::new)),
                 facts::Relation::Holds => Relation::Holds,
+                facts::Relation::HoldsItems => Relation::HoldsItems,
+                facts::Relation::Rows => Relation::Rows,
+                facts::Relation::Columns => Relation::Columns,
             };
             (Source::new(source), relation)
         });
@@ -142,6 +156,7 @@ pub(crate) struct Call {
     pub callee: Callee,
     pub arguments: Box<[(Option<Name>, Value)]>,
     pub is_inplace: bool,
+    pub columns: Box<[Key]>,
 }
 
 impl Call {
@@ -167,6 +182,7 @@ impl Call {
                 .map(|(keyword, value)| (keyword.as_deref().map(Name::new), Value::new(value)))
                 .collect(),
             is_inplace: call.is_inplace,
+            columns: column_keys(&call.columns),
         }
     }
 }
@@ -243,6 +259,7 @@ pub(crate) enum Op {
         path: Path,
         how: How,
         is_own: bool,
+        columns: Box<[Key]>,
     },
     Iterate(Value),
     Bind {
@@ -274,10 +291,16 @@ pub(crate) enum Op {
 impl Op {
     fn new(op: &facts::Op) -> Self {
         match op {
-            facts::Op::Read { path, how, is_own } => Op::Read {
+            facts::Op::Read {
+                path,
+                how,
+                is_own,
+                columns,
+            } => Op::Read {
                 path: Path::new(path),
                 how: *how,
                 is_own: *is_own,
+                columns: column_keys(columns),
             },
             facts::Op::Iterate(value) => Op::Iterate(Value::new(value)),
             facts::Op::Bind {
@@ -323,10 +346,15 @@ pub(crate) struct Function {
     pub params: Box<[Name]>,
     pub vararg: Option<usize>,
     pub reads: Box<[Name]>,
+    /// Names to whose objects it only adds something.
+    pub adds_to: Box<[Name]>,
     /// Global names it binds or deletes.
     pub writes: Box<[Name]>,
     pub mutates: Box<[Name]>,
     mutated_params: Box<[usize]>,
+    /// See [`facts::FunctionFacts::deep_params`].
+    deep_params: Box<[usize]>,
+    pub deep_mutates: Box<[Name]>,
     pub passed_on: Box<[PassedOn]>,
     pub calls: Box<[Name]>,
     pub returns: Value,
@@ -371,6 +399,11 @@ impl Function {
             params: facts.params.iter().map(|name| Name::new(name)).collect(),
             vararg: facts.vararg,
             reads: names(&facts.reads),
+            adds_to: facts
+                .adds_to
+                .difference(&facts.reads)
+                .map(|name| Name::new(name))
+                .collect(),
             writes: facts
                 .writes
                 .iter()
@@ -379,6 +412,8 @@ impl Function {
                 .collect(),
             mutates: names(&facts.mutates),
             mutated_params: facts.mutated_params.iter().copied().collect(),
+            deep_params: facts.deep_params.iter().copied().collect(),
+            deep_mutates: names(&facts.deep_mutates),
             passed_on: passed_on.collect(),
             calls: names(&facts.calls),
             returns: Value::new(&facts.returns),
@@ -423,6 +458,18 @@ impl Function {
         let index = self.parameter_of(position, keyword);
         self.mutated_params.contains(&index)
     }
+
+    /// Whether not only which items this parameter has may change, but the items, too.
+    pub(crate) fn changes_items(&self, parameter: usize) -> bool {
+        self.deep_params.contains(&parameter)
+    }
+}
+
+fn column_keys(columns: &[String]) -> Box<[Key]> {
+    let columns = columns.iter();
+    columns
+        .map(|column| Key::Item(Name::new(&format!("s:{column}"))))
+        .collect()
 }
 
 fn names(names: &BTreeSet<String>) -> Box<[Name]> {
@@ -439,7 +486,10 @@ pub(crate) struct Statement {
     pub ops: Box<[Op]>,
     /// Libraries that it sets up.
     pub configures: Box<[Name]>,
-    pub is_expression: bool,
+    /// See [`facts::StatementFacts::names_value`].
+    pub names_value: bool,
+    /// See [`facts::StatementFacts::shows_tables`].
+    pub shows_tables: bool,
     /// An expression that may give something, so that `_` stands for it where a cell ends with it.
     pub gives_value: bool,
     pub covers_cell: bool,
@@ -462,7 +512,8 @@ impl Statement {
             gives_value: facts.is_expression && !ops.last().is_some_and(is_print),
             configures: configures.collect(),
             ops,
-            is_expression: facts.is_expression,
+            names_value: facts.names_value,
+            shows_tables: facts.shows_tables,
             covers_cell: facts.covers_cell,
         }
     }

@@ -249,7 +249,9 @@ impl World {
             // Its version is only known at the end of the statement that touches it.
             && object.origin.is_some()
             && !self.statement.touched.iter().any(|touched| match touched {
-                Touched::Made(other) | Touched::Changed(other) => *other == id,
+                Touched::Made(other) | Touched::Changed(other) | Touched::Rearranged(other) => {
+                    *other == id
+                }
                 Touched::ChangedKey { object, .. } => *object == id,
                 _ => false,
             })
@@ -276,7 +278,7 @@ impl World {
                     // The version of the whole is one over those of the items, so these know where they stand.
                     let name = match key {
                         Key::Item(name) | Key::Attr(name) => name.as_bytes(),
-                        Key::Any => b"",
+                        Key::Any | Key::Element => b"",
                     };
                     let version = Version::certain(digest("item", &[name, item]));
                     (*key, self.doubtful(version))
@@ -300,8 +302,12 @@ impl World {
     pub(super) fn resolve(&mut self, value: &Value, fresh: bool) -> Vec<ObjectId> {
         let mut objects: Vec<ObjectId> = Vec::new();
         let mut holds: Vec<ObjectId> = Vec::new();
+        // Containers of which it holds items.
+        let mut of_items: Vec<ObjectId> = Vec::new();
         let mut part_of: Vec<(ObjectId, Option<Key>)> = Vec::new();
         let mut code = None;
+        // Rows and columns of a table are another table.
+        let mut is_table = false;
         for (source, relation) in &value.sources {
             let of_source: Vec<ObjectId> = match source {
                 Source::Name(name) => self.objects_of(*name),
@@ -329,16 +335,33 @@ impl World {
                 Relation::Same => objects.extend(of_source),
                 Relation::Part(key) => part_of.extend(of_source.into_iter().map(|id| (id, *key))),
                 Relation::Holds => holds.extend(of_source),
+                Relation::HoldsItems => of_items.extend(of_source),
+                Relation::Rows | Relation::Columns => {
+                    for id in of_source {
+                        let is_frame = self.state.object(id).kind == ObjectKind::Frame;
+                        is_table |= is_frame;
+                        if !is_frame && *relation == Relation::Columns {
+                            part_of.push((id, None));
+                        }
+                    }
+                }
             }
         }
         objects.sort_unstable();
         objects.dedup();
-        let needs_own = !holds.is_empty() || !part_of.is_empty() || code.is_some();
+        let needs_own = !holds.is_empty()
+            || !of_items.is_empty()
+            || !part_of.is_empty()
+            || code.is_some()
+            || is_table;
         if needs_own || (fresh && objects.is_empty() && value.kind != Kind::Scalar) {
             let kind = match value.kind {
                 Kind::List => ObjectKind::List,
                 Kind::Dict => ObjectKind::Dict,
                 Kind::Iterator => ObjectKind::Iterator,
+                _ if is_table && holds.is_empty() && of_items.is_empty() && part_of.is_empty() => {
+                    ObjectKind::Frame
+                }
                 _ => ObjectKind::Plain,
             };
             let id = self.make(kind);
@@ -348,6 +371,8 @@ impl World {
             }
             object.code = code;
             self.fill(id, holds);
+            self.hold_items(id, &of_items);
+            self.follow_owners(id);
             objects.push(id);
         }
         objects

@@ -113,8 +113,9 @@ impl World {
         }
         self.statement.through = None;
         // It may also run later, by way of what it was handed to.
-        self.statement.takes_prints |=
-            !self.statement.prints.is_empty() && self.carries_code(call, &arguments);
+        self.statement.takes_prints |= !self.statement.prints.is_empty()
+            && self.carries_code(call, &arguments)
+            && !self.stays_in_notebook(call, &arguments);
         self.run_code(&handed);
         let result = match &call.callee {
             Callee::Name(name) => self.call_name(call, *name, &arguments),
@@ -178,6 +179,64 @@ impl World {
             let owners = self.state.object(id).part_of.clone();
             has_code(id) || owners.iter().any(|(owner, _)| has_code(*owner))
         })
+    }
+
+    /// Whether code that comes with these arguments can only be run by code of the notebook: who runs it later is then
+    /// known, and nobody catches what it prints.
+    fn stays_in_notebook(&mut self, call: &Call, arguments: &[Vec<ObjectId>]) -> bool {
+        let mut pending: Vec<ObjectId> = match &call.callee {
+            Callee::Name(name) => self.objects_of(*name),
+            Callee::Method { receiver, .. } => self.resolve_existing(receiver),
+            Callee::Other(_) => return false,
+        };
+        if pending.is_empty()
+            || pending
+                .iter()
+                .any(|id| self.state.object(*id).code.is_none())
+        {
+            return false;
+        }
+        pending.extend(arguments.iter().flatten());
+        let mut seen = HashSet::default();
+        while let Some(id) = pending.pop() {
+            let object = self.state.object(id);
+            if matches!(object.kind, ObjectKind::Foreign | ObjectKind::Module) {
+                return false;
+            }
+            if seen.insert(id) {
+                pending.extend(object.holds.iter());
+                pending.extend(object.part_of.iter().map(|(owner, _)| *owner));
+            }
+        }
+        let reached: Vec<Code> = self.statement.visited_code.iter().copied().collect();
+        reached.into_iter().all(|code| {
+            let owner = self.cell_of(code);
+            let facts = &owner.program.functions[code.1];
+            !facts.has_unknown
+                && facts
+                    .calls
+                    .iter()
+                    .all(|called| self.is_own_or_plain(*called))
+        })
+    }
+
+    /// A function of the notebook, one of Python's own, or a method that just keeps what it is given.
+    fn is_own_or_plain(&mut self, called: Name) -> bool {
+        let mut parts = called.text().splitn(2, '.');
+        let root = Name::new(parts.next().unwrap_or_default());
+        let Some(binding) = self.binding(root) else {
+            return knowledge::is_builtin(&root);
+        };
+        if binding.module.is_some() {
+            return false;
+        }
+        match parts.next() {
+            Some(method) => knowledge::has("keeps-argument-methods", method),
+            None => {
+                let mut objects = binding.objects.iter();
+                objects.all(|id| self.state.object(*id).code.is_some())
+            }
+        }
     }
 
     fn call_name(&mut self, call: &Call, name: Name, arguments: &[Vec<ObjectId>]) -> Vec<ObjectId> {
@@ -286,7 +345,11 @@ impl World {
             for &name in &facts.mutates {
                 self.statement.exposed.push(name);
                 let objects = self.objects_of(name);
-                self.change_all(&objects, None);
+                if facts.deep_mutates.contains(&name) {
+                    self.change_all(&objects, None);
+                } else {
+                    self.rearrange_all(&objects);
+                }
             }
             for &name in &facts.writes {
                 self.bind_weakly(name);
@@ -389,6 +452,24 @@ impl World {
         is_changed
     }
 
+    /// Of an argument that code changes, whether its items may change, too.
+    fn code_changes_items(&self, code: Code, position: usize, keyword: Option<Name>) -> bool {
+        let owner = self.cell_of(code);
+        let functions = &owner.program.functions;
+        let facts = &functions[code.1];
+        if facts.class.is_some() {
+            return true;
+        }
+        let parameter = facts.parameter_of(position, keyword);
+        let is_passed_on = facts.passed_on.iter().any(|(_, passed)| {
+            let is_parameter = |source: &Source| *source == Source::Param(code.1, parameter);
+            passed
+                .iter()
+                .any(|sources| sources.iter().any(is_parameter))
+        });
+        is_passed_on || facts.changes_items(parameter)
+    }
+
     /// A call of code of this notebook.
     fn own_call(
         &mut self,
@@ -403,7 +484,13 @@ impl World {
         for (position, objects) in arguments.iter().enumerate() {
             let keyword = call.arguments[position].0;
             if self.code_changes(code, position + shift, keyword, 0) {
-                self.change_deeply(objects, None, &mut HashSet::default());
+                let is_deep = self.code_changes_items(code, position + shift, keyword);
+                // Methods of other objects may do more than their names say.
+                let (containers, others): (Vec<ObjectId>, Vec<ObjectId>) = objects
+                    .iter()
+                    .partition(|&&id| !is_deep && self.state.object(id).is_container());
+                self.change_deeply(&others, None, &mut HashSet::default());
+                self.rearrange_all(&containers);
                 changed.extend(objects);
             }
         }
@@ -447,6 +534,7 @@ impl World {
         });
         self.state.object_mut(id).changes_owners = facts.is_generator && changes_given;
         let mut holds: Vec<ObjectId> = Vec::new();
+        let mut of_items: Vec<ObjectId> = Vec::new();
         let mut part_of: Vec<(ObjectId, Option<Key>)> = Vec::new();
         if facts.is_generator && changes_given {
             part_of.extend(given.iter().map(|&given| (given, None)));
@@ -472,11 +560,18 @@ impl World {
                 Relation::Part(key) => {
                     part_of.extend(objects.into_iter().map(|object| (object, *key)));
                 }
+                Relation::Columns => {
+                    part_of.extend(objects.into_iter().map(|object| (object, None)));
+                }
                 Relation::Holds => holds.extend(objects),
+                Relation::HoldsItems => of_items.extend(objects),
+                Relation::Rows => {}
             }
         }
         self.state.object_mut(id).part_of = Rc::new(part_of);
         self.fill(id, holds);
+        self.hold_items(id, &of_items);
+        self.follow_owners(id);
         result.push(id);
         result
     }
@@ -540,12 +635,28 @@ impl World {
                 .flat_map(|id| self.state.object(*id).holds.iter().copied());
             let items: Vec<ObjectId> = items.collect();
             self.fill(id, items);
+            for (position, objects) in arguments.iter().enumerate() {
+                match call.arguments[position].0 {
+                    None => self.hold_items(id, objects),
+                    // `dict(a=x)`, but not `sorted(found, key=f)`
+                    Some(_) if library.kind == ObjectKind::Dict => self.keep(id, objects),
+                    Some(_) => {}
+                }
+            }
         } else if library.is_view || !library.is_builtin || library.may_give_argument {
             let receiver = receiver.unwrap_or_default().iter().copied();
             let receiver = receiver.filter(|id| self.state.object(*id).kind != ObjectKind::Module);
             let owners = given.iter().copied().chain(receiver);
-            let owners: Vec<(ObjectId, Option<Key>)> = owners.map(|owner| (owner, None)).collect();
-            self.state.object_mut(id).part_of = Rc::new(owners);
+            let method = match &call.callee {
+                Callee::Method { method, .. } => method.text(),
+                _ => "",
+            };
+            let key = (method == "get").then_some(Key::Element);
+            let owners: Vec<(ObjectId, Option<Key>)> = owners.map(|owner| (owner, key)).collect();
+            let object = self.state.object_mut(id);
+            object.part_of = Rc::new(owners);
+            object.gives_items = matches!(method, "items" | "values" | "keys");
+            self.follow_owners(id);
         }
         vec![id]
     }
@@ -559,6 +670,16 @@ impl World {
         else {
             return;
         };
+        let is_frame = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Frame;
+        if !call.columns.is_empty() && receiver.iter().all(is_frame) {
+            for &column in &call.columns {
+                let mut seen = HashSet::default();
+                for &id in receiver {
+                    self.change(id, Some(column), false, &mut seen);
+                }
+            }
+            return;
+        }
         let key = match value.sources[..] {
             [(_, Relation::Part(key))] => key,
             _ => None,
@@ -568,7 +689,7 @@ impl World {
         let mut seen = HashSet::default();
         if is_shallow {
             for &id in receiver {
-                self.change(id, None, false, &mut seen);
+                self.rearrange(id, None, &mut seen);
             }
         } else {
             self.change_deeply(receiver, None, &mut seen);
@@ -616,9 +737,12 @@ impl World {
             self.state.object_mut(id).grows_when_read = library.grows_when_read;
             return vec![id];
         };
+        let is_one = is_number(method) && receiver.iter().all(|id| self.is_column(*id));
         let is_frame = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Frame;
         let is_copy = method.text() == "copy";
-        let kind = if receiver.iter().any(is_frame) && !is_reduction(method) {
+        let kind = if is_one {
+            ObjectKind::Number
+        } else if receiver.iter().any(is_frame) && !is_reduction(method) {
             ObjectKind::Frame
         } else {
             match receiver {
@@ -634,8 +758,21 @@ impl World {
                 .flat_map(|id| self.state.object(*id).holds.iter().copied());
             let items: Vec<ObjectId> = items.collect();
             self.fill(id, items);
+            let mut containers = receiver.to_vec();
+            containers.retain(|id| self.state.object(*id).is_container());
+            self.hold_items(id, &containers);
         }
         vec![id]
+    }
+
+    /// A column of a table, by its name.
+    fn is_column(&mut self, id: ObjectId) -> bool {
+        let owners = self.state.object(id).part_of.clone();
+        let [(owner, Some(key))] = owners[..] else {
+            return false;
+        };
+        let kind = self.state.object(owner).kind;
+        kind == ObjectKind::Frame && self.normal_key(kind, key).is_some()
     }
 
     fn judgement(&mut self, full: Option<Name>, call: &Call) -> Rc<Judgement> {
@@ -731,6 +868,14 @@ fn argument_at(
         }
     }
     objects
+}
+
+/// Methods that make one number, or one label, of a column.
+fn is_number(method: &str) -> bool {
+    matches!(
+        method,
+        "sum" | "mean" | "std" | "var" | "median" | "count" | "nunique" | "idxmax" | "idxmin"
+    )
 }
 
 /// Methods of a frame whose result is no frame.

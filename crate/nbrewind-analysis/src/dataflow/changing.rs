@@ -1,7 +1,7 @@
 //! What a statement changes in place: objects, what they are part of, and what can be reached from them.
 
 use super::state::{ObjectId, ObjectKind, Watcher};
-use super::{Code, Touched, World};
+use super::{Code, Extent, Touched, World};
 use crate::name::Name;
 use crate::program::{Key, Relation, Source, Value};
 use rustc_hash::FxHashSet as HashSet;
@@ -23,10 +23,39 @@ impl World {
         replaces: bool,
         seen: &mut HashSet<ObjectId>,
     ) {
+        self.change_within(id, key, replaces, false, seen);
+    }
+
+    /// Another item is put into an object, or taken out of it; if it is a list or a dict, its items stay what they are.
+    pub(super) fn rearrange(
+        &mut self,
+        id: ObjectId,
+        key: Option<Key>,
+        seen: &mut HashSet<ObjectId>,
+    ) {
+        self.change_within(id, key, true, true, seen);
+    }
+
+    pub(super) fn rearrange_all(&mut self, objects: &[ObjectId]) {
+        let mut seen = HashSet::default();
+        for &id in objects {
+            self.rearrange(id, None, &mut seen);
+        }
+    }
+
+    fn change_within(
+        &mut self,
+        id: ObjectId,
+        key: Option<Key>,
+        replaces: bool,
+        keeps_items: bool,
+        seen: &mut HashSet<ObjectId>,
+    ) {
         if !seen.insert(id) {
             return;
         }
-        let kind = self.state.object(id).kind;
+        let object = self.state.object(id);
+        let (kind, is_container) = (object.kind, object.is_container());
         let touched = match key.and_then(|key| self.normal_key(kind, key)) {
             Some(key) => Touched::ChangedKey {
                 object: id,
@@ -35,6 +64,7 @@ impl World {
             },
             // A module changes only where it is stored to by name.
             None if kind == ObjectKind::Module => return,
+            None if is_container && keeps_items => Touched::Rearranged(id),
             None => Touched::Changed(id),
         };
         self.statement.touched.push(touched);
@@ -121,11 +151,13 @@ impl World {
             match relation {
                 Relation::Same => {
                     for &id in &objects {
-                        self.change(id, key, true, &mut seen);
+                        self.rearrange(id, key, &mut seen);
                     }
                 }
                 Relation::Part(first) => self.change_deeply(&objects, *first, &mut seen),
-                Relation::Holds => {}
+                Relation::Columns => self.change_deeply(&objects, None, &mut seen),
+                Relation::Holds | Relation::HoldsItems => {}
+                Relation::Rows => continue,
             }
             for &id in &objects {
                 if self.state.object(id).kind != ObjectKind::Module {
@@ -154,6 +186,71 @@ impl World {
         }
     }
 
+    /// An object holds items of these.
+    pub(super) fn hold_items(&mut self, holder: ObjectId, containers: &[ObjectId]) {
+        for &id in containers {
+            let is_container = self.state.object(id).is_container();
+            if !is_container && !self.state.object(id).gives_items {
+                self.keep(holder, &[id]);
+                continue;
+            }
+            // By way of it the container changes when an item of the holder does.
+            self.state.object_mut(holder).hold(id);
+            let mut code = self.state.object(id).contents.code.clone();
+            let mut owners = self.owners_of(id);
+            if self.state.object(id).gives_items {
+                owners
+                    .iter_mut()
+                    .for_each(|(_, key)| *key = Some(Key::Element));
+            }
+            owners.push((id, Some(Key::Element)));
+            for (owner, key) in owners {
+                if owner == holder || self.state.object(owner).kind == ObjectKind::Module {
+                    continue;
+                }
+                let part = Some(key);
+                self.state.watch(owner, Watcher { holder, part });
+                code.extend_from_slice(&self.state.object(owner).contents.code);
+            }
+            if !code.is_empty() {
+                self.pass_on(holder, &code);
+            }
+        }
+    }
+
+    /// All that an object is a part of, with the keys at which it is in each.
+    pub(super) fn owners_of(&self, id: ObjectId) -> Vec<(ObjectId, Option<Key>)> {
+        let mut found: Vec<(ObjectId, Option<Key>)> = Vec::new();
+        let mut pending = self.state.object(id).part_of.to_vec();
+        while let Some((owner, key)) = pending.pop() {
+            if found.contains(&(owner, key)) {
+                continue;
+            }
+            found.push((owner, key));
+            let is_item = key.is_some_and(Key::is_item);
+            let object = self.state.object(owner);
+            for &(further, at) in object.part_of.iter() {
+                let at = if is_item && object.gives_items {
+                    Some(Key::Element)
+                } else {
+                    at
+                };
+                pending.push((further, at));
+            }
+        }
+        found
+    }
+
+    /// What happens from now on inside the lists and dicts that this is an item of is noted at it.
+    pub(super) fn follow_owners(&mut self, id: ObjectId) {
+        for (owner, key) in self.owners_of(id) {
+            if self.state.object(owner).is_container() && key.is_some_and(Key::is_item) {
+                let part = Some(key);
+                self.state.watch(owner, Watcher { holder: id, part });
+            }
+        }
+    }
+
     /// What happens to the one from now on is noted at the other one, which holds it.
     fn watch(&mut self, holder: ObjectId, held: ObjectId) {
         let object = self.state.object(held);
@@ -161,7 +258,7 @@ impl World {
         if object.kind == ObjectKind::Module || held == holder {
             return;
         }
-        let (owners, contents) = (object.part_of.clone(), object.contents.clone());
+        let contents = object.contents.clone();
         let mut code: Vec<Code> = object.code.into_iter().collect();
         code.extend_from_slice(&contents.code);
         if let Some(own) = object.code {
@@ -173,7 +270,7 @@ impl World {
         }
         let part = None;
         self.state.watch(held, Watcher { holder, part });
-        for &(owner, key) in owners.iter() {
+        for (owner, key) in self.owners_of(held) {
             if owner != holder {
                 let part = Some(key);
                 self.state.watch(owner, Watcher { holder, part });
@@ -205,23 +302,33 @@ impl World {
 
     /// Notes at every object that holds one of these, directly or not, that it changed: at a key only, or anywhere.
     /// Objects that are `covered` have a version of this statement themselves.
-    pub(super) fn spread(&mut self, changed: &[(ObjectId, bool)], covered: &HashSet<ObjectId>) {
+    pub(super) fn spread(&mut self, changed: &[(ObjectId, Extent)], covered: &HashSet<ObjectId>) {
         let step = self.step;
         let mut seen = HashSet::default();
-        for &(id, at_key) in changed {
+        for &(id, extent) in changed {
             let mut watchers = self.state.watchers(id);
             if watchers.is_empty() {
                 continue;
             }
             let object = self.state.object(id);
             let (version, kind) = (object.whole, object.kind);
-            if at_key {
-                // A stored item replaces what was there: an item taken out before is not changed by it.
-                watchers.retain(|watcher| match watcher.part {
-                    Some(Some(key)) => self.normal_key(kind, key).is_none(),
-                    _ => true,
-                });
-            }
+            let is_container = object.is_container();
+            watchers.retain(|watcher| {
+                let Some(Some(key)) = watcher.part else {
+                    return true;
+                };
+                // An item taken out before is not changed by what is put in its place.
+                let is_independent = is_container && key.is_item();
+                match extent {
+                    Extent::Everything => true,
+                    Extent::Order => !is_independent,
+                    Extent::Key(_, true) => !is_independent && self.normal_key(kind, key).is_none(),
+                    Extent::Key(at, false) => {
+                        let key = self.normal_key(kind, key);
+                        key.is_none_or(|key| key == at)
+                    }
+                }
+            });
             seen.clear();
             seen.insert(id);
             let mut pending: Vec<ObjectId> =

@@ -126,6 +126,8 @@ enum Touched {
     },
     Made(ObjectId),
     Changed(ObjectId),
+    /// A list or a dict has other items, or has them elsewhere; the items are as they were.
+    Rearranged(ObjectId),
     ChangedKey {
         object: ObjectId,
         key: Key,
@@ -135,6 +137,16 @@ enum Touched {
         which: Ambience,
         manner: AmbientChange,
     },
+}
+
+/// How much of an object changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Everything,
+    /// Which items there are, and where.
+    Order,
+    /// What is at a key: something else from now on, or the same, changed.
+    Key(Key, bool),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,6 +189,10 @@ struct Current {
     prints: Mixture,
     /// What they print may end up in a value.
     takes_prints: bool,
+    /// What functions only add to: nothing but that itself depends on it.
+    added_to: Mixture,
+    /// It gives one value one name.
+    names_one_value: bool,
     touched: Vec<Touched>,
     reads: Vec<ReadRecord>,
     results: HashMap<usize, Vec<ObjectId>>,
@@ -320,7 +336,8 @@ impl World {
                 self.statement.key.add_bytes(&outside.to_le_bytes());
             }
             self.statement.takes_prints = program.takes_prints;
-            self.statement.displays = statement.is_expression;
+            self.statement.displays = statement.shows_tables;
+            self.statement.names_one_value = statement.names_value;
             if index == 0 {
                 for &name in &program.declared_reads {
                     self.read_name(name);
@@ -341,7 +358,9 @@ impl World {
             all.add(key);
             if extra.is_some() {
                 values.add(key);
+                values.add(self.statement.added_to.version());
             }
+            all.take_over(&mut self.statement.added_to);
             if let Some(whole) = &statement.whole {
                 all.add_bytes(whole);
             }
@@ -396,6 +415,7 @@ impl World {
         current.through = None;
         current.prints.clear();
         current.takes_prints = false;
+        current.added_to.clear();
     }
 
     fn finish(&mut self, salt: Option<Digest>, whole: Option<&Hash>) -> Version {
@@ -413,6 +433,7 @@ impl World {
             self.statement.key.add_doubt(&salt.to_le_bytes());
         }
         let key = self.statement.key.version();
+        // What looks at everything sees what was added to anyway.
         self.state.add_key(match whole {
             // What looks at everything sees the names, too.
             Some(whole) => digest("whole", &[&key.full.to_le_bytes(), whole]),
@@ -424,21 +445,37 @@ impl World {
         for touched in &touched {
             match *touched {
                 Touched::Changed(id) => {
-                    changed.push((id, false));
+                    changed.push((id, Extent::Everything));
                     covered.insert(id);
                 }
-                Touched::ChangedKey { object, .. } => changed.push((object, true)),
+                Touched::Rearranged(id) => {
+                    changed.push((id, Extent::Order));
+                    covered.insert(id);
+                }
+                Touched::ChangedKey {
+                    object,
+                    key,
+                    replaces,
+                } => changed.push((object, Extent::Key(key, replaces))),
                 Touched::Made(id) => {
                     covered.insert(id);
                 }
                 Touched::Name { .. } | Touched::Ambient { .. } => {}
             }
         }
+        // What a value is called is no part of it.
+        let mut bound = touched.iter().filter_map(|touched| match touched {
+            Touched::Name { name, .. } => Some(*name),
+            _ => None,
+        });
+        let first = bound.next();
+        self.statement.names_one_value &= bound.all(|name| Some(name) == first);
         changed.retain(|(id, _)| !matches!(*id, ObjectId::FILES | ObjectId::ENVIRONMENT));
         for (ordinal, touched) in touched.drain(..).enumerate() {
             self.settle_touched(ordinal, touched, key);
         }
         self.statement.touched = touched;
+        self.statement.names_one_value = false;
         if !changed.is_empty() {
             self.spread(&changed, &covered);
         }
@@ -476,8 +513,13 @@ impl World {
         let step = self.step;
         match touched {
             Touched::Name { name, old } => {
+                let label = if self.statement.names_one_value {
+                    b""
+                } else {
+                    name.as_bytes()
+                };
                 if let Some(binding) = self.state.own_name(name) {
-                    binding.version = key.derive(name.as_bytes(), old);
+                    binding.version = key.derive(label, old);
                     binding.origin = Some(step);
                 }
             }
@@ -493,7 +535,7 @@ impl World {
                 environment.set_all(version, step);
                 environment.keys = Rc::default();
             }
-            Touched::Changed(id) => {
+            Touched::Changed(id) | Touched::Rearranged(id) => {
                 let object = self.state.object_mut(id);
                 let version = key.derive(b"", Some(object.whole));
                 object.set_all(version, step);
@@ -522,7 +564,7 @@ impl World {
                     let label: &[&[u8]] = match at {
                         Key::Attr(name) => &[b".", name.text().as_bytes()],
                         Key::Item(name) => &[b"[", name.text().as_bytes()],
-                        Key::Any => &[],
+                        Key::Any | Key::Element => &[],
                     };
                     let label = digest("key", label).to_le_bytes();
                     key.derive(&label, (!replaces).then_some(old))
@@ -558,7 +600,12 @@ impl World {
             .extend_from_slice(&statement.configures);
         for op in &statement.ops {
             match op {
-                Op::Read { path, how, is_own } => self.read_and_run(path, *how, *is_own),
+                Op::Read {
+                    path,
+                    how,
+                    is_own,
+                    columns,
+                } => self.read_and_run(path, *how, *is_own, columns),
                 Op::Iterate(value) => {
                     let objects = self.resolve_existing(value);
                     self.consume(&objects);

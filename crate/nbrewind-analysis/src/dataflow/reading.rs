@@ -57,11 +57,11 @@ impl World {
     }
 
     /// Reads a path, and runs what that calls.
-    pub(super) fn read_and_run(&mut self, path: &Path, how: How, is_own: bool) {
+    pub(super) fn read_and_run(&mut self, path: &Path, how: How, is_own: bool, columns: &[Key]) {
         if !is_own {
             self.statement.exposed.push(path.root);
         }
-        let code = self.read(path, how);
+        let code = self.read(path, how, columns);
         if matches!(how, How::Call | How::Method) {
             self.run_code(&code);
         }
@@ -77,10 +77,10 @@ impl World {
             keys: Box::default(),
         };
         self.statement.exposed.push(name);
-        self.read(&path, How::Load)
+        self.read(&path, How::Load, &[])
     }
 
-    fn read(&mut self, path: &Path, how: How) -> Vec<Code> {
+    fn read(&mut self, path: &Path, how: How, columns: &[Key]) -> Vec<Code> {
         let root = path.root;
         let Some(binding) = self.binding(root) else {
             self.read_absent(root);
@@ -91,7 +91,13 @@ impl World {
         let mut code = Vec::new();
         let mut seen = HashSet::default();
         for &id in &binding.objects {
-            self.read_object(id, path, how, &mut seen, &mut code);
+            let kind = self.state.object(id).kind;
+            if !columns.is_empty() && matches!(kind, ObjectKind::Frame | ObjectKind::Foreign) {
+                self.read_configuration(root, kind);
+                self.read_columns(id, root, columns, &mut code);
+            } else {
+                self.read_object(id, path, how, &mut seen, &mut code);
+            }
         }
         code
     }
@@ -229,6 +235,25 @@ impl World {
         self.read_whole(id, root, seen, code);
     }
 
+    /// Which rows a table has, and these of its columns.
+    fn read_columns(&mut self, id: ObjectId, root: Name, columns: &[Key], code: &mut Vec<Code>) {
+        let object = self.state.object(id);
+        let (base, base_origin) = (object.base, object.base_origin);
+        let (keys, contents) = (object.keys.clone(), object.contents.clone());
+        self.absorb(root, base, base_origin, Manner::Bound);
+        for (key, version, origin) in keys.iter() {
+            if columns.contains(key) {
+                self.absorb(root, *version, Some(*origin), Manner::Changed);
+            }
+        }
+        for (owner, _) in self.owners_of(id) {
+            let owner = self.state.object(owner);
+            let (version, origin, manner) = (owner.whole, owner.origin, owner.manner);
+            self.absorb(root, version, origin, manner);
+        }
+        self.absorb_contents(&contents, root, code);
+    }
+
     /// Settings that what this name gives may depend on.
     fn read_configuration(&mut self, root: Name, kind: ObjectKind) {
         if kind == ObjectKind::Module
@@ -317,9 +342,9 @@ impl World {
         }
         let (own_code, is_instance) = (object.code, object.is_instance);
         let (whole, origin, manner) = (object.whole, object.origin, object.manner);
-        let (owners, contents) = (object.part_of.clone(), object.contents.clone());
+        let contents = object.contents.clone();
         self.absorb(name, whole, origin, manner);
-        for &(owner, key) in owners.iter() {
+        for (owner, key) in self.owners_of(id) {
             let kind = self.state.object(owner).kind;
             // A stored item replaces what was there: an item taken out before is not changed by it.
             let keeps_items = key.is_some_and(|key| self.normal_key(kind, key).is_some());
@@ -331,7 +356,11 @@ impl World {
             };
             // A part may be one of the objects that its owner holds.
             let contents = owner.contents.clone();
-            self.absorb(name, version, origin, manner);
+            // What happens inside a list or a dict is noted at its items.
+            let is_noted = owner.is_container() && key.is_some_and(Key::is_item);
+            if !is_noted {
+                self.absorb(name, version, origin, manner);
+            }
             self.absorb_contents(&contents, name, code);
         }
         self.absorb_contents(&contents, name, code);
@@ -408,6 +437,12 @@ impl World {
             let more = self.read_name(name);
             found.extend(more);
         }
+        for &name in &facts.adds_to {
+            if !self.add_to(name) {
+                let more = self.read_name(name);
+                found.extend(more);
+            }
+        }
         for &name in &facts.string_names {
             if self.meant(name).is_some() {
                 self.read_name(name);
@@ -422,6 +457,37 @@ impl World {
             self.statement.is_unknown = true;
         }
         self.statement.through = outer;
+    }
+
+    /// A function only adds to what this name stands for: a list or a dict is another one then, and nothing else that
+    /// the statement does depends on what it held.
+    fn add_to(&mut self, name: Name) -> bool {
+        self.statement.exposed.push(name);
+        let Some(binding) = self.binding(name) else {
+            return false;
+        };
+        let is_plain = |id: &ObjectId| {
+            let object = self.state.object(*id);
+            matches!(object.kind, ObjectKind::List | ObjectKind::Dict)
+                && object.part_of.is_empty()
+                && object.contents.code.is_empty()
+                && !object.grows_when_read
+        };
+        let are_plain = binding.objects.iter().all(is_plain);
+        if !are_plain || self.state.taint().is_some() {
+            return false;
+        }
+        self.statement.added_to.add(binding.version);
+        self.note(name, binding.version, binding.origin, Manner::Bound);
+        for &id in &binding.objects {
+            let object = self.state.object(id);
+            let (whole, origin, manner) = (object.whole, object.origin, object.manner);
+            let all = object.contents.all;
+            self.statement.added_to.add(whole);
+            self.statement.added_to.add(all);
+            self.note(name, whole, origin, manner);
+        }
+        true
     }
 
     /// What an identifier in a string may mean: many are columns, so what the cells below left under a name is not

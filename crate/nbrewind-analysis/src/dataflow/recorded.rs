@@ -66,7 +66,9 @@ impl World {
     fn is_changed_here(&self, id: ObjectId) -> bool {
         let step = self.step;
         let is_touched = |touched: &Touched| match touched {
-            Touched::Made(known) | Touched::Changed(known) => *known == id,
+            Touched::Made(known) | Touched::Changed(known) | Touched::Rearranged(known) => {
+                *known == id
+            }
             Touched::ChangedKey { object, .. } => *object == id,
             Touched::Name { .. } | Touched::Ambient { .. } => false,
         };

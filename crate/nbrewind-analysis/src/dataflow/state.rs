@@ -65,6 +65,8 @@ pub(super) enum ObjectKind {
     List,
     Dict,
     Frame,
+    /// A number or a label, most likely: shown the same whatever the settings of tables are.
+    Number,
     Iterator,
     Module,
     /// Attributes are just stored.
@@ -132,6 +134,8 @@ pub(super) struct Object {
     /// For functions, classes and instances of classes of the notebook.
     pub code: Option<Code>,
     pub is_instance: bool,
+    /// It goes through the items of what it is a part of, as `d.items()` does.
+    pub gives_items: bool,
     /// Items that are asked for are made, as in a `defaultdict`.
     pub grows_when_read: bool,
     /// A generator that changes what it was given.
@@ -155,12 +159,18 @@ impl Object {
             contents: Rc::default(),
             code: None,
             is_instance: false,
+            gives_items: false,
             grows_when_read: false,
             changes_owners: false,
             is_shared: false,
             origin: None,
             manner: Manner::Bound,
         }
+    }
+
+    /// A list or a dict: what it is as a whole, and what its items are, are two things.
+    pub(super) fn is_container(&self) -> bool {
+        matches!(self.kind, ObjectKind::List | ObjectKind::Dict)
     }
 
     pub(super) fn key(&self, key: Key) -> Option<(Version, Step)> {

@@ -1,7 +1,7 @@
 //! Calls, and what is known of the functions that are called.
 
-use super::Visitor;
 use super::questions::{dotted, identifiers, is_false, string_constants};
+use super::{Visitor, tables};
 use crate::cell::Detail;
 use crate::effects::Note;
 use crate::facts::{
@@ -28,7 +28,7 @@ impl Visitor<'_> {
         }
         let callee = match &*node.func {
             Expr::Name(func) => {
-                let name = self.mangled(func.id.as_str());
+                let name = self.mangled(func.id.as_str()).into_owned();
                 if !name.is_empty() && self.is_global(&name) {
                     self.read_path(&name, Vec::new(), How::Call, line);
                     Callee::Name(name)
@@ -37,7 +37,7 @@ impl Visitor<'_> {
                 }
             }
             Expr::Attribute(func) => {
-                let method = self.mangled(func.attr.as_str());
+                let method = self.mangled(func.attr.as_str()).into_owned();
                 let receiver =
                     self.chain(&func.value, Some(Key::Attr(method.clone())), How::Method);
                 let path = self
@@ -126,7 +126,7 @@ impl Visitor<'_> {
                 let is_copy = full.as_deref().is_some_and(copies_items);
                 for (_, value) in &arguments {
                     let value = if is_copy {
-                        value.held()
+                        value.element().held()
                     } else {
                         value.part(None)
                     };
@@ -142,6 +142,11 @@ impl Visitor<'_> {
             callee,
             arguments,
             is_inplace,
+            columns: if is_inplace {
+                tables::replaced(node)
+            } else {
+                Vec::new()
+            },
         }));
         Value {
             text,
@@ -617,9 +622,12 @@ impl Visitor<'_> {
         arguments: &[(Option<String>, Value)],
     ) {
         if judgement.changes_receiver
-            && let Callee::Method { receiver, .. } = callee
+            && let Callee::Method {
+                receiver, method, ..
+            } = callee
         {
-            self.record_mutation(&receiver.clone());
+            let is_deep = !knowledge::has("receiver-only-methods", method);
+            self.record_change(receiver, is_deep);
         }
         let own_function = match callee {
             Callee::Name(name) => self.found.named_functions.get(name).copied(),
@@ -647,10 +655,9 @@ impl Visitor<'_> {
             let passed: Vec<Vec<Source>> = arguments
                 .iter()
                 .map(|(_, value)| {
-                    let sources = value
-                        .sources
-                        .iter()
-                        .filter(|(_, relation)| *relation != Relation::Holds);
+                    let sources = value.sources.iter().filter(|(_, how)| {
+                        !matches!(how, Relation::Holds | Relation::HoldsItems | Relation::Rows)
+                    });
                     sources.map(|(source, _)| source.clone()).collect()
                 })
                 .collect();

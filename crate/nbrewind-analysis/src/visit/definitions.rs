@@ -178,7 +178,7 @@ impl Visitor<'_> {
                 .chain(vararg)
                 .chain(keyword)
                 .chain(kwarg)
-                .map(|name| self.mangled(name))
+                .map(|name| self.mangled(name).into_owned())
                 .collect();
             if parameters.vararg.is_some() {
                 facts.vararg = Some(parameters.posonlyargs.len() + parameters.args.len());
@@ -230,7 +230,7 @@ impl Visitor<'_> {
                     held = std::mem::take(&mut held).or(&this.referred(base).held());
                     match base {
                         Expr::Name(name) if name.id.as_str() == "object" => {}
-                        Expr::Name(name) => bases.push(this.mangled(name.id.as_str())),
+                        Expr::Name(name) => bases.push(this.mangled(name.id.as_str()).into_owned()),
                         _ => bases.push(String::new()),
                     }
                 }
@@ -239,7 +239,7 @@ impl Visitor<'_> {
                     bases.push(String::new());
                 }
             }
-            let name = this.mangled(node.name.as_str());
+            let name = this.mangled(node.name.as_str()).into_owned();
             let bindings = binder::of_body(&node.body, Some(&name));
             let mut scope = Scope::new(ScopeKind::Class, bindings);
             scope.class_name = Some(name.clone());
@@ -275,6 +275,7 @@ impl Visitor<'_> {
                     behaviour.do_also(method);
                 }
                 // Position 0 is the object itself, which the caller of the class does not pass.
+                // Constructors are asked themselves where it matters.
                 facts.mutated_params.extend(
                     method
                         .mutated_params

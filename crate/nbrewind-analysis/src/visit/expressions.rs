@@ -1,7 +1,7 @@
 //! Expressions and the values they give.
 
-use super::questions::{constant_key, identifiers, item_text, literal, target_names};
-use super::{Scope, ScopeKind, Visitor};
+use super::questions::{added_to, constant_key, identifiers, item_text, literal, target_names};
+use super::{Scope, ScopeKind, Visitor, tables};
 use crate::binder;
 use crate::cell::Detail;
 use crate::facts::{How, Key, Kind, Op, Source, Value};
@@ -72,7 +72,10 @@ impl Visitor<'_> {
                     .unwrap_or_default();
                 let bindings = binder::of_expression(&node.body, self.class_name());
                 let id = self.function(node.parameters.as_deref(), bindings, |this| {
+                    this.adding_to =
+                        added_to(&node.body).map(|name| this.mangled(name).into_owned());
                     let value = this.expr(&node.body);
+                    this.adding_to = None;
                     if let Some(frame) = this.frame() {
                         frame.returns = value;
                     }
@@ -105,6 +108,11 @@ impl Visitor<'_> {
                         let text = format!("s:{}", key.value.to_str());
                         items.push((Key::Item(text), literal));
                     }
+                    // `{**d}` holds what is in `d`.
+                    let value = match &item.key {
+                        Some(_) => value,
+                        None => value.element(),
+                    };
                     held = held.or(&value.held());
                 }
                 let mut value = self.display(held, Kind::Dict, is_constant, expr);
@@ -187,7 +195,7 @@ impl Visitor<'_> {
                 }
                 Value::default()
             }
-            Expr::Call(node) => self.call(node),
+            Expr::Call(node) => self.looking_at(|| tables::of_call(node), |this| this.call(node)),
             Expr::FString(node) => {
                 for part in node.value.iter() {
                     match part {
@@ -232,7 +240,7 @@ impl Visitor<'_> {
             Expr::Starred(node) => {
                 let value = self.expr(&node.value);
                 self.iterate(&value);
-                value.part(None)
+                value.element()
             }
             Expr::Slice(node) => {
                 for bound in [&node.lower, &node.upper, &node.step].into_iter().flatten() {
@@ -300,7 +308,7 @@ impl Visitor<'_> {
         let mut bindings = binder::Bindings::default();
         for generator in generators {
             target_names(&generator.target, &mut |name| {
-                bindings.bound.insert(self.mangled(name));
+                bindings.bound.insert(self.mangled(name).into_owned());
             });
         }
         self.scopes
@@ -317,7 +325,7 @@ impl Visitor<'_> {
                         value
                     }
                 };
-                this.bind_in_comprehension(&generator.target, &value.part(None));
+                this.bind_in_comprehension(&generator.target, &value.element());
                 for condition in &generator.ifs {
                     this.expr(condition);
                 }
@@ -333,7 +341,7 @@ impl Visitor<'_> {
     pub(super) fn bind_in_comprehension(&mut self, target: &Expr, value: &Value) {
         match target {
             Expr::Name(node) => {
-                let name = self.mangled(node.id.as_str());
+                let name = self.mangled(node.id.as_str()).into_owned();
                 if let Some(scope) = self.scopes.last_mut() {
                     scope.values.insert(name, value.clone());
                 }
@@ -341,11 +349,11 @@ impl Visitor<'_> {
             Expr::Tuple(node) => node
                 .elts
                 .iter()
-                .for_each(|target| self.bind_in_comprehension(target, &value.part(None))),
+                .for_each(|target| self.bind_in_comprehension(target, &value.element())),
             Expr::List(node) => node
                 .elts
                 .iter()
-                .for_each(|target| self.bind_in_comprehension(target, &value.part(None))),
+                .for_each(|target| self.bind_in_comprehension(target, &value.element())),
             Expr::Starred(node) => self.bind_in_comprehension(&node.value, value),
             other => self.store(other, value.clone()),
         }

@@ -15,6 +15,7 @@ mod names;
 mod questions;
 mod scopes;
 mod statements;
+mod tables;
 
 pub(crate) use questions::without_options;
 
@@ -25,7 +26,7 @@ use crate::facts::{FunctionFacts, FunctionId, Op, StatementFacts, Value};
 use crate::fingerprint;
 use crate::name::Name;
 use crate::syntax::{Expr, Stmt};
-use questions::dotted;
+use questions::{dotted, shows_no_table};
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,6 +127,12 @@ pub(crate) struct Visitor<'t> {
     module_values: HashMap<String, Value>,
     has_lazy_annotations: bool,
     history: Vec<(String, usize)>,
+    /// For texts that are looked up and dropped.
+    buffer: String,
+    /// The name to which the statement that comes only adds something.
+    adding_to: Option<String>,
+    /// Of tables whose names stand at these offsets, the columns that are looked at.
+    columns: HashMap<usize, Vec<String>>,
 }
 
 impl<'t> Visitor<'t> {
@@ -154,6 +161,9 @@ impl<'t> Visitor<'t> {
             module_values: HashMap::default(),
             has_lazy_annotations: false,
             history: Vec::new(),
+            buffer: String::new(),
+            adding_to: None,
+            columns: HashMap::default(),
         }
     }
 
@@ -176,8 +186,12 @@ impl<'t> Visitor<'t> {
         let (fingerprint, values) = fingerprint::with_values(stmt);
         self.finish(fingerprint, kind, discarded);
         if let Some((facts, _)) = self.found.statements.last_mut() {
+            facts.names_value = stmt.is_assign_stmt() && values.is_some();
             facts.values = values;
-            facts.is_expression = matches!(stmt, Stmt::Expr(_));
+            if let Stmt::Expr(node) = stmt {
+                facts.is_expression = true;
+                facts.shows_tables = !shows_no_table(&node.value);
+            }
         }
     }
 
@@ -209,6 +223,8 @@ impl<'t> Visitor<'t> {
                 values: None,
                 ops: current.ops,
                 is_expression: false,
+                names_value: false,
+                shows_tables: false,
                 covers_cell: false,
             },
             StatementEffects {

@@ -1,11 +1,12 @@
 //! Reading, binding, storing and deleting names and what lies below them.
 
 use super::questions::{constant_key, dotted, is_mask_of, item_text};
+use super::tables::{self, Columns};
 use super::{Resolved, ScopeKind, Visitor};
 use crate::effects::Note;
-use crate::facts::{How, Key, Op, Outside, Path, Relation, Source, Value, Varies};
+use crate::facts::{How, Key, Kind, Op, Outside, Path, Relation, Source, Value, Varies};
 use crate::knowledge::{self, Sections};
-use crate::syntax::Expr;
+use crate::syntax::{Expr, Ranged};
 
 impl Visitor<'_> {
     /// A value by name, without a read.
@@ -42,6 +43,18 @@ impl Visitor<'_> {
     }
 
     pub(super) fn read_path(&mut self, root: &str, keys: Vec<Key>, how: How, line: usize) {
+        self.read_columns(root, keys, how, Vec::new(), line);
+    }
+
+    /// Reads a path; if it leads to a table, only these columns of it, where there are any.
+    fn read_columns(
+        &mut self,
+        root: &str,
+        keys: Vec<Key>,
+        how: How,
+        columns: Vec<String>,
+        line: usize,
+    ) {
         if !self.is_global(root) {
             return;
         }
@@ -61,40 +74,70 @@ impl Visitor<'_> {
                 },
                 how,
                 is_own: !is_exposed,
+                columns,
             });
         }
     }
 
-    /// The dotted name behind a path, through this cell's imports and the usual aliases.
-    pub(super) fn full_name(&self, root: &str, keys: &[Key]) -> String {
-        let mut name = match self.imports.get(root) {
-            Some(module) => module.clone(),
-            None if self.module_values.contains_key(root) => root.to_owned(),
-            None => knowledge::value("aliases", root).unwrap_or(root).to_owned(),
+    /// Evaluates an expression of which the text says at which columns of a table it looks.
+    pub(super) fn looking_at<T>(
+        &mut self,
+        columns: impl FnOnce() -> Option<Columns>,
+        evaluate: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        // Of functions it is only known which names they read.
+        let columns = if self.in_function() { None } else { columns() };
+        let Some(columns) = columns.filter(|found| !self.columns.contains_key(&found.at)) else {
+            return evaluate(self);
         };
-        for key in keys {
-            match key {
-                Key::Attr(attr) => {
-                    name.push('.');
-                    name.push_str(attr);
-                }
-                _ => break,
-            }
+        self.columns.insert(columns.at, columns.names);
+        let value = evaluate(self);
+        self.columns.remove(&columns.at);
+        value
+    }
+
+    /// What a name stands for, through this cell's imports and the usual aliases.
+    fn imported<'n>(&'n self, root: &'n str) -> &'n str {
+        match self.imports.get(root) {
+            Some(module) => module,
+            None if self.module_values.contains_key(root) => root,
+            None => knowledge::value("aliases", root).unwrap_or(root),
         }
+    }
+
+    /// The dotted name behind a path.
+    pub(super) fn full_name(&self, root: &str, keys: &[Key]) -> String {
+        let mut name = String::new();
+        self.write_full_name(root, keys, &mut name);
         name
+    }
+
+    fn write_full_name(&self, root: &str, keys: &[Key], name: &mut String) {
+        name.push_str(self.imported(root));
+        for key in keys {
+            let Key::Attr(attr) = key else { break };
+            name.push('.');
+            name.push_str(attr);
+        }
     }
 
     /// Notes what a global path is known to touch.
     pub(super) fn mark(&mut self, root: &str, keys: &[Key], line: usize) {
-        let full = self.full_name(root, keys);
+        let mut full = std::mem::take(&mut self.buffer);
+        full.clear();
+        self.write_full_name(root, keys, &mut full);
         let ends = full.match_indices('.').map(|(at, _)| at);
         let found = ends
             .chain(std::iter::once(full.len()))
             .map(|end| knowledge::sections(&full[..end]))
             .fold(Sections::default(), Sections::or);
-        if found.is_empty() {
-            return;
+        if !found.is_empty() {
+            self.mark_as(found, &full, root, keys, line);
         }
+        self.buffer = full;
+    }
+
+    fn mark_as(&mut self, found: Sections, full: &str, root: &str, keys: &[Key], line: usize) {
         let mut construct = root.to_owned();
         for key in keys {
             let Key::Attr(attr) = key else { break };
@@ -117,7 +160,7 @@ impl Visitor<'_> {
                     "nondeterministic" => {
                         self.found.marks.nondeterministic.push(note);
                         // Whether a draw gives something else depends on whether the state was seeded.
-                        if knowledge::random_state(&full).is_none() {
+                        if knowledge::random_state(full).is_none() {
                             let how = if full.starts_with("secrets.")
                                 || full.starts_with("uuid.")
                                 || full == "os.urandom"
@@ -151,7 +194,7 @@ impl Visitor<'_> {
         if name.is_empty() {
             return;
         }
-        let name = self.mangled(name);
+        let name = self.mangled(name).into_owned();
         // `:=` leaves a comprehension.
         let mut depth = self.scopes.len();
         while depth > 0 && self.scopes[depth - 1].kind == ScopeKind::Comprehension {
@@ -223,7 +266,7 @@ impl Visitor<'_> {
         if name.is_empty() {
             return;
         }
-        let name = self.mangled(name);
+        let name = self.mangled(name).into_owned();
         if !self.is_global(&name) {
             return;
         }
@@ -252,7 +295,14 @@ impl Visitor<'_> {
             Expr::Name(node) => self.bind(node.id.as_str(), value),
             Expr::Tuple(node) => self.bind_targets(&node.elts, &value),
             Expr::List(node) => self.bind_targets(&node.elts, &value),
-            Expr::Starred(node) => self.bind_target(&node.value, value),
+            // `first, *others = found` makes a list of its own.
+            Expr::Starred(node) => {
+                let others = Value {
+                    kind: Kind::List,
+                    ..value.held()
+                };
+                self.bind_target(&node.value, others);
+            }
             Expr::Attribute(_) | Expr::Subscript(_) => self.store(target, value),
             // Only broken code assigns to anything else.
             other => {
@@ -263,7 +313,7 @@ impl Visitor<'_> {
 
     pub(super) fn bind_targets(&mut self, targets: &[Expr], value: &Value) {
         for target in targets {
-            self.bind_target(target, value.part(None));
+            self.bind_target(target, value.element());
         }
     }
 
@@ -272,7 +322,7 @@ impl Visitor<'_> {
         let (object, key, slice) = match target {
             Expr::Attribute(node) => (
                 &*node.value,
-                Key::Attr(self.mangled(node.attr.as_str())),
+                Key::Attr(self.mangled(node.attr.as_str()).into_owned()),
                 None,
             ),
             Expr::Subscript(node) => (&*node.value, constant_key(&node.slice), Some(&*node.slice)),
@@ -289,6 +339,17 @@ impl Visitor<'_> {
             let name = name.trim_start_matches("s:").to_owned();
             self.expr(object);
             self.bind(&name, held);
+            return;
+        }
+        if let Some((table, column)) = tables::stored(target) {
+            let key = Key::Item(format!("s:{column}"));
+            let table = self.mangled(table).into_owned();
+            // The other rows of the column stay.
+            self.read_path(&table, vec![key.clone()], How::Load, line);
+            if let Some(slice) = slice {
+                self.expr(slice);
+            }
+            self.mutate(self.value_of(&table), Some(key), held);
             return;
         }
         let target_value = self.chain(object, Some(key.clone()), How::Store);
@@ -349,7 +410,7 @@ impl Visitor<'_> {
         loop {
             match at {
                 Expr::Attribute(node) => {
-                    keys.push(Key::Attr(self.mangled(node.attr.as_str())));
+                    keys.push(Key::Attr(self.mangled(node.attr.as_str()).into_owned()));
                     at = &node.value;
                 }
                 Expr::Subscript(node) => {
@@ -357,7 +418,7 @@ impl Visitor<'_> {
                     at = &node.value;
                 }
                 Expr::Name(node) => {
-                    let root = self.mangled(node.id.as_str());
+                    let root = self.mangled(node.id.as_str()).into_owned();
                     keys.reverse();
                     return (!root.is_empty() && self.is_global(&root)).then_some((root, keys));
                 }
@@ -368,13 +429,25 @@ impl Visitor<'_> {
 
     /// Evaluates a chain of attributes and items. `last` is a step that the caller takes itself.
     pub(super) fn chain(&mut self, expr: &Expr, last: Option<Key>, how: How) -> Value {
+        let method = match &last {
+            Some(Key::Attr(method)) if how == How::Method => Some(method.clone()),
+            _ => None,
+        };
+        let columns = || match how {
+            How::Load | How::Method => tables::of_chain(expr, method.as_deref()),
+            _ => None,
+        };
+        self.looking_at(columns, |this| this.chain_inner(expr, last, how))
+    }
+
+    fn chain_inner(&mut self, expr: &Expr, last: Option<Key>, how: How) -> Value {
         let mut keys = Vec::new();
         let mut slices = Vec::new();
         let mut at = expr;
         loop {
             match at {
                 Expr::Attribute(node) => {
-                    keys.push(Key::Attr(self.mangled(node.attr.as_str())));
+                    keys.push(Key::Attr(self.mangled(node.attr.as_str()).into_owned()));
                     at = &node.value;
                 }
                 Expr::Subscript(node) => {
@@ -386,7 +459,7 @@ impl Visitor<'_> {
             }
         }
         keys.reverse();
-        let own_keys = keys.clone();
+        let (first_key, n_keys) = (keys.first().cloned(), keys.len());
         let root_value = match at {
             Expr::Name(node) => {
                 let name = self.mangled(node.id.as_str());
@@ -395,7 +468,9 @@ impl Visitor<'_> {
                 if !name.is_empty() {
                     self.environment_path(&name, &keys, how);
                     self.note_closure_change(&name, how);
-                    self.read_path(&name, keys, how, line);
+                    let columns = self.columns.get(&at.start().to_usize());
+                    let columns = columns.cloned().unwrap_or_default();
+                    self.read_columns(&name, keys, how, columns, line);
                     self.value_of(&name)
                 } else {
                     Value::default()
@@ -408,15 +483,27 @@ impl Visitor<'_> {
             _ => "",
         };
         let is_masked = how != How::Store && slices.iter().any(|slice| is_mask_of(slice, root));
+        let is_list_of_columns =
+            n_keys == 1 && matches!(slices[..], [slice] if tables::is_list_of_columns(slice));
         for slice in slices.into_iter().rev() {
             self.expr(slice);
         }
-        if is_masked {
+        // `np.mgrid[:3, :3]` makes an array of its own.
+        let makes_array = n_keys > 1
+            && matches!(&first_key, Some(Key::Attr(attribute)) if matches!(attribute.as_str(), "mgrid" | "ogrid" | "r_" | "c_"))
+            && self.imported(root) == "numpy";
+        if makes_array {
             return Value::default();
         }
-        match own_keys.first() {
+        if is_masked {
+            return root_value.picked(&Relation::Rows);
+        }
+        match first_key {
             None => root_value,
-            Some(key) => root_value.part(Some(key.clone())),
+            Some(_) if how != How::Store && is_list_of_columns => {
+                root_value.picked(&Relation::Columns)
+            }
+            Some(key) => root_value.part(Some(key)),
         }
     }
 
@@ -452,18 +539,15 @@ impl Visitor<'_> {
         if how == How::Store || !self.is_global(root) || keys.is_empty() {
             return;
         }
-        let full = self.full_name(root, keys);
-        let Some(rest) = full.strip_prefix("os.environ") else {
-            return;
+        let n_steps = match (self.imported(root), &keys[0]) {
+            ("os.environ", Key::Item(_) | Key::Any) => 0,
+            ("os", Key::Attr(attribute)) if attribute == "environ" => match keys.get(1) {
+                Some(Key::Attr(_)) => return,
+                _ => 1,
+            },
+            _ => return,
         };
-        if rest.is_empty() {
-            let n_steps = if self.full_name(root, &[]) == "os.environ" {
-                0
-            } else {
-                1
-            };
-            let variable = keys.get(n_steps).and_then(item_text);
-            self.outside(Outside::EnvironmentRead(variable));
-        }
+        let variable = keys.get(n_steps).and_then(item_text);
+        self.outside(Outside::EnvironmentRead(variable));
     }
 }

@@ -211,3 +211,85 @@ fn names_root(expr: &Expr, root: &str) -> bool {
         _ => false,
     }
 }
+
+/// A format that only numbers have: tables, and their texts, fail with it.
+fn is_of_numbers(spec: &ast::InterpolatedStringFormatSpec) -> bool {
+    match spec.elements.last() {
+        Some(InterpolatedStringElement::Literal(text)) => text
+            .value
+            .ends_with(|last: char| "bcdeEfFgGnoxX%,".contains(last)),
+        _ => false,
+    }
+}
+
+/// Whether what this expression shows is the same whatever the settings of tables and arrays are: it is text, a number
+/// or a truth value. `print` is taken to be Python's own.
+pub(super) fn shows_no_table(expr: &Expr) -> bool {
+    deeper(|| match expr {
+        Expr::FString(node) => node.value.elements().all(|element| match element {
+            InterpolatedStringElement::Literal(_) => true,
+            InterpolatedStringElement::Interpolation(node) => {
+                node.format_spec.as_deref().is_some_and(is_of_numbers)
+                    || shows_no_table(&node.expression)
+            }
+        }),
+        Expr::Compare(node) => {
+            let is_truth = |op: &ast::CmpOp| {
+                matches!(
+                    op,
+                    ast::CmpOp::In | ast::CmpOp::NotIn | ast::CmpOp::Is | ast::CmpOp::IsNot
+                )
+            };
+            node.ops.iter().all(is_truth)
+                || shows_no_table(&node.left) && node.comparators.iter().all(shows_no_table)
+        }
+        Expr::UnaryOp(node) => node.op == ast::UnaryOp::Not || shows_no_table(&node.operand),
+        Expr::BinOp(node) => shows_no_table(&node.left) && shows_no_table(&node.right),
+        Expr::BoolOp(node) => node.values.iter().all(shows_no_table),
+        Expr::If(node) => shows_no_table(&node.body) && shows_no_table(&node.orelse),
+        Expr::Tuple(node) => node.elts.iter().all(shows_no_table),
+        Expr::List(node) => node.elts.iter().all(shows_no_table),
+        Expr::Attribute(node) => matches!(node.attr.as_str(), "shape" | "ndim" | "empty"),
+        Expr::Call(node) => {
+            let arguments = || node.arguments.iter_source_order();
+            let are_plain = || arguments().all(|argument| shows_no_table(argument.value()));
+            match &*node.func {
+                Expr::Name(name) => match name.id.as_str() {
+                    "len" | "int" | "float" | "bool" | "isinstance" | "hasattr" | "any" | "all"
+                    | "id" | "ord" | "hash" | "callable" => true,
+                    "print" | "str" | "repr" | "abs" | "round" => are_plain(),
+                    _ => false,
+                },
+                Expr::Attribute(method) => match method.attr.as_str() {
+                    "tolist" | "to_list" => true,
+                    "to_dict" => node.arguments.is_empty(),
+                    "join" => method.value.is_string_literal_expr() && are_plain(),
+                    _ => false,
+                },
+                _ => false,
+            }
+        }
+        other => other.is_literal_expr(),
+    })
+}
+
+/// The name in `found.append(x)`: all that happens is that it holds more, if it is a list or a dict.
+pub(super) fn added_to(expr: &Expr) -> Option<&str> {
+    let Expr::Call(call) = expr else {
+        return None;
+    };
+    match &*call.func {
+        Expr::Attribute(method)
+            if matches!(
+                method.attr.as_str(),
+                "append" | "extend" | "insert" | "update"
+            ) =>
+        {
+            match &*method.value {
+                Expr::Name(name) => Some(name.id.as_str()),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}

@@ -9,6 +9,7 @@ use crate::facts::{
 use crate::judge::is_history_name;
 use crate::syntax::Ranged;
 use rustc_hash::FxHashSet as HashSet;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 impl Visitor<'_> {
@@ -73,8 +74,13 @@ impl Visitor<'_> {
             .find_map(|scope| scope.class_name.as_deref())
     }
 
-    pub(super) fn mangled(&self, name: &str) -> String {
-        mangle(name, self.class_name())
+    pub(super) fn mangled<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        // Most names are not private, and need not know their class.
+        if name.starts_with("__") {
+            mangle(name, self.class_name())
+        } else {
+            Cow::Borrowed(name)
+        }
     }
 
     pub(super) fn resolve(&self, name: &str) -> Resolved {
@@ -156,8 +162,13 @@ impl Visitor<'_> {
         if is_history_name(name) {
             self.history.push((name.to_owned(), line));
         }
+        let is_added_to = self.adding_to.take_if(|adding| adding == name).is_some();
         if let Some(frame) = self.frame() {
-            frame.reads.insert(name.to_owned());
+            if is_added_to {
+                frame.adds_to.insert(name.to_owned());
+            } else {
+                frame.reads.insert(name.to_owned());
+            }
             return;
         }
         self.record_exposed(name);
@@ -187,7 +198,8 @@ impl Visitor<'_> {
             let Some(facts) = self.found.functions.get(id) else {
                 continue;
             };
-            let (reads, mutates) = (facts.reads.clone(), facts.mutates.clone());
+            let reads: BTreeSet<String> = facts.reads.union(&facts.adds_to).cloned().collect();
+            let mutates = facts.mutates.clone();
             let (writes, deletes) = (facts.writes.clone(), facts.deletes.clone());
             for name in reads {
                 self.record_exposed(&name);
@@ -210,10 +222,35 @@ impl Visitor<'_> {
 
     /// The cell's own aliases of a value: `m = l` makes a change of `m` one of `l`.
     pub(super) fn record_mutation(&mut self, value: &Value) {
+        self.record_change(value, true);
+    }
+
+    /// What the value is may change; if not `is_deep`, a list or a dict only has other items.
+    pub(super) fn record_change(&mut self, value: &Value, is_deep: bool) {
+        for (source, how) in &value.sources {
+            if !is_deep && *how == Relation::Same || *how == Relation::Rows {
+                continue;
+            }
+            match source {
+                Source::Name(name) => {
+                    if let Some(frame) = self.frame() {
+                        frame.deep_mutates.insert(name.clone());
+                    }
+                }
+                Source::Param(function, index) => {
+                    if let Some(facts) = self.found.functions.get_mut(*function) {
+                        facts.deep_params.insert(*index);
+                    }
+                }
+                _ => {}
+            }
+        }
         let mut seen: Vec<Source> = Vec::new();
+        // What happens to a copy of rows does not happen to what they were copied from.
         let mut pending: Vec<Source> = value
             .sources
             .iter()
+            .filter(|(_, how)| *how != Relation::Rows)
             .map(|(source, _)| source.clone())
             .collect();
         while let Some(source) = pending.pop() {
@@ -239,7 +276,12 @@ impl Visitor<'_> {
                             value
                                 .sources
                                 .iter()
-                                .filter(|(_, how)| *how != Relation::Holds)
+                                .filter(|(_, how)| {
+                                    !matches!(
+                                        how,
+                                        Relation::Holds | Relation::HoldsItems | Relation::Rows
+                                    )
+                                })
                                 .map(|(source, _)| source.clone()),
                         );
                     }
@@ -256,7 +298,7 @@ impl Visitor<'_> {
     }
 
     pub(super) fn mutate(&mut self, target: Value, key: Option<Key>, held: Value) {
-        self.record_mutation(&target);
+        self.record_change(&target, false);
         self.op(Op::Mutate { target, key, held });
     }
 }

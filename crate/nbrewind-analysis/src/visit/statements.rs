@@ -1,6 +1,6 @@
 //! Statements and patterns.
 
-use super::questions::{is_only_imports, items, terminates};
+use super::questions::{added_to, is_only_imports, items, terminates};
 use super::{ScopeKind, Visitor};
 use crate::effects::{Note, StatementKind};
 use crate::facts::{How, Kind, Op, Relation, Source, Value};
@@ -90,7 +90,7 @@ impl Visitor<'_> {
                 let iterated = self.expr(&node.iter);
                 self.iterate(&iterated);
                 self.maybe(|this| {
-                    this.bind_target(&node.target, iterated.part(None));
+                    this.bind_target(&node.target, iterated.element());
                     this.body(&node.body);
                 });
                 self.maybe(|this| this.body(&node.orelse));
@@ -191,7 +191,9 @@ impl Visitor<'_> {
             // Handled before the body is walked; at top level `global x` changes nothing.
             Stmt::Global(_) | Stmt::Nonlocal(_) => {}
             Stmt::Expr(node) => {
+                self.adding_to = added_to(&node.value).map(|name| self.mangled(name).into_owned());
                 let value = self.expr(&node.value);
+                self.adding_to = None;
                 // A displayed value is gone through by its `repr`, which does not use up iterators.
                 drop(value);
             }
@@ -230,7 +232,7 @@ impl Visitor<'_> {
     pub(super) fn augment(&mut self, node: &ast::StmtAugAssign) {
         match &*node.target {
             Expr::Name(target) => {
-                let name = self.mangled(target.id.as_str());
+                let name = self.mangled(target.id.as_str()).into_owned();
                 let line = self.line(&*node.target);
                 if name.is_empty() {
                     self.expr(&node.value);
@@ -250,7 +252,7 @@ impl Visitor<'_> {
                     if held
                         .sources
                         .iter()
-                        .any(|(_, relation)| *relation == Relation::Holds)
+                        .any(|(_, how)| matches!(how, Relation::Holds | Relation::HoldsItems))
                     {
                         self.op(Op::Mutate {
                             target: value,
@@ -260,7 +262,7 @@ impl Visitor<'_> {
                     }
                 } else {
                     let value = self.value_of(&name);
-                    self.record_mutation(&value);
+                    self.record_change(&value, false);
                     if self.is_global(&name) {
                         self.bind(target.id.as_str(), value);
                     }
@@ -361,7 +363,7 @@ impl Visitor<'_> {
                 self.expr(&node.value);
             }
             Pattern::MatchSingleton(_) => {}
-            Pattern::MatchSequence(node) => self.patterns(&node.patterns, &subject.part(None)),
+            Pattern::MatchSequence(node) => self.patterns(&node.patterns, &subject.element()),
             Pattern::MatchMapping(node) => {
                 for key in &node.keys {
                     self.expr(key);
