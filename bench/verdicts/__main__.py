@@ -91,6 +91,8 @@ def _table(title: str, counts: Counts) -> list[str]:
             whole = f"audited {whole}" if whole == "flagged" else whole
             share = 100 * counts.share(f"audited {part}", whole)
             lines.append(f"| audited: {name} | {share:.2f} % | {counts.n[whole]} | {goal} |")
+    for how in ("", "audited "):
+        lines += _apart(counts, how)
     kinds = sorted(
         {key.removeprefix("edits: ") for key in counts.n if key.startswith("edits: ")}
         - set(edits.HARMLESS)
@@ -104,6 +106,25 @@ def _table(title: str, counts: Counts) -> list[str]:
             f"| {counts.n[f'flagged: {kind}']} "
             f"| {100 * counts.share(f'right: {kind}', f'flagged: {kind}'):.1f} % |"
         )
+    return lines
+
+
+def _apart(counts: Counts, how: str) -> list[str]:
+    """Of the cells that were flagged, with the others that gave what they had given set apart by why."""
+    right, whole = counts.n[f"{how}right"], counts.n[f"{how}flagged"]
+    if not whole:
+        return []
+    words = {
+        compare.READ_ANOTHER_VALUE: "gave the same although what they read was another value",
+        compare.READ_WHAT_RAN: "read what a flagged cell left as it was: running that one tells",
+        compare.READ_NOTHING: "read nothing that the edit reached",
+    }
+    lines = ["", f"Of the {whole} cells that are {how}flagged {right} changed. Others"]
+    for why, text in words.items():
+        lines.append(f"* {text}: {counts.n[f'{how}{why}']}")
+    known = right + counts.n[f"{how}{compare.READ_NOTHING}"]
+    share = 100 * right / known if known else 100.0
+    lines += ["", f"Without the first two, which only running tells, {share:.2f} % are right."]
     return lines
 
 
@@ -130,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     by_hand = {
         "Written by hand": pages.written(),
         "Written by hand after the analysis was improved by those": pages.written_later(),
+        "Written by hand after it was improved by these, too": pages.written_third(),
     }
     lines: list[str] = []
     began = time.monotonic()

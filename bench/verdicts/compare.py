@@ -24,6 +24,9 @@ class Counts:
         return self.n[part] / self.n[whole] if self.n[whole] else 1.0
 
 
+Trace = list[dict[str, Any]]
+
+
 def _cells(cells: Cells) -> list[dict[str, str]]:
     return [{"id": cell, "source": source} for cell, source in cells]
 
@@ -147,11 +150,12 @@ def edit(
         counts.n["differ"] += n_differ
         counts.n[f"differ: {edited.kind}"] += n_differ
     before_text, after_text = json.dumps(_cells(page.cells)), json.dumps(_cells(edited.cells))
+    runs = (before, after or [])
     said = json.loads(_native.stale(before_text, after_text))
-    _judge(edited, place, said, others, changes, counts, "")
+    _judge(edited, place, said, others, changes, counts, "", runs)
     if recorded is not None:
         said = json.loads(_native.stale(before_text, after_text, json.dumps(recorded)))
-        _judge(edited, place, said, others, changes, counts, "audited ")
+        _judge(edited, place, said, others, changes, counts, "audited ", runs)
 
 
 def _judge(
@@ -162,8 +166,9 @@ def _judge(
     changes: dict[str, tuple[list[str], list[str]]],
     counts: Counts,
     how: str,
+    runs: tuple[Trace, Trace],
 ) -> None:
-    """Counts verdicts, under names that begin with `how`, beside what really changed."""
+    """Counts verdicts, under names that begin with `how`, beside what really changed in the `runs`."""
     flagged = {*said["stale"], *said["unknown"]}
     if edited.kind in HARMLESS:
         if flagged.isdisjoint(others):
@@ -185,4 +190,35 @@ def _judge(
                 counts.n[f"{how}right"] += 1
                 counts.n[f"{how}right: {edited.kind}"] += 1
             else:
-                counts.lines.append(f"{how}false: {place}: {cell}: {said['reasons'][cell]}")
+                why = _why_false(cell, {*flagged, *_edited(runs, others)}, runs)
+                counts.n[f"{how}{why}"] += 1
+                line = f"{how}false: {place}: {cell}: {said['reasons'][cell]} ({why})"
+                counts.lines.append(line)
+
+
+# Why a cell that was flagged gave what it had given.
+READ_ANOTHER_VALUE = "read another value"
+READ_WHAT_RAN = "read what ran again"
+READ_NOTHING = "read nothing of it"
+
+
+def _edited(runs: tuple[Trace, Trace], others: list[str]) -> set[str]:
+    return {done["cell"] for run in runs for done in run} - set(others)
+
+
+def _why_false(cell: str, ran_again: set[str], runs: tuple[Trace, Trace]) -> str:
+    """What a cell that was flagged and gave what it had given really read: another value than before; or the same
+    value, which a cell had left that had to run again, so that only running that one tells; or neither."""
+    at = [next(at for at, done in enumerate(run) if done["cell"] == cell) for run in runs]
+    one, other = (run[place] for run, place in zip(runs, at, strict=True))
+    names = {*one["reads"], *other["reads"]}
+    if any(one["inputs"].get(name) != other["inputs"].get(name) for name in names):
+        return READ_ANOTHER_VALUE
+    for run, place in zip(runs, at, strict=True):
+        for name in names:
+            for done in reversed(run[:place]):
+                if name in done["binds"] or name in done["changes"]:
+                    if done["cell"] in ran_again:
+                        return READ_WHAT_RAN
+                    break
+    return READ_NOTHING

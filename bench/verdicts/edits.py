@@ -229,7 +229,10 @@ def _renamed(page: Page, trace: list[dict[str, Any]], draw: random.Random) -> It
     for at, (cell, source) in enumerate(page.cells):
         used = {name for done in trace[at + 1 :] for name in done["reads"]}
         for name in [name for name in trace[at]["binds"] if name in used][:2]:
-            edited = re.sub(rf"\b{name}\b", f"{name}_new", source)
+            # A module is not renamed, only the name that it gets.
+            module = rf"^((?:from [\w.]+ )?import (?:.*, )?)({name})(?=$|,)"
+            edited = re.sub(module, rf"\1\2 as {name}", source, flags=re.MULTILINE)
+            edited = re.sub(rf"\b{name}\b(?! as {name}\b)", f"{name}_new", edited)
             if edited != source:
                 yield Edit("rename", f"{cell}: {name}", _replaced(page, at, edited))
 

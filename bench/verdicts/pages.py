@@ -46,6 +46,11 @@ def written_later() -> list[Page]:
     return [read(path) for path in sorted(FOLDER.glob("more/*.ipy"))]
 
 
+def written_third() -> list[Page]:
+    """Those that were written when the analysis had been improved by these, too."""
+    return [read(path) for path in sorted(FOLDER.glob("third/*.ipy"))]
+
+
 def generated(n: int) -> list[Page]:
     """Generated ones, of templates that are meant to be hard: they shadow, alias, delete, fail and evaluate strings."""
     from tests.python.generated.cases import make_case

@@ -217,7 +217,10 @@ def _inside(value: Any) -> Any:
             if not name.startswith("__") and not isinstance(item, types.ModuleType)
         }
     if isinstance(value, sqlite3.Connection):
-        return list(value.iterdump())
+        try:
+            return list(value.iterdump())
+        except sqlite3.ProgrammingError:
+            return "closed"
     if isinstance(value, CapturedIO):
         return [value.stdout, value.stderr]
     return value
@@ -228,6 +231,9 @@ def _is_described(value: Any) -> bool:
         return True
     if isinstance(value, types.ModuleType):
         return _is_own_module(value)
+    if type(value).__name__ == "ndarray" and value.dtype.hasobject:
+        # `plt.subplots` gives its axes so.
+        value = list(value.flat)
     items = value if isinstance(value, list | tuple) else [value]
     return not any(type(item).__module__.startswith(UNDESCRIBED) for item in items)
 
