@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from nbrewind.fingerprint.walker import LARGE, Context, Fact, Place, register
@@ -71,6 +72,18 @@ def _prepare(values: Any, ctx: Context) -> None:
     place = place_of(values[0])
     if place is not None and place[2] != place[3]:
         ctx.memory.prepare(place, values.shape[0], values.itemsize)
+
+
+def copies_on_write() -> bool:
+    """True when pandas copies what several of its objects share before it writes: then nobody can tell that they do.
+
+    So does pandas 3, and pandas 2 with its option `mode.copy_on_write`.
+    """
+    pandas = sys.modules.get("pandas")
+    if pandas is None or int(getattr(pandas, "__version__", "3").partition(".")[0]) >= 3:
+        return True
+    asked = getattr(sys.modules.get("pandas._config"), "using_copy_on_write", None)
+    return bool(asked is not None and asked())
 
 
 def dtype_key(dtype: Any) -> str:
@@ -143,20 +156,35 @@ def _ufunc_fact(obj: Any, ctx: Context) -> Fact:
     return Fact("opaque", opaque=f"ufunc {obj.__name__} is not numpy's own")
 
 
-def _column_fact(values: Any, holder: int) -> Fact:
-    """One column of a frame, or one pandas array: its dtype and items."""
+def _column_fact(values: Any, holder: int, ctx: Context) -> Fact:
+    """One column of a frame (`holder`), or the items of an index (0), which nobody changes."""
     import numpy as np
 
-    if isinstance(values, np.ndarray):
-        if values.dtype.hasobject:
-            return Fact("column of objects", (values.shape, tuple(values.ravel().tolist())))
-        start, n_bytes = _span(values)
-        return Fact(
-            "column",
-            (dtype_key(values.dtype), values.shape),
-            buffers=((start, n_bytes, holder),) if holder else (),
-            **_content(values),
-        )
+    if not isinstance(values, np.ndarray):
+        if copies_on_write() or not holder:
+            return _array_fact(values)
+        # Who writes into it writes for all that have it.
+        return Fact("shared column", (values,))
+    start, n_bytes = _span(values)
+    is_object = values.dtype.hasobject
+    shares = holder and not (is_object and copies_on_write())
+    buffers = ((start, n_bytes, holder),) if shares else ()
+    if ctx.by_memory and holder:
+        owner = owner_of(values)
+        ctx.view_owners.add(id(owner))
+        offset = values.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        parts = (dtype_key(values.dtype), values.shape, values.strides, offset, owner)
+        return Fact("column in memory", parts, buffers=buffers)
+    if is_object:
+        items = tuple(values.ravel().tolist())
+        return Fact("column of objects", (values.shape, items), buffers=buffers)
+    return Fact(
+        "column", (dtype_key(values.dtype), values.shape), buffers=buffers, **_content(values)
+    )
+
+
+def _array_fact(values: Any) -> Fact:
+    """An array of pandas' own."""
     arrow = getattr(values, "_pa_array", None)
     if arrow is not None:
         return Fact("arrow column", (str(values.dtype), arrow))
@@ -171,10 +199,10 @@ def _index_fact(index: Any, ctx: Context) -> Fact:
     if isinstance(index, pd.RangeIndex):
         return Fact("index", (*head, index.start, index.stop, index.step))
     if isinstance(index, pd.MultiIndex):
-        codes = tuple(_column_fact(code, 0) for code in index.codes)
+        codes = tuple(_column_fact(code, 0, ctx) for code in index.codes)
         return Fact("index", (*head, tuple(index.levels), codes))
     freq = getattr(index, "freqstr", None)
-    return Fact("index", (*head, freq, _column_fact(index._values, 0)))
+    return Fact("index", (*head, freq, _column_fact(index._values, 0, ctx)))
 
 
 def _column(frame: Any, position: int) -> Any:
@@ -188,7 +216,7 @@ def _frame_fact(frame: Any, ctx: Context) -> Fact:
     holder = id(frame)
     for block in getattr(getattr(frame, "_mgr", None), "blocks", ()):
         _prepare(block.values, ctx)
-    columns = tuple(_column_fact(_column(frame, i), holder) for i in range(frame.shape[1]))
+    columns = tuple(_column_fact(_column(frame, i), holder, ctx) for i in range(frame.shape[1]))
     extra = (
         {name: getattr(frame, name, None) for name in frame._metadata} if frame._metadata else None
     )
@@ -212,14 +240,14 @@ def _series_fact(series: Any, ctx: Context) -> Fact:
         series.index,
         series.attrs,
         series.flags.allows_duplicate_labels,
-        _column_fact(series._values, id(series)),
+        _column_fact(series._values, id(series), ctx),
     )
     return Fact("series", parts, mutable=True)
 
 
 @register("pandas.core.arrays.base:ExtensionArray", "pandas.api.extensions:ExtensionArray")
 def _extension_array_fact(values: Any, ctx: Context) -> Fact:
-    fact = _column_fact(values, 0)
+    fact = _array_fact(values)
     fact.mutable = True
     return fact
 

@@ -158,12 +158,15 @@ class Context:
         follow_globals: bool = False,
         context: dict[str, Any] | None = None,
         memory: _native.Memory | None = None,
+        by_memory: bool = False,
     ) -> None:
         self.namespace = namespace
         self.follow_globals = follow_globals
         self.context = context or {}
         # What is known of large buffers since earlier walks.
         self.memory = memory
+        # Columns of frames count by where in whose memory they lie, too: who shares it sees what others write.
+        self.by_memory = by_memory
         # Arrays that other arrays are views of: their pickles must share one owner.
         self.view_owners: set[int] = set()
         # Tasks in the lazy values that were met.

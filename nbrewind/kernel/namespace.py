@@ -10,12 +10,13 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nbrewind import _native
 from nbrewind.fingerprint import Context, Walk
+from nbrewind.fingerprint.arrays import copies_on_write
 from nbrewind.fingerprint.objects import namespace_fact, singleton_fact
 
 # Names that IPython manages, not the user.
@@ -174,6 +175,50 @@ def _without_content(facts: NameFacts) -> NameFacts:
     return NameFacts(fp=None, refs=facts.refs, marks=marks, opaque=[NEVER_RECORDED])
 
 
+def _shares_frames(found: Walk) -> bool:
+    """True when frames share memory with each other or with arrays, and one sees what is written through the other."""
+    if copies_on_write():
+        return False
+    return next(_overlaps([(*span, 0) for span in found.buffers]), None) is not None
+
+
+def _joined_by_memory(walks: list[Walk], groups: list[list[int]]) -> list[list[int]]:
+    """The groups of positions, with those together whose frames share memory."""
+    group_of = {position: group for group in groups for position in group}
+    spans = [(*span, at) for at, found in enumerate(walks) for span in found.buffers]
+    for one, other in _overlaps(spans):
+        first, second = group_of[one], group_of[other]
+        if first is not second:
+            first.extend(second)
+            group_of.update(dict.fromkeys(second, first))
+    distinct = {id(group): sorted(group) for group in group_of.values()}
+    return sorted(distinct.values())
+
+
+def _overlaps(spans: list[tuple[int, int, int, int]]) -> Iterator[tuple[int, int]]:
+    """Where memory (address, bytes, the frame that has it or 0, position) is that of a frame and of something else.
+
+    Yields pairs of positions.
+    """
+    # Columns of one frame may interleave.
+    merged: list[list[int]] = []
+    newest: dict[tuple[int, int], list[int]] = {}
+    for start, n_bytes, holder, position in sorted(spans):
+        known = newest.get((holder, position))
+        if n_bytes and known is not None and start <= known[1]:
+            known[1] = max(known[1], start + n_bytes)
+        elif n_bytes:
+            newest[holder, position] = entry = [start, start + n_bytes, holder, position]
+            merged.append(entry)
+    open_now: list[list[int]] = []
+    for entry in merged:
+        open_now = [other for other in open_now if other[1] > entry[0]]
+        for other in open_now:
+            if other[2] != entry[2]:
+                yield other[3], entry[3]
+        open_now.append(entry)
+
+
 class NamespaceState:
     """Which version every tracked name has, and which names are loaded."""
 
@@ -260,6 +305,9 @@ class NamespaceState:
         context.view_owners = self.view_owners = set()
         values = [self._as_walked(self.namespace[name]) for name in names]
         walks, groups, mixed = context.walk_namespace(values, self.root)
+        if not copies_on_write():
+            # Memory of frames is shared like that of arrays, and described where it is (see `fingerprint`).
+            groups, mixed = _joined_by_memory(walks, groups), set()
         gone = [name for name in self.loaded if name not in self.namespace]
         changed: list[CoVariable] = []
         for positions in groups:
@@ -274,10 +322,11 @@ class NamespaceState:
                 facts = {name: _without_content(found) for name, found in facts.items()}
             if is_unrecorded:
                 joint = None
-            elif len(group) == 1:
+            elif len(group) == 1 and not _shares_frames(walks[positions[0]]):
                 joint = facts[group[0]].fp
             else:
-                joint = self.fingerprint({name: self.namespace[name] for name in group})
+                joint, owners = self._joint({name: self.namespace[name] for name in group})
+                self.view_owners |= owners
             known = self.bound.get(group[0])
             unchanged = (
                 known is not None
@@ -320,11 +369,25 @@ class NamespaceState:
 
         `memory`: another one than the state's, for values that nobody keeps.
         """
-        context = Context(namespace=self.namespace, memory=memory or self.memory)
+        return self._joint(values, memory)[0]
+
+    def _joint(
+        self, values: dict[str, Any], memory: _native.Memory | None = None
+    ) -> tuple[str | None, set[int]]:
+        """The joint fingerprint, and the arrays that frames among the values are parts of, if that counts."""
         walked = {name: self._as_walked(value) for name, value in values.items()}
-        if len(walked) == 1:
-            return context.walk(next(iter(walked.values()))).fp
-        return context.walk(tuple((name, walked[name]) for name in sorted(walked))).fp
+        whole = (
+            next(iter(walked.values()))
+            if len(walked) == 1
+            else tuple((name, walked[name]) for name in sorted(walked))
+        )
+        known = memory or self.memory
+        found = Context(namespace=self.namespace, memory=known).walk(whole)
+        if not _shares_frames(found):
+            return found.fp, set()
+        # Else two frames that share their memory would be as good as two equal ones that do not.
+        exact = Context(namespace=self.namespace, memory=known, by_memory=True)
+        return exact.walk(whole).fp, exact.view_owners
 
     def _as_walked(self, value: Any) -> Any:
         """The value, or a fact instead of a list or dict that stands for more than it holds."""

@@ -292,17 +292,14 @@ class _Pickler(cloudpickle.Pickler):
         from nbrewind.fingerprint.arrays import owner_of, place_of
 
         values = block.values
-        _, *rest = block.__reduce__()[1]
-        is_plain = (
-            type(values) is self._ndarray
-            and values.ndim == 2
-            and not values.dtype.hasobject
-            and values.shape[0] > 0
-            and id(owner_of(values)) not in self._view_owners
-            and place_of(values[0]) is not None
-        )
-        if not is_plain:
+        reduced = block.__reduce__()
+        is_plain = type(values) is self._ndarray and values.ndim == 2 and values.shape[0] > 0
+        if is_plain and id(owner_of(values)) in self._view_owners:
+            # Not by `__reduce_ex__`, which copies what is not contiguous: it is a part of memory that others share.
+            return reduced
+        if not is_plain or values.dtype.hasobject or place_of(values[0]) is None:
             return NotImplemented
+        _, *rest = reduced[1]
         first = len(self._pieces)
         self._pieces.extend(values)
         order = "F" if values.flags.f_contiguous else "C"

@@ -1,0 +1,84 @@
+"""Frames that share memory, as pandas 2 has them: what is written through one is seen in the other.
+
+pandas 3 copies before it writes. What is asked of the memory is the same, so these tests ask it directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nbrewind.fingerprint import Context, arrays
+from nbrewind.kernel import namespace, pickling
+
+
+@pytest.fixture
+def no_copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for module in (arrays, namespace):
+        monkeypatch.setattr(module, "copies_on_write", lambda: False)
+    yield
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"x": np.arange(4.0), "y": np.arange(4.0) + 9, "n": [1, 2, 3, 4], "o": [(1,), 2, "3", None]}
+    )
+
+
+def state_of(**values: object) -> namespace.NamespaceState:
+    state = namespace.NamespaceState(dict(values))
+    state.sweep()
+    return state
+
+
+def groups(state: namespace.NamespaceState) -> set[tuple[str, ...]]:
+    return {version.names for version in state.bound.values()}
+
+
+@pytest.mark.usefixtures("no_copies")
+def test_who_shares_memory_is_one_group() -> None:
+    df = frame()
+    state = state_of(
+        df=df, part=df.iloc[1:3], own=df.copy(), other=frame(), thing=df["o"], values=df["n"].values
+    )
+    assert groups(state) == {("df", "part", "thing", "values"), ("own",), ("other",)}
+    assert groups(state_of(a=frame(), b=frame())) == {("a",), ("b",)}
+
+
+def test_pandas_3_keeps_them_apart() -> None:
+    df = frame()
+    assert arrays.copies_on_write()
+    assert groups(state_of(df=df, part=df.iloc[1:3], x=df["x"])) == {("df",), ("part",), ("x",)}
+
+
+@pytest.mark.usefixtures("no_copies")
+def test_equal_frames_that_share_nothing_are_something_else() -> None:
+    df = frame()
+    shared = state_of(a={"df": df, "x": df["x"]}).bound["a"]
+    copied = state_of(a={"df": df, "x": df["x"].copy()}).bound["a"]
+    again = state_of(a={"df": df, "x": df["x"]}).bound["a"]
+    assert shared.facts["a"].fp == copied.facts["a"].fp
+    assert shared.joint == again.joint != copied.joint
+
+
+@pytest.mark.usefixtures("no_copies")
+def test_what_is_loaded_shares_as_it_did() -> None:
+    df = frame()
+    values = {"df": df, "part": df.iloc[1:3], "x": df["x"], "o": df["o"]}
+    state = state_of(**values)
+    (version,) = {version.manifest_id: version for version in state.bound.values()}.values()
+    head, buffers, pieces = pickling.dump(values, state.namespace, state.view_owners)
+    assert pieces == [] and version.joint is not None
+    found = pickling.load(head, buffers, [], {})
+    assert np.shares_memory(found["df"]["x"].values, found["x"].values)
+    assert np.shares_memory(found["df"]["x"].values, found["part"]["x"].values)
+    assert np.shares_memory(found["df"]["o"].values, found["o"].values)
+    assert state_of(**found).bound["df"].joint == version.joint
+
+
+def test_columns_of_one_frame_that_interleave_share_with_nobody() -> None:
+    df = pd.DataFrame(np.arange(40.0).reshape(10, 4))
+    assert list(namespace._overlaps([(*span, 0) for span in Context().walk(df).buffers])) == []
