@@ -13,6 +13,7 @@ Actors are left alone silently: they are state.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import logging
 import sys
 import threading
@@ -124,12 +125,26 @@ def _submit(
     is_here: bool = False,
     is_sent: bool = False,
 ) -> Submission | None:
+    reason = _too_old()
+    if reason is not None:
+        cache.note(f"a graph ran without the cache: {reason}")
+        return None
     # Building a graph may compute something small on the way, which is not planned.
     _local.is_planning = True
     try:
         return cache.submit(dsk, keys, live=live, is_here=is_here, is_sent=is_sent)
     finally:
         _local.is_planning = False
+
+
+@functools.cache
+def _too_old() -> str | None:
+    """Why the graphs of the Dask that is installed cannot be planned, or None."""
+    import dask
+
+    if importlib.util.find_spec("dask._expr") is None:
+        return f"Dask {dask.__version__} is older than 2025.4"
+    return None
 
 
 # --- Clients -------------------------------------------------------------------------------------
@@ -432,6 +447,8 @@ def _why_not(client: Any, cache: TaskCache) -> str | None:
     """Why this client's graphs cannot be planned, or None. Asks its cluster once per cell run."""
     from distributed.worker import thread_state
 
+    if _too_old() is not None:
+        return _too_old()
     if client.asynchronous:
         return "the client is asynchronous"
     if getattr(thread_state, "key", None) is not None:
