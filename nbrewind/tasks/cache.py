@@ -92,16 +92,28 @@ def _named_files(plan: Plan) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for literal in {id(one): one for fact in plan.facts for one in fact.literals}.values():
         for name, content in literal.files.items():
-            path = os.path.abspath(name)
-            found[path] = content
-            if os.path.isdir(path):
-                for root, folders, names in os.walk(path):
-                    for one in folders:
-                        found[os.path.join(root, one)] = None
-                    for one in names:
-                        full = os.path.join(root, one)
-                        found[full] = path_digest(full)
+            found[os.path.abspath(name)] = content
+            found |= _inside(name)
     return found
+
+
+def _inside(folder: str) -> dict[str, str | None]:
+    """Everything in a folder, and itself."""
+    found: dict[str, str | None] = {}
+    for root, _, names in os.walk(os.path.abspath(folder)):
+        found[root] = None
+        for one in names:
+            full = os.path.join(root, one)
+            found[full] = path_digest(full)
+    return found
+
+
+# Kind of what a task read -> what it is now.
+_LOOKS: dict[str, Callable[[str], str | None]] = {
+    "file": worker.content,
+    "listing": worker.listing,
+    "folder": path_digest,
+}
 
 
 def _take_one(counts: dict[str, int], name: str) -> None:
@@ -284,8 +296,14 @@ class TaskCache:
                 if self._is_observed(fact.fp):
                     stands_on |= {fact.fp}
                     record = self._choose(fact.fp)
-                    for _, path, relative, found in record["files"] if record is not None else ():
+                    for kind, path, relative, found in record["files"] if record else ():
                         report.files[path or os.path.abspath(relative)] = found
+                        if kind == "folder":
+                            report.files |= _inside(path or relative)
+            if fact.folders and (fact.fp is None or self._choose(fact.fp) is None):
+                # What it read there, no record says.
+                for folder in fact.folders:
+                    report.files |= _inside(folder)
             if node.kind == "task" and (fact.is_user or fact.writer):
                 self._account_writes(submission, node, outcome, report)
             observed.append(stands_on)
@@ -652,11 +670,7 @@ class TaskCache:
         """A file or folder that the task read and that is not the same now."""
         for kind, path, relative, found in record["files"]:
             for name in (path, relative):
-                if (
-                    name is not None
-                    and (worker.listing(name) if kind == "listing" else worker.content(name))
-                    != found
-                ):
+                if name is not None and _LOOKS[kind](name) != found:
                     return str(name)
         return None
 
@@ -801,7 +815,10 @@ class TaskCache:
         }
         if not suspects:
             return
-        changed = submission.fingerprinter.changed_literals()
+        # Values that were given to tasks of libraries go on to others as they are.
+        changed = submission.fingerprinter.changed_literals(
+            node for node in plan.graph.nodes if plan.decisions[node.idx].action == "execute"
+        )
         if changed:
             is_reached = [False] * len(plan.graph.nodes)
             for node in plan.graph.nodes:

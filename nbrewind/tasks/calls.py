@@ -239,6 +239,7 @@ def plan(
             is_trusted=False,
             remotes=[one for literal in fact.literals for one in literal.remotes],
             writes=fact.writer,
+            folders=fact.folders,
         )
     elif decision.action != "load":
         decision.keep = None

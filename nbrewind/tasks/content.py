@@ -163,13 +163,22 @@ class Literal:
     scopes: list[dict[str, Any]] = field(default_factory=list)
     # Can it be changed by whoever has it?
     is_mutable: bool = True
+    # Folders that the user's code names.
+    folders: tuple[str, ...] = ()
+    # Are these arguments of a function of the user's?
+    by_user: bool = False
 
 
 class TaskContext(Context):
     """The walker's task mode, watching for names that suggest effects."""
 
+    # A folder that the user's code names is no more than its name: what the code reads in it shows when it runs.
+    has_folders_by_name = True
+
     def __init__(self) -> None:
         super().__init__(follow_globals=True)
+        # Does the user's code get what is walked?
+        self.by_user = False
         # (file system, path) -> version, asked for once per graph.
         self.versions: dict[tuple[int, str], tuple[Any, str | None]] = {}
         # Name -> what the user has added to classes of libraries, looked up once per graph.
@@ -195,6 +204,7 @@ class TaskContext(Context):
         self.by_name: dict[tuple[str, str], Any] = {}
         self.absent: set[str] = set()
         self.builtins: dict[str, Any] = {}
+        self.folders: set[str] = set()
 
     def version_of(self, filesystem: Any, path: str) -> str | None:
         """The version of a remote file, to be checked again when the task has run."""
@@ -208,6 +218,11 @@ class TaskContext(Context):
 
     def path_fact(self, path: str) -> Fact | None:
         """The content behind a path that exists, or existed when it was planned."""
+        if self.has_folders_by_name and (self.is_user or self.by_user):
+            if os.path.isdir(path):
+                self.folders.add(path)
+            if not os.path.isfile(path) and path not in (self.as_planned or ()):
+                return _place_fact(path)
         if self.as_planned is None:
             return super().path_fact(path)
         if path not in self.as_planned:
@@ -220,7 +235,7 @@ class TaskContext(Context):
         """Has an object another content than it had? What files contain is another matter."""
         self.as_planned = literal.files
         try:
-            return self.literal(literal.obj).fp != literal.fp
+            return self.literal(literal.obj, by_user=literal.by_user).fp != literal.fp
         finally:
             self.as_planned = None
 
@@ -245,7 +260,7 @@ class TaskContext(Context):
             return obj
         kind = type(obj)
         if kind is types.FunctionType or kind is types.BuiltinFunctionType:
-            self.note_callable(obj.__name__)
+            self.note_callable(obj.__name__, is_users=_is_users(obj))
             if obj.__module__ in _TELLING_MODULES:
                 self.names.add(obj.__name__)
                 self.told.add(obj.__name__)
@@ -257,7 +272,7 @@ class TaskContext(Context):
             if top := str(obj.__module__ or "").partition(".")[0]:
                 self.names.update({top} & _READS_NATIVELY)
         elif kind is types.MethodType:
-            self.note_callable(obj.__func__.__name__)
+            self.note_callable(obj.__func__.__name__, is_users=_is_users(obj.__func__))
         elif isinstance(obj, type):
             if _is_clusters(obj.__module__):
                 return _state_of_the_cluster(obj.__name__)
@@ -311,9 +326,10 @@ class TaskContext(Context):
         if name is not None:
             self.by_name[name] = obj
 
-    def note_callable(self, name: Any) -> None:
+    def note_callable(self, name: Any, *, is_users: bool = False) -> None:
+        """What the name of a function says of it. A writer of the user's own is known by what it does."""
         if isinstance(name, str):
-            if self.writer is None and _LIBRARY_WRITER.search(name):
+            if self.writer is None and not is_users and _LIBRARY_WRITER.search(name):
                 self.writer = name
             if _LIBRARY_READER.search(name):
                 self.is_reader = True
@@ -383,9 +399,10 @@ class TaskContext(Context):
         self.reasons.append(f"{func.__name__} imports {name}, which is not loaded here")
         return name
 
-    def literal(self, obj: Any) -> Literal:
-        """Walk `obj` and sum up what was seen."""
+    def literal(self, obj: Any, *, by_user: bool = False) -> Literal:
+        """Walk `obj` and sum up what was seen. `by_user`: a function of the user's is given it."""
         self.reset()
+        self.by_user = by_user
         walk: Walk = self.walk(obj)
         fp, more = self.surrounded(walk)
         names = self.names
@@ -426,6 +443,8 @@ class TaskContext(Context):
             sorted(self.absent),
             self.scopes() if names & _RUNS_TEXTS else [],
             not _is_fixed(obj),
+            tuple(sorted(self.folders)),
+            by_user,
         )
 
     def scopes(self) -> list[dict[str, Any]]:
@@ -514,6 +533,14 @@ class TaskContext(Context):
         )
 
 
+def _place_fact(path: str) -> Fact | None:
+    """A place below the working folder by its name from there, so that it is the same elsewhere. None: as it stands."""
+    here = os.getcwd().rstrip(os.sep) + os.sep
+    if not path.startswith(here):
+        return None
+    return Fact("place", (_name(os.path.relpath(path, here)),))
+
+
 def _is_fixed(obj: Any) -> bool:
     """True for what nobody can change: scalars, and functions and classes of libraries."""
     if isinstance(obj, tuple):
@@ -587,10 +614,14 @@ def _only_globals(code: types.CodeType) -> frozenset[str]:
     return frozenset(found - others)
 
 
+def _is_users(func: Any) -> bool:
+    return isinstance(func, types.FunctionType) and not is_importable(func)
+
+
 def _is_known_by_itself(value: Any) -> bool:
     """Is this plain data, or the user's own function or class? The walk sees all of it."""
     if isinstance(value, types.FunctionType):
-        return not is_importable(value)
+        return _is_users(value)
     if isinstance(value, type):
         return not is_importable(value) and value.__module__ != "builtins"
     return type(value).__module__ in {"builtins", "pathlib"} and not isinstance(
@@ -761,9 +792,13 @@ def _fragment_fact(wrapper: Any, ctx: Context) -> Fact:
     )
 
 
+class _ContentContext(TaskContext):
+    has_folders_by_name = False
+
+
 def literal_of(value: Any) -> Literal:
-    """What a value says when it is an argument of a task."""
-    return TaskContext().literal(value)
+    """What a value says when it is an argument of a task; folders by all that is in them."""
+    return _ContentContext().literal(value)
 
 
 def value_fingerprint(value: Any) -> str | None:

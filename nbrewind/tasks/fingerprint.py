@@ -26,7 +26,7 @@ import importlib.metadata
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +128,11 @@ class TaskFacts:
     def files(self) -> dict[str, str]:
         """Files that literals name, with their digests."""
         return {path: found for literal in self.literals for path, found in literal.files.items()}
+
+    @property
+    def folders(self) -> list[str]:
+        """Folders that the user's code names."""
+        return sorted({path for literal in self.literals for path in literal.folders})
 
 
 @dataclass(slots=True)
@@ -377,7 +382,8 @@ class Fingerprinter:
         """
         found: tuple[Literal, ...] = (func,) if func is not None else ()
         if literals:
-            found = (*found, self._literal(tuple(literals)))
+            by_user = func is not None and func.is_user
+            found = (*found, self._literal(tuple(literals), by_user=by_user))
             if func is not None and (func.is_reader or func.reads_natively):
                 urls = [text for text in literals if type(text) is str and remote.is_url(text)]
                 if urls:
@@ -412,23 +418,27 @@ class Fingerprinter:
 
     # -- arguments
 
-    def _literal(self, objects: tuple[Any, ...]) -> Literal:
+    def _literal(self, objects: tuple[Any, ...], *, by_user: bool = False) -> Literal:
         """Facts of objects walked together (they may share parts), remembered within this graph."""
-        key = tuple(map(id, objects))
+        key = (by_user, *map(id, objects))
         known = self.by_id.get(key)
         if known is None:
             known = self.by_id[key] = self.context.literal(
-                objects[0] if len(objects) == 1 else objects
+                objects[0] if len(objects) == 1 else objects, by_user=by_user
             )
             self.kept.append(objects)
         return known
 
-    def changed_literals(self) -> set[int]:
-        """After a run in this process: literals (by id of the `Literal`) whose content the run changed."""
+    def changed_literals(self, nodes: Iterable[Node]) -> set[int]:
+        """After a run of these nodes in this process: literals (by id of the `Literal`) that it changed."""
+        given = {id(literal) for node in nodes for literal in self.facts[node.idx].literals}
         return {
             id(literal)
             for literal in self.by_id.values()
-            if literal.is_mutable and literal.fp is not None and self.context.has_changed(literal)
+            if id(literal) in given
+            and literal.is_mutable
+            and literal.fp is not None
+            and self.context.has_changed(literal)
         }
 
     def given_away(self, values: list[Any]) -> list[int]:

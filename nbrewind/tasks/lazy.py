@@ -98,6 +98,7 @@ def _frame_fact(frame: Any, ctx: Context) -> Fact:
 _MAX_NODES = 10_000
 # Packages whose values are content, and large.
 _NAME_NO_FILES = frozenset({"numpy", "pandas", "pyarrow", "polars", "scipy"})
+_NAMELESS = frozenset({bool, bytes, complex, float, int, type(None)})
 _TOKEN = re.compile(
     r"-?(?:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$"
 )
@@ -142,7 +143,8 @@ class _Flat:
         self.tokens = graph.tokens
         parts = tuple(self.part(node) for node in graph.nodes)
         outputs = tuple((_TOKEN.sub("", _text(key)), graph.outputs[key].idx) for key in self.keys)
-        return (parts, outputs), literal_of(tuple(self.literals)).files, self.opaque
+        files = literal_of(tuple(self.literals)).files if self.literals else {}
+        return (parts, outputs), files, self.opaque
 
     def part(self, node: Node) -> Any:
         if node.target is not None:
@@ -187,7 +189,10 @@ class _Flat:
             return self.call(value, node)
         if isinstance(value, str) and is_library and value[-32:] in self.tokens:
             return _TOKEN.sub("", value)
-        if type(value).__module__.partition(".")[0] not in _NAME_NO_FILES:
+        if (
+            type(value) not in _NAMELESS
+            and type(value).__module__.partition(".")[0] not in _NAME_NO_FILES
+        ):
             self.literals.append(value)
         return value
 

@@ -295,6 +295,7 @@ class _Shared:
     remotes: list[tuple[Any, str, str]]
     by_name: list[tuple[str, str, str]]
     absent: list[str]
+    folders: list[str]
 
 
 class _Emitter:
@@ -368,6 +369,7 @@ class _Emitter:
             writes=fact.writer,
             by_name=shared.by_name,
             absent=shared.absent,
+            folders=shared.folders,
         )
         values = (self.t.TaskRef(name) for name in refs.values())
         return self.t.Task(key, worker.run, call, *values, _data_producer=node.spec.data_producer)
@@ -386,6 +388,7 @@ class _Emitter:
                 [one for literal in fact.literals for one in literal.remotes],
                 [one for literal in fact.literals for one in literal.by_name],
                 [name for literal in fact.literals for name in literal.absent],
+                fact.folders,
             )
         return found
 

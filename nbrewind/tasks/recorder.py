@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nbrewind import _native
@@ -82,8 +82,11 @@ _hooked = False
 class Recorder:
     """Files that a task read, and whether it changed something outside."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, folders: Sequence[str] = ()) -> None:
         self.store = os.path.realpath(store) + os.sep
+        # Folders of which all counts where native opens are not seen, and how they were then.
+        self.folders = folders
+        self.before: dict[str, Any] = {}
         # (absolute path, as it was given) -> signature when it was opened, or digest of the names
         # in the folder.
         self.read: dict[tuple[str, str], Any] = {}
@@ -101,6 +104,11 @@ class Recorder:
         self.is_alone = True
         # Threads that were there before.
         self.threads: frozenset[threading.Thread] = frozenset()
+        # When it began, on the cell's watch; its own thread, and those of tasks that ran meanwhile, as the system
+        # numbers them.
+        self.mark: tuple[int, int] | None = None
+        self.thread = threading.get_native_id()
+        self.others: set[int] = set()
 
     def __enter__(self) -> Recorder:
         _install_hook()
@@ -110,20 +118,35 @@ class Recorder:
         with _native_lock:
             _recorders.add(self)
             if len(_recorders) > 1:
+                threads = {recorder.thread for recorder in _recorders}
                 for recorder in _recorders:
                     recorder.is_alone = False
-            if len(_recorders) == 1 and not _is_watched_by_kernel():
+                    recorder.others |= threads - {recorder.thread}
+            is_first = len(_recorders) == 1 and not _is_watched_by_kernel()
+            if is_first:
                 _native.watch_start()
-                self.is_watched = True
-            else:
-                # The watch is for the whole process: it stops when the first of several tasks ends.
-                self.is_watched = False
+            self.mark = _mark()
+            # Where marks are not known, the watch stops when the first of several tasks ends.
+            self.is_watched = is_first
+        if not self.is_watched and self.mark is None:
+            self.before = {path: signature(path) for path in self.folders}
         return self
 
     def __exit__(self, *error: object) -> None:
         local.recorder = self.outer
         with _native_lock:
-            if not _is_watched_by_kernel():
+            found = _since(self.mark) if self.mark is not None else None
+            is_ours = not _is_watched_by_kernel()
+            # Known marks, and another watch than then: something may have been missed.
+            self.is_watched = self.is_watched and self.mark is None
+            if found is not None:
+                _recorders.discard(self)
+                self.is_watched = True
+                # What other threads open that run no task may be for any of the tasks that run.
+                self.native([event for *event, thread in found if thread not in self.others])
+                if is_ours and not _recorders:
+                    _native.watch_stop()
+            elif is_ours:
                 events = _native.watch_stop()
                 for recorder in _recorders:
                     recorder.native(events)
@@ -177,6 +200,18 @@ class Recorder:
                     given = path = importlib.util.source_from_cache(path)
             self.read.setdefault((path, given), signature(path))
             self.read_paths.add(path)
+
+    def may_ask(self, event: str, args: tuple[Any, ...]) -> bool:
+        """Is something read in a folder that the task names? A thread that was there before may do so for the task."""
+        if not self.folders or not args:
+            return False
+        is_read = event == "open" and not (isinstance(args[2], int) and args[2] & _WRITE_FLAGS)
+        if not (is_read or event in _LISTING_EVENTS):
+            return False
+        if not isinstance(args[0], str | bytes | os.PathLike):
+            return False
+        path = os.path.abspath(os.fsdecode(args[0])) + os.sep
+        return any(path.startswith(os.path.abspath(one) + os.sep) for one in self.folders)
 
     def is_noise(self, path: str) -> bool:
         real = os.path.realpath(path)
@@ -239,6 +274,17 @@ def _is_watched_by_kernel() -> bool:
     return module is not None and module._active is not None
 
 
+def _mark() -> tuple[int, int] | None:
+    """This moment of the cell's watch; None: it cannot be asked before the cell ends."""
+    ask = getattr(_native, "watch_mark", None)
+    return ask() if ask is not None else None
+
+
+def _since(mark: tuple[int, int]) -> list[Any] | None:
+    """What native code opened since then, with the threads that did; None: nobody looked all the time."""
+    return _native.watch_since(mark)
+
+
 def _install_hook() -> None:
     global _hooked
     if not _hooked:
@@ -249,23 +295,21 @@ def _install_hook() -> None:
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     if event not in _EVENTS or not _recorders:
         return
-    recorder = getattr(local, "recorder", None)
-    if recorder is not None:
-        recorders = [recorder]
-    else:
-        # A thread that some task may have started: nobody knows for which one it works.
-        thread = threading.current_thread()
-        if thread.name.startswith(_ENGINE_THREADS):
-            return
-        recorders = [one for one in list(_recorders) if thread not in one.threads]
     if getattr(local, "busy", False):
         return
+    recorder = getattr(local, "recorder", None)
+    # A thread that some task may have started: nobody knows for which one it works.
+    thread = threading.current_thread()
+    if recorder is None and thread.name.startswith(_ENGINE_THREADS):
+        return
+    running = [recorder] if recorder is not None else list(_recorders)
     local.busy = True
     try:
-        for one in recorders:
-            _note(one, event, args)
+        for one in running:
+            if one is recorder or thread not in one.threads or one.may_ask(event, args):
+                _note(one, event, args)
     except Exception:  # noqa: BLE001 - a hook that raises would break the user's call
-        for one in recorders:
+        for one in running:
             one.changes.append(f"{event} that could not be followed")
     finally:
         local.busy = False
@@ -352,9 +396,10 @@ def signature(path: str) -> Any:
 
 
 def listing(path: str) -> str | None:
-    """Digest of the names in a folder; None when it is not there."""
+    """Digest of the names in a folder, and of which are folders themselves; None when it is not there."""
     try:
-        names = sorted(os.listdir(path))
+        with os.scandir(path) as found_there:
+            names = sorted(one.name + os.sep * one.is_dir() for one in found_there)
     except OSError:
         return None
     found: str = _native.walk(tuple(names), lambda obj: None, None)["fp"]

@@ -65,6 +65,7 @@ class Call:
         "cwd",
         "draws",
         "files",
+        "folders",
         "fp",
         "is_repair",
         "is_suspect",
@@ -113,6 +114,7 @@ class Call:
         absent: list[str] | None = None,
         shows: bool = False,
         writes: str | None = None,
+        folders: list[str] | None = None,
     ) -> None:
         self.store = store
         self.fp = fp
@@ -156,6 +158,8 @@ class Call:
         self.pid = os.getpid()
         self.by_name = by_name
         self.absent = absent
+        # Folders that the user's code names: what it reads in them shows only if native code is watched, too.
+        self.folders = folders or []
 
 
 class Stored:
@@ -288,7 +292,7 @@ def run(call: Call, *values: Any) -> Any:
     is_home = call.pid == os.getpid()
     refused = None if is_home else _why_other_code(call)
     before = _generators()
-    with Recorder(call.store) as recorder, _listening(call, is_home) as printed:
+    with Recorder(call.store, call.folders) as recorder, _listening(call, is_home) as printed:
         started = time.perf_counter()
         value = call.spec(arguments)
         seconds = time.perf_counter() - started
@@ -698,6 +702,13 @@ def _discovered(call: Call, recorder: Recorder) -> list[list[Any]]:
     for (path, given), names in recorder.listed.items():
         if path not in known and not path.startswith(known_folders):
             add("listing", path, given, names)
+    if not recorder.is_watched:
+        from nbrewind.fingerprint import path_digest
+
+        for path in call.folders:
+            if path not in recorder.before or signature(path) != recorder.before[path]:
+                raise RuntimeError(f"what it reads in {path} could not be watched here")
+            add("folder", os.path.abspath(path), path, path_digest(path))
     return found
 
 

@@ -430,7 +430,8 @@ class Wrapped:
             listener: contextlib.AbstractContextManager[list[list[str]]] = (
                 listening() if self.call is not None else contextlib.nullcontext([])
             )
-            with worker.Recorder(self.store) as recorder, listener as printed:
+            folders = self.call.folders if self.call is not None else ()
+            with worker.Recorder(self.store, folders) as recorder, listener as printed:
                 started = time.perf_counter()
                 value = self.func(*self.args, **self.kwargs)
                 seconds = time.perf_counter() - started

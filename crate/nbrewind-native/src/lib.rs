@@ -28,6 +28,8 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(plan::slice, m)?)?;
     m.add_function(wrap_pyfunction!(watch::watch_start, m)?)?;
     m.add_function(wrap_pyfunction!(watch::watch_stop, m)?)?;
+    m.add_function(wrap_pyfunction!(watch::watch_mark, m)?)?;
+    m.add_function(wrap_pyfunction!(watch::watch_since, m)?)?;
     m.add_class::<memory::Memory>()?;
     m.add_class::<memory::Sources>()?;
     m.add_function(wrap_pyfunction!(memory::interleave, m)?)?;

@@ -10,8 +10,14 @@
 
 use pyo3::prelude::*;
 
-/// One event: `read`, `write`, `update` or `list`, the path, and for reads what `stat` said of it then.
-type Event = (&'static str, String, Option<(u64, u64, u64, i64, i64)>);
+/// What `stat` said of a path: device, inode, size, times of the content and of the entry in nanoseconds.
+type Stat = Option<(u64, u64, u64, i64, i64)>;
+/// One event: `read`, `write`, `update` or `list`, the path, and what `stat` said of it then.
+type Event = (&'static str, String, Stat);
+/// The same with the thread (as the system numbers it) that did it.
+type ThreadEvent = (&'static str, String, Stat, i64);
+/// A moment of a watch: which watch it is, and how many events it had noted.
+type Mark = (u64, usize);
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod slots {
@@ -21,13 +27,21 @@ mod slots {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::Event;
+    use super::{Event, Mark, ThreadEvent};
 
-    /// What was noted: once per kind and path, and in order.
-    type Seen = (BTreeSet<(u8, String)>, Vec<Event>);
+    /// What was noted, in order: once per kind, path and thread since the last mark.
+    struct Seen {
+        watch: u64,
+        noted: BTreeSet<(u8, i64, String)>,
+        events: Vec<ThreadEvent>,
+    }
 
     static ACTIVE: AtomicBool = AtomicBool::new(false);
-    static EVENTS: Mutex<Seen> = Mutex::new((BTreeSet::new(), Vec::new()));
+    static EVENTS: Mutex<Seen> = Mutex::new(Seen {
+        watch: 0,
+        noted: BTreeSet::new(),
+        events: Vec::new(),
+    });
     static PATCHED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
 
     const READ: u8 = 0;
@@ -58,7 +72,9 @@ mod slots {
         let Ok(mut events) = EVENTS.lock() else {
             return;
         };
-        if !events.0.insert((kind, path.clone())) {
+        // SAFETY: asks for a number, and changes nothing.
+        let thread = unsafe { libc::syscall(libc::SYS_gettid) };
+        if !events.noted.insert((kind, thread, path.clone())) {
             return;
         }
         let found = std::fs::metadata(&path).ok().map(|data| {
@@ -72,7 +88,9 @@ mod slots {
                 nanoseconds(data.ctime(), data.ctime_nsec()),
             )
         });
-        events.1.push((KINDS[kind as usize], path, found));
+        events
+            .events
+            .push((KINDS[kind as usize], path, found, thread));
     }
 
     fn kind_of_flags(flags: c_int) -> u8 {
@@ -320,8 +338,10 @@ mod slots {
     }
 
     pub fn start() {
-        if let Ok(mut events) = EVENTS.lock() {
-            *events = (BTreeSet::new(), Vec::new());
+        if let Ok(mut seen) = EVENTS.lock() {
+            seen.watch += 1;
+            seen.noted.clear();
+            seen.events.clear();
         }
         ACTIVE.store(true, Ordering::SeqCst);
         patch_all();
@@ -329,21 +349,51 @@ mod slots {
 
     pub fn stop() -> Vec<Event> {
         ACTIVE.store(false, Ordering::SeqCst);
-        EVENTS
-            .lock()
-            .map(|mut events| std::mem::take(&mut *events).1)
-            .unwrap_or_default()
+        let Ok(mut seen) = EVENTS.lock() else {
+            return Vec::new();
+        };
+        seen.noted.clear();
+        let mut known = BTreeSet::new();
+        std::mem::take(&mut seen.events)
+            .into_iter()
+            .filter(|(kind, path, _, _)| known.insert((*kind, path.clone())))
+            .map(|(kind, path, found, _)| (kind, path, found))
+            .collect()
+    }
+
+    pub fn mark() -> Option<Mark> {
+        let mut seen = EVENTS.lock().ok()?;
+        if !ACTIVE.load(Ordering::SeqCst) {
+            return None;
+        }
+        // What was opened before may be opened again.
+        seen.noted.clear();
+        Some((seen.watch, seen.events.len()))
+    }
+
+    pub fn since(mark: Mark) -> Option<Vec<ThreadEvent>> {
+        let seen = EVENTS.lock().ok()?;
+        let is_same = ACTIVE.load(Ordering::SeqCst) && seen.watch == mark.0;
+        is_same.then(|| seen.events[mark.1..].to_vec())
     }
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 mod slots {
-    use super::Event;
+    use super::{Event, Mark, ThreadEvent};
 
     pub fn start() {}
 
     pub fn stop() -> Vec<Event> {
         Vec::new()
+    }
+
+    pub fn mark() -> Option<Mark> {
+        None
+    }
+
+    pub fn since(_mark: Mark) -> Option<Vec<ThreadEvent>> {
+        None
     }
 }
 
@@ -357,4 +407,16 @@ pub fn watch_start(py: Python<'_>) {
 #[pyfunction]
 pub fn watch_stop(py: Python<'_>) -> Vec<Event> {
     py.detach(slots::stop)
+}
+
+/// This moment of the watch that is on; None: none is.
+#[pyfunction]
+pub fn watch_mark(py: Python<'_>) -> Option<Mark> {
+    py.detach(slots::mark)
+}
+
+/// The events since a mark, each with the thread that did it; None: that watch was not on all the time. It goes on.
+#[pyfunction]
+pub fn watch_since(py: Python<'_>, mark: Mark) -> Option<Vec<ThreadEvent>> {
+    py.detach(|| slots::since(mark))
 }

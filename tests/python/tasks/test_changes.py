@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from nbrewind._native import Store
 from nbrewind.cli import history
+from nbrewind.tasks.recorder import Recorder
 from tests.python.tasks.session import run_session
 
 PIPELINE = """
@@ -500,3 +503,72 @@ result = value, out.getvalue()
     assert (same.value, same.n_run) == (first.value, 0), same
     assert "20" in edited.value and edited.ran == ["total"], edited
     assert "cleaning 3" in edited.value and "adding up" in edited.value, edited
+
+
+FOLDERS = """
+import dask
+from pathlib import Path
+DATA, OUT = Path("data"), Path("out").absolute()
+def size(name):
+    return len((DATA / name).read_text())
+def copy(folder, name):
+    OUT.mkdir(exist_ok=True)
+    (OUT / name).write_text((Path(folder) / name).read_text())
+    return name
+names = ["one", "two", "three"]
+result = dask.compute([dask.delayed(size)(n) for n in names], [dask.delayed(copy)("data", n) for n in names])
+"""
+
+
+@pytest.mark.parametrize("engine", ["sync", "processes"])
+def test_of_a_folder_that_code_names_only_what_a_task_reads_counts(store, tmp_path, engine):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("one", "two", "three"):
+        (data / name).write_text(name)
+    run_session(store, FOLDERS, engine=engine, replay=False)
+    (data / "other").write_text("nobody reads it")
+    [same] = run_session(store, FOLDERS, engine=engine)
+    assert same.ran == [], same.why
+    (data / "two").write_text("2")
+    [changed] = run_session(store, FOLDERS, engine=engine)
+    assert (changed.ran, changed.value) == (
+        ["copy", "size"],
+        "([3, 1, 5], ['one', 'two', 'three'])",
+    ), changed.why
+    assert (tmp_path / "out" / "two").read_text() == "2"
+
+
+LISTED = """
+import dask, os
+def names(folder):
+    return sorted(os.listdir(folder))
+result = dask.delayed(names)("{folder}").compute()
+"""
+
+
+def test_folders_of_equal_content_are_not_taken_for_one_another(store, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    run_session(store, LISTED.format(folder="one"), replay=False)
+    (tmp_path / "two" / "file").touch()
+    [other] = run_session(store, LISTED.format(folder="two"))
+    assert (other.ran, other.value) == (["names"], "['file']")
+    (tmp_path / "one" / "new").touch()
+    [added] = run_session(store, LISTED.format(folder="one"))
+    assert (added.ran, added.value) == (["names"], "['new']")
+
+
+def test_a_thread_that_was_there_before_may_read_for_a_task_in_a_folder_that_it_names(tmp_path):
+    # As the threads do on which libraries read in the background.
+    for name in ("data/one", "elsewhere/two"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()
+        with Recorder(str(tmp_path / "store"), [str(tmp_path / "data")]) as recorder:
+            for name in ("data/one", "elsewhere/two"):
+                pool.submit((tmp_path / name).read_text).result()
+            pool.submit((tmp_path / "data/new").write_text, "1").result()
+    assert recorder.read_paths == {str(tmp_path / "data" / "one")}
+    assert recorder.why_writer() is None

@@ -5,6 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pandas as pd
+import pytest
+
+from nbrewind import _native
 from tests.python.books import Book
 from tests.python.tasks.session import run_session
 
@@ -134,6 +138,22 @@ def test_a_reader_without_an_edge_to_the_writer_sees_what_was_written(store, tmp
     assert (tmp_path / "out.txt").read_text() == "one"
     [same] = run_session(store, APART.format(text="one"), engine=None)
     assert (same.value, same.ran) == ("'one'", [])
+
+
+NO_WRITER = """
+import dask
+def save_total(x):
+    return x + 1
+def store(x):
+    return x * 2
+result = dask.delayed(store)(dask.delayed(save_total)(1)).compute(scheduler="sync")
+"""
+
+
+def test_a_function_of_the_users_is_no_writer_by_its_name(store):
+    for replay, n_run in ((False, 2), (True, 0)):
+        [cell] = run_session(store, NO_WRITER, engine=None, replay=replay)
+        assert (cell.value, cell.n_run) == ("4", n_run), cell.why
 
 
 NAMED = """
@@ -303,3 +323,45 @@ def test_cells_are_replayed_only_while_what_their_tasks_did_elsewhere_holds(tmp_
     shown = book.repeat()
     assert book.executed == {"clean", "append", "look"}, book.reports
     assert (tmp_path / "clean1.txt").read_text() == "1" and "True" in str(shown["look"])
+
+
+NATIVE = {
+    "imports": "import dask, numpy as np, pandas as pd",
+    "functions": """
+def read(i):
+    return int(pd.read_parquet(f"part{i}.parquet").v.sum())
+def write(i):
+    np.save(f"array{i}.npy", np.arange(i + 3))
+    pd.DataFrame({"v": [i]}).to_parquet(f"table{i}.parquet")
+    return i
+""",
+    "use": """
+options = {"scheduler": "threads", "num_workers": 2}
+[dask.compute([dask.delayed(f)(i) for i in range(4)], **options)[0] for f in (read, write)]
+""",
+}
+
+
+@pytest.mark.skipif(
+    not hasattr(_native, "watch_mark"), reason="the native module has to be built again"
+)
+def test_the_threads_of_a_kernel_see_which_task_native_code_works_for(tmp_path: Path) -> None:
+    for number in range(4):
+        pd.DataFrame({"v": [number, 1]}).to_parquet(tmp_path / f"part{number}.parquet")
+    book = Book(tmp_path, NATIVE)
+    shown = book.audit()
+    book.edit(use=NATIVE["use"].replace("(read, write)", "[read, write]"))
+    assert book.repeat() == shown
+    tasks = {item["cell_id"]: item["tasks"] for item in book.reports}["use"]
+    assert (tasks["hit"], tasks["run"]) == (8, 0), tasks
+    # One of the files that they read, and two of those that they wrote.
+    pd.DataFrame({"v": [10]}).to_parquet(tmp_path / "part2.parquet")
+    table = (tmp_path / "table1.parquet").read_bytes()
+    (tmp_path / "table1.parquet").unlink()
+    (tmp_path / "array3.npy").write_bytes(b"mine")
+    book.edit(use=NATIVE["use"])
+    assert "[[1, 2, 10, 4], [0, 1, 2, 3]]" in str(book.repeat()["use"])
+    tasks = {item["cell_id"]: item["tasks"] for item in book.reports}["use"]
+    assert (tasks["hit"], tasks["run"]) == (6, 2), tasks
+    assert (tmp_path / "table1.parquet").read_bytes() == table
+    assert (tmp_path / "array3.npy").read_bytes()[1:6] == b"NUMPY"
