@@ -40,7 +40,7 @@ def test_the_store_tells_what_the_text_does_not(
     appended = Book(tmp_path / "appended", CELLS)
     appended.cells = {
         "split": CELLS["split"],
-        "new": "rest.append(6)",
+        "new": "from heapq import heapify\nheapify(values)",
         **{cell: source for cell, source in CELLS.items() if cell != "split"},
     }
     appended.write()

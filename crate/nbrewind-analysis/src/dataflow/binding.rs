@@ -309,7 +309,7 @@ impl World {
         // Rows and columns of a table are another table.
         let mut is_table = false;
         for (source, relation) in &value.sources {
-            let of_source: Vec<ObjectId> = match source {
+            let mut of_source: Vec<ObjectId> = match source {
                 Source::Name(name) => self.objects_of(*name),
                 Source::Result(id) => self.result(*id),
                 Source::Module(module) => vec![ObjectId::module(*module)],
@@ -330,6 +330,11 @@ impl World {
                 for &id in &of_source {
                     self.share(id);
                 }
+            }
+            if let Relation::Part(Some(Key::Element)) | Relation::HoldsItems = relation {
+                let n_all = of_source.len();
+                of_source.retain(|id| !self.state.object(*id).gives_copies);
+                is_table |= of_source.len() < n_all && *relation != Relation::HoldsItems;
             }
             match relation {
                 Relation::Same => objects.extend(of_source),

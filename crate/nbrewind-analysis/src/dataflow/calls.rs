@@ -656,6 +656,7 @@ impl World {
             let object = self.state.object_mut(id);
             object.part_of = Rc::new(owners);
             object.gives_items = matches!(method, "items" | "values" | "keys");
+            object.gives_copies = matches!(method, "groupby" | "itertuples");
             self.follow_owners(id);
         }
         vec![id]

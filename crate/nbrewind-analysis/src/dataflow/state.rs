@@ -136,6 +136,8 @@ pub(super) struct Object {
     pub is_instance: bool,
     /// It goes through the items of what it is a part of, as `d.items()` does.
     pub gives_items: bool,
+    /// Going through it gives copies of the rows of a table, as `df.groupby('a')` does.
+    pub gives_copies: bool,
     /// Items that are asked for are made, as in a `defaultdict`.
     pub grows_when_read: bool,
     /// A generator that changes what it was given.
@@ -160,6 +162,7 @@ impl Object {
             code: None,
             is_instance: false,
             gives_items: false,
+            gives_copies: false,
             grows_when_read: false,
             changes_owners: false,
             is_shared: false,
