@@ -283,10 +283,26 @@ def _ipc_bytes(table: Any) -> Any:
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
+    if isinstance(table, pa.Table) and any(map(_is_cut, table.columns)):
+        # What stands behind the end of a slice of texts would be written along.
+        columns = [pa.concat_arrays(one.chunks) if _is_cut(one) else one for one in table.columns]
+        table = pa.Table.from_arrays(columns, schema=table.schema)
     table = table.combine_chunks()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return np.frombuffer(sink.getvalue(), dtype=np.uint8)
+
+
+def _is_cut(column: Any) -> bool:
+    """True for a single chunk that is only a part of its memory."""
+    import pyarrow as pa
+
+    chunks = column.chunks
+    return (
+        len(chunks) == 1
+        and not isinstance(column.type, pa.BaseExtensionType | pa.UnionType)
+        and chunks[0].nbytes != chunks[0].get_total_buffer_size()
+    )
 
 
 def _arrow_fact(tag: str, name: Any, chunks: list[Any], schema: bytes, table: Any) -> Fact:

@@ -68,8 +68,9 @@ def _artist_fact(obj: Any, ctx: Context) -> Fact:
         state = {
             name: by_value(value) if name in settings else value
             for name, value in state.items()
-            # Whether pyplot has it open is no part of a figure: `nbrewind.kernel.figures` looks after that.
-            if name != "_restore_to_pylab"
+            # Whether pyplot has it open is no part of a figure: `nbrewind.kernel.figures` looks after that. And what is
+            # loaded has to be drawn anew, whether it was drawn before or not.
+            if name not in {"_restore_to_pylab", "_stale"}
         }
     fact.parts = (func, args, state, *rest)
     return fact

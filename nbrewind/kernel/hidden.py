@@ -56,9 +56,13 @@ _TAME_IN_FUNCTIONS = _TAME | frozenset(
     importlib inspect ipaddress keyword locale multiprocessing numbers platform posix posixpath pytz queue shlex
     subprocess threading timeit tokenize traceback unicodedata unittest urllib weakref zoneinfo""".split()
 )
+# What is awaited has ended with the cell.
+_AWAITED = frozenset(
+    f"asyncio.{name}" for name in ("gather", "sleep", "to_thread", "wait", "wait_for")
+)
 # Functions that only set something, by their names.
 _SETTING = re.compile(
-    r"^set(_|[A-Z]|$)|^add(_|[A-Z])|backend|config|option|enable|disable|filter|install|patch|umask|tzset|^pandas$",
+    r"^set(_|[A-Z]|$)|^add(_|(?-i:[A-Z]))|backend|config|option|enable|disable|filter|install|patch|umask|tzset|^pandas$",
     re.IGNORECASE,
 )
 # And functions of tame libraries that set something by other names.
@@ -677,6 +681,7 @@ def is_executed_anyway(item: dict[str, Any], text: str, scope: dict[str, Any]) -
 def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[str]) -> list[str]:
     """What the cell's own statements may have changed, as the analysis tells of them."""
     why: list[str] = []
+    provided = _provided()
     for item, text in zip(effects["statements"], texts, strict=True):
         call = item.get("discarded_call")
         if call and not is_executed_anyway(item, text, scope):
@@ -684,7 +689,12 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[s
             path = list(_along(parts, scope))
             module = library_of(path[0]) if path else None
             is_made = len(path) == len(parts) and _only_makes(path[-1], parts[-1])
-            is_known = module in {None, "builtins"} or _is_looked_after(str(module), parts[-1])
+            is_known = (
+                module in {None, "builtins"}
+                or _is_looked_after(str(module), parts[-1])
+                or any(obj is one for obj in path[1:] for one in provided)
+                or (call in _AWAITED and text.lstrip().startswith("await "))
+            )
             if module is not None and not is_known and not is_made:
                 top = module.partition(".")[0]
                 # What is last is shown, not thrown away.

@@ -14,7 +14,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
 import json
+import logging
 import os
 import sys
 import threading
@@ -781,6 +783,26 @@ def _watched_processes() -> None:
     BaseProcess.start = start  # type: ignore[method-assign]
 
 
+def _watched_logs() -> None:
+    """A file that a handler of logging opened in an earlier cell is written without an event."""
+    original = logging.StreamHandler.emit
+
+    @functools.wraps(original)
+    def emit(self: logging.StreamHandler[Any], record: logging.LogRecord) -> None:
+        watch, stream = _watching(), self.stream
+        if watch is not None and isinstance(stream, io.TextIOWrapper):
+            _guard.busy = True
+            try:
+                name = str(getattr(stream, "name", ""))
+                if not name.startswith("<") and watch._asker()[0] != "service":
+                    watch.problem(f"it wrote to the log {os.path.basename(name)}")
+            finally:
+                _guard.busy = False
+        original(self, record)
+
+    logging.StreamHandler.emit = emit  # type: ignore[method-assign,assignment]
+
+
 def env_digest(name: str) -> str | None:
     """Digest of an environment variable now; None when unset."""
     return digest_of_variable(os.environ.get(name))
@@ -811,4 +833,5 @@ def _install() -> None:
             if original in capability:
                 capability.add(wrapped)
     _watched_environment()
+    _watched_logs()
     _watched_processes()
