@@ -119,7 +119,8 @@ def _apart(counts: Counts, how: str) -> list[str]:
         compare.READ_WHAT_RAN: "read what a flagged cell left as it was: running that one tells",
         compare.READ_NOTHING: "read nothing that the edit reached",
     }
-    lines = ["", f"Of the {whole} cells that are {how}flagged {right} changed. Others"]
+    with_what = " with what an audit recorded," if how else ""
+    lines = ["", f"Of the {whole} cells that are flagged{with_what} {right} changed. Others", ""]
     for why, text in words.items():
         lines.append(f"* {text}: {counts.n[f'{how}{why}']}")
     known = right + counts.n[f"{how}{compare.READ_NOTHING}"]

@@ -205,7 +205,8 @@ class Observer:
 
 def _is_own_module(value: Any) -> bool:
     file = getattr(value, "__file__", None) if isinstance(value, types.ModuleType) else None
-    return file is not None and Path(file).resolve().parent == Path.cwd().resolve()
+    # Wherever the notebook has gone since (`os.chdir`).
+    return file is not None and "nbrewind-run-" in Path(file).resolve().parent.name
 
 
 def _inside(value: Any) -> Any:
