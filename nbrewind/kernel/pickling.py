@@ -76,6 +76,13 @@ class _NamespaceRef:
         return (_live_namespace, ())
 
 
+class _Cell:
+    """Stands in the stream for a cell of closures, without what is in it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (types.CellType, ())
+
+
 # How an owned array lies in memory: "C", "F", or its strides where that is another order of the axes.
 _Layout = str | tuple[int, ...]
 
@@ -255,6 +262,7 @@ class _Pickler(cloudpickle.Pickler):
         self._live = namespace
         self._view_owners = view_owners
         self._reference = _NamespaceRef()
+        self._cells: dict[int, _Cell] = {}
         self._ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
         blocks = sys.modules.get("pandas.core.internals.blocks")
         self._block = getattr(blocks, "NumpyBlock", None)
@@ -279,12 +287,15 @@ class _Pickler(cloudpickle.Pickler):
 
     def _dynamic_function_reduce(self, func: types.FunctionType) -> Any:
         reduced = list(super()._dynamic_function_reduce(func))
-        if func.__globals__ is not self._live:
-            return tuple(reduced)
-        code, _, name, defaults, closure = reduced[1]
-        state, slots = reduced[2]
-        reduced[1] = (code, self._reference, name, defaults, closure)
-        reduced[2] = (state, {**slots, "__globals__": {}})
+        if func.__globals__ is self._live:
+            code, _, name, defaults, closure = reduced[1]
+            state, slots = reduced[2]
+            reduced[1] = (code, self._reference, name, defaults, closure)
+            reduced[2] = (state, {**slots, "__globals__": {}})
+        if func.__closure__:
+            # Functions that share a cell go on sharing it. What is in it comes later: it may be the function itself.
+            cells = tuple(self._cells.setdefault(id(cell), _Cell()) for cell in func.__closure__)
+            reduced[1] = (*reduced[1][:-1], cells)
         return tuple(reduced)
 
     def _reduce_block(self, block: Any) -> Any:

@@ -61,3 +61,29 @@ def test_a_figure_that_was_drawn_comes_back() -> None:
         assert walk(loaded(figure)).fp == fp
         axes.set_title(form)
         assert walk(figure).fp != fp
+
+
+def test_functions_that_share_a_cell_go_on_sharing_it() -> None:
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    exec(COUNTER, scope)
+    names = ("add", "peek", "again")
+    first = {name: scope[name] for name in names}
+    fp = Context(namespace=scope).walk(first).fp
+    stream, buffers, pieces = pickling.dump(first, scope, set())
+    back = pickling.load(stream, buffers, pieces, scope)
+    assert Context(namespace=scope).walk(back).fp == fp
+    assert (back["add"](3), back["peek"](), back["again"](4), scope["peek"]()) == (3, 3, 0, 0)
+
+
+COUNTER = """
+def make():
+    total = 0
+    def add(x):
+        nonlocal total
+        total += x
+        return total
+    def peek(): return total
+    def again(n): return again(n - 1) if n else n
+    return add, peek, again
+add, peek, again = make()
+"""
