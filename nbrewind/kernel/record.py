@@ -839,6 +839,18 @@ def reads_source(run: Run) -> bool:
     )
 
 
+# What the kernel calls the file that a cell's code is in.
+_FILE_OF_CELL = re.compile(r"ipykernel_\d+[/\\]\d+\.py|<ipython-input-\d+-|\bCell In\[\d+\]")
+
+
+def shows_lines(outputs: list[dict[str, Any]]) -> bool:
+    """True when a run says in which of its lines something is, as warnings do: a comment above moves it."""
+    return any(
+        output["kind"] == "stream" and _FILE_OF_CELL.search(output["content"]["text"])
+        for output in outputs
+    )
+
+
 def texts_fp(session: Session, run: Run) -> str | None:
     """Fingerprint of the texts of the cells that made what the cell can reach; None for cells that ask for no text.
 

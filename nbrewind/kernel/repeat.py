@@ -46,8 +46,12 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
     if any(item["run_id"] in session.distrusted for item in records):
         # What this code makes cannot be loaded; a run of it that was recorded since will not do better.
         return None, ["what it made cannot be loaded from the store"]
-    if run.reads_text:
-        records = [item for item in records if item["exact_fp"] == run.effects["exact_fingerprint"]]
+    records = [
+        item
+        for item in records
+        if item["exact_fp"] == run.effects["exact_fingerprint"]
+        or not (run.reads_text or record.shows_lines(item["outputs"]))
+    ]
     if not records:
         return None, [_why_new(session, run)]
     state = facts_for(session, records)
