@@ -18,6 +18,7 @@ import pickle
 import sys
 import types
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ import cloudpickle
 
 from nbrewind import _native, collector
 from nbrewind.fingerprint import is_importable
-from nbrewind.fingerprint.arrays import place_of
+from nbrewind.fingerprint.arrays import copies_on_write, owner_of, place_of
 from nbrewind.fingerprint.objects import (
     generic_parts,
     library_name_of_container,
@@ -235,6 +236,22 @@ def _rebuild_block(
     return internals._unpickle_block(values, *rest)
 
 
+# Blocks that shared their memory when they were stored, each with one that stands for those it shared it with.
+_shared_blocks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def _rebuild_shared_block(rebuild: Any, parts: tuple[Any, ...]) -> Any:
+    """A block whose memory another frame shared: pandas copies it before it writes.
+
+    The other one is loaded on its own. An array that is taken from this one must not see what is written later.
+    """
+    block = rebuild(*parts)
+    other = block.__reduce__()[0](*block.__reduce__()[1])
+    block.refs.add_reference(other)
+    _shared_blocks[block] = other
+    return block
+
+
 def _rebuild_lru_cache(func: Any, parameters: dict[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(func)
 
@@ -299,9 +316,16 @@ class _Pickler(cloudpickle.Pickler):
         return tuple(reduced)
 
     def _reduce_block(self, block: Any) -> Any:
-        """A large block of a frame: its columns one by one, and how they lie in memory."""
-        from nbrewind.fingerprint.arrays import owner_of, place_of
+        """A block of a frame, and whether other frames share its memory."""
+        reduced = self._reduce_columns(block)
+        if not copies_on_write() or not block.refs.has_reference():
+            return reduced
+        if reduced is NotImplemented:
+            reduced = block.__reduce__()
+        return (_rebuild_shared_block, reduced[:2])
 
+    def _reduce_columns(self, block: Any) -> Any:
+        """A large block of a frame: its columns one by one, and how they lie in memory."""
         values = block.values
         reduced = block.__reduce__()
         is_plain = type(values) is self._ndarray and values.ndim == 2 and values.shape[0] > 0
@@ -319,8 +343,6 @@ class _Pickler(cloudpickle.Pickler):
 
     def _reduce_array(self, array: Any) -> Any:
         import numpy as np
-
-        from nbrewind.fingerprint.arrays import owner_of
 
         owner = owner_of(array)
         if array.dtype.hasobject:

@@ -6,6 +6,7 @@ pandas 3 copies before it writes. What is asked of the memory is the same, so th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,21 @@ def state_of(**values: object) -> namespace.NamespaceState:
 
 def groups(state: namespace.NamespaceState) -> set[tuple[str, ...]]:
     return {version.names for version in state.bound.values()}
+
+
+class Kept:
+    """A piece as the store gives it back."""
+
+    names = None
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read(self) -> bytearray:
+        return bytearray(self.content)
+
+    def fill(self, flat: Any) -> None:
+        flat[:] = np.frombuffer(self.content, dtype=np.uint8)
 
 
 @pytest.mark.usefixtures("no_copies")
@@ -83,3 +99,26 @@ def test_what_is_loaded_shares_as_it_did() -> None:
 def test_columns_of_one_frame_that_interleave_share_with_nobody() -> None:
     df = pd.DataFrame(np.arange(40.0).reshape(10, 4))
     assert list(namespace._overlaps([(*span, 0) for span in Context().walk(df).buffers])) == []
+
+
+@pytest.mark.skipif(int(pd.__version__.partition(".")[0]) < 3, reason="this pandas shares memory")
+@pytest.mark.parametrize("n_rows", [4, 20_000])
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_a_frame_that_shared_its_memory_is_copied_before_it_is_written(
+    n_rows: int, is_shared: bool
+) -> None:
+    df = pd.DataFrame({"x": np.arange(float(n_rows)), "y": np.arange(float(n_rows))})
+    # Who has it counts when it is stored.
+    column = df["x"] if is_shared else None
+    state = state_of(df=df)
+    head, buffers, pieces = pickling.dump({"df": df}, state.namespace, state.view_owners)
+    found = pickling.load(
+        head, buffers, [Kept(np.ascontiguousarray(part).tobytes()) for part in pieces], {}
+    )["df"]
+    for frame in (df, found):
+        seen = frame["x"].values
+        frame.loc[0, "x"] = 9.0
+        assert seen[0] == (0.0 if is_shared else 9.0)
+        assert frame.loc[0, "x"] == 9.0
+    assert column is None or column[0] == 0.0
+    assert not pickling._shared_blocks
