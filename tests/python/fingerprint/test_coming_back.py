@@ -37,8 +37,10 @@ TEXTS = pd.DataFrame({"name": ["Ann", "Bob", None, "Cy"], "n": [1, 2, 3, 4]})
         pa.array(["a", "b", "a"]).dictionary_encode().slice(0, 1),
         pa.table({"x": ["a", "bc"], "y": [1, 2]}).slice(0, 1),
     ],
-    ids=repr,
-)
+    ids=[
+        "frame", "series", "part of a frame", "with an index", "arrow array", "chunked array", "dictionary array", "table",
+    ],
+)  # fmt: skip
 def test_what_stands_behind_a_slice_is_no_content(value: Any) -> None:
     fp = walk(value).fp
     assert fp is not None
