@@ -38,9 +38,16 @@ TEXTS = pd.DataFrame({"name": ["Ann", "Bob", None, "Cy"], "n": [1, 2, 3, 4]})
         pa.table({"x": ["a", "bc"], "y": [1, 2]}).slice(0, 1),
     ],
     ids=[
-        "frame", "series", "part of a frame", "with an index", "arrow array", "chunked array", "dictionary array", "table",
+        "head of a frame",
+        "series",
+        "middle of a frame",
+        "frame with an index",
+        "array",
+        "chunked array",
+        "dictionary array",
+        "table",
     ],
-)  # fmt: skip
+)
 def test_what_stands_behind_a_slice_is_no_content(value: Any) -> None:
     fp = walk(value).fp
     assert fp is not None
