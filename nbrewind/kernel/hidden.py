@@ -682,6 +682,8 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[s
     """What the cell's own statements may have changed, as the analysis tells of them."""
     why: list[str] = []
     provided = _provided()
+    # Where a cell waits, what it sets in context variables ends with it; a replay would set it in the session.
+    sets = any(item["kind"] == "config" for item in effects["statements"])
     for item, text in zip(effects["statements"], texts, strict=True):
         call = item.get("discarded_call")
         if call and not is_executed_anyway(item, text, scope):
@@ -693,7 +695,7 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[s
                 module in {None, "builtins"}
                 or _is_looked_after(str(module), parts[-1])
                 or any(obj is one for obj in path[1:] for one in provided)
-                or (call in _AWAITED and text.lstrip().startswith("await "))
+                or (call in _AWAITED and not sets and text.lstrip().startswith("await "))
             )
             if module is not None and not is_known and not is_made:
                 top = module.partition(".")[0]
