@@ -172,11 +172,10 @@ with Pool(1) as pool:
     bad = pool.submit(fail, 7)
     error = repr(bad.exception())
     try:
-        list(pool.map(fail, [1, 2]))
+        # One call: Python 3.11.2 can hang when a pool of processes ends after `map` has cancelled one.
+        list(pool.map(fail, [1]))
     except ValueError as raised:
         error += repr(raised)
-    # Python 3.11.2 can hang when a pool of processes ends right after `map` has cancelled a call.
-    pool.submit(slow, 0).result(timeout=60)
     called = []
     fs[0].add_done_callback(called.append)
     result = done, len(sets.done), error, called == [fs[0]], fs[0].cancel(), fs[0].running()
@@ -190,7 +189,7 @@ except RuntimeError as raised:
 @quick_pools
 def test_futures_are_what_they_were(store, pool):
     expected = "([0, 1, 2], 3, 'ValueError(7)ValueError(1)', True, False, False, True)"
-    for replay, n_run in ((False, 7), (True, 3)):
+    for replay, n_run in ((False, 5), (True, 2)):
         [cell] = run_session(store, POOLS[pool] + SEMANTICS, replay=replay)
         # Errors are not stored: the calls that raise run again.
         assert (cell.value, cell.error, cell.n_run) == (expected, None, n_run), cell
