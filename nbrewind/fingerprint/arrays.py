@@ -80,10 +80,11 @@ def copies_on_write() -> bool:
     So does pandas 3, and pandas 2 with its option `mode.copy_on_write`.
     """
     pandas = sys.modules.get("pandas")
-    if pandas is None or int(getattr(pandas, "__version__", "3").partition(".")[0]) >= 3:
-        return True
     asked = getattr(sys.modules.get("pandas._config"), "using_copy_on_write", None)
-    return bool(asked is not None and asked())
+    if asked is not None:
+        return bool(asked())
+    # Only older ones than pandas 2 have neither; what is built from its sources may have no number.
+    return not getattr(pandas, "__version__", "").startswith(("0.", "1."))
 
 
 def dtype_key(dtype: Any) -> str:
