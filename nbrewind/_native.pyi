@@ -67,6 +67,7 @@ def walk(
 def walk_namespace(
     values: list[Any],
     facts: Callable[[Any], Any],
+    frames_copy: bool,
     root: str | None = None,
     memory: Memory | None = None,
 ) -> tuple[list[dict[str, Any]], list[list[int]], list[int]]: ...

@@ -84,9 +84,13 @@ class Fact:
 
 @dataclass(frozen=True)
 class Walk:
-    """What one walk found. `fp` is 64 hex digits, or None when something on the way was opaque."""
+    """What one walk found.
+
+    `fp` is 64 hex digits, or None when something on the way was opaque; `seen` is the same of all that was not.
+    """
 
     fp: str | None
+    seen: str = ""
     opaque: list[str] = field(default_factory=list)
     refs: set[str] = field(default_factory=set)
     idents: set[str] = field(default_factory=set)
@@ -95,6 +99,8 @@ class Walk:
     files: dict[str, str] = field(default_factory=dict)
     components: list[tuple[str, str]] = field(default_factory=list)
     buffers: list[tuple[int, int, int]] = field(default_factory=list)
+    # True when a frame has memory in common with another one or with an array.
+    shares: bool = False
     n_bytes: int = 0
 
     @classmethod
@@ -102,6 +108,7 @@ class Walk:
         """The walker's dict as a record."""
         return cls(
             fp=found["fp"],
+            seen=found["seen"],
             opaque=found["opaque"],
             refs=set(found["refs"]),
             idents=set(found["idents"]),
@@ -110,6 +117,7 @@ class Walk:
             files=found["files"],
             components=found["components"],
             buffers=found["buffers"],
+            shares=found["shares"],
             n_bytes=found["n_bytes"],
         )
 
@@ -213,14 +221,17 @@ class Context:
             return Walk.from_native(_native.walk(obj, self.facts, paths, self.memory))
 
     def walk_namespace(
-        self, values: list[Any], root: str | None = None
+        self, values: list[Any], root: str | None = None, frames_copy: bool = True
     ) -> tuple[list[Walk], list[list[int]], set[int]]:
         """Walk many values; also the groups of positions that share objects, and those that no pickle can keep.
 
+        `frames_copy`: what frames share is copied before one of them writes.
         A string that contains `root` marks its walk as `rooted`: the value would differ in another folder.
         """
         with collector.paused(), hushed():
-            walks, groups, mixed = _native.walk_namespace(values, self.facts, root, self.memory)
+            walks, groups, mixed = _native.walk_namespace(
+                values, self.facts, frames_copy, root, self.memory
+            )
             return [Walk.from_native(found) for found in walks], groups, set(mixed)
 
 

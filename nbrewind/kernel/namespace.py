@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -114,7 +114,10 @@ class NameFacts:
 
 @dataclass(eq=False)
 class CoVariable:
-    """One version of names that share objects. `data` is where its bytes are; None: it cannot be stored."""
+    """One version of names that share objects. `data` is where its bytes are; None: it cannot be stored.
+
+    `joint` is its content; where that cannot be told, `seen` is what can be told of it.
+    """
 
     names: tuple[str, ...]
     joint: str | None
@@ -125,6 +128,7 @@ class CoVariable:
     recipe: list[dict[str, Any]] | None = None
     made_by: str = ""
     n_bytes: int = 0
+    seen: str | None = None
 
     def __post_init__(self) -> None:
         if not self.manifest_id:
@@ -173,50 +177,6 @@ def _without_content(facts: NameFacts) -> NameFacts:
     """What other code may reach through the value, and nothing of what it is."""
     marks = [mark for mark in facts.marks if not mark.startswith(_WORD)]
     return NameFacts(fp=None, refs=facts.refs, marks=marks, opaque=[NEVER_RECORDED])
-
-
-def _shares_frames(found: Walk) -> bool:
-    """True when frames share memory with each other or with arrays, and one sees what is written through the other."""
-    if copies_on_write():
-        return False
-    return next(_overlaps([(*span, 0) for span in found.buffers]), None) is not None
-
-
-def _joined_by_memory(walks: list[Walk], groups: list[list[int]]) -> list[list[int]]:
-    """The groups of positions, with those together whose frames share memory."""
-    group_of = {position: group for group in groups for position in group}
-    spans = [(*span, at) for at, found in enumerate(walks) for span in found.buffers]
-    for one, other in _overlaps(spans):
-        first, second = group_of[one], group_of[other]
-        if first is not second:
-            first.extend(second)
-            group_of.update(dict.fromkeys(second, first))
-    distinct = {id(group): sorted(group) for group in group_of.values()}
-    return sorted(distinct.values())
-
-
-def _overlaps(spans: list[tuple[int, int, int, int]]) -> Iterator[tuple[int, int]]:
-    """Where memory (address, bytes, the frame that has it or 0, position) is that of a frame and of something else.
-
-    Yields pairs of positions.
-    """
-    # Columns of one frame may interleave.
-    merged: list[list[int]] = []
-    newest: dict[tuple[int, int], list[int]] = {}
-    for start, n_bytes, holder, position in sorted(spans):
-        known = newest.get((holder, position))
-        if n_bytes and known is not None and start <= known[1]:
-            known[1] = max(known[1], start + n_bytes)
-        elif n_bytes:
-            newest[holder, position] = entry = [start, start + n_bytes, holder, position]
-            merged.append(entry)
-    open_now: list[list[int]] = []
-    for entry in merged:
-        open_now = [other for other in open_now if other[1] > entry[0]]
-        for other in open_now:
-            if other[2] != entry[2]:
-                yield other[3], entry[3]
-        open_now.append(entry)
 
 
 class NamespaceState:
@@ -293,7 +253,8 @@ class NamespaceState:
     def sweep(self, suspects: set[str] | None = None) -> tuple[list[CoVariable], list[str]]:
         """Walk everything that is loaded. Returns the versions that are new, and the names that are gone.
 
-        An opaque value counts as changed when it is another object or is among the `suspects` (None: all).
+        An opaque value counts as changed when it is another object, when what can be told of it differs, and when it is
+        among the `suspects` (None: all).
         """
         names = self.live_names()
         self.unrecorded = {
@@ -304,10 +265,8 @@ class NamespaceState:
         context = Context(namespace=self.namespace, memory=self.memory)
         context.view_owners = self.view_owners = set()
         values = [self._as_walked(self.namespace[name]) for name in names]
-        walks, groups, mixed = context.walk_namespace(values, self.root)
-        if not copies_on_write():
-            # Memory of frames is shared like that of arrays, and described where it is (see `fingerprint`).
-            groups, mixed = _joined_by_memory(walks, groups), set()
+        frames_copy = copies_on_write()
+        walks, groups, mixed = context.walk_namespace(values, self.root, frames_copy)
         gone = [name for name in self.loaded if name not in self.namespace]
         changed: list[CoVariable] = []
         for positions in groups:
@@ -321,12 +280,14 @@ class NamespaceState:
             if is_unrecorded:
                 facts = {name: _without_content(found) for name, found in facts.items()}
             if is_unrecorded:
-                joint = None
-            elif len(group) == 1 and not _shares_frames(walks[positions[0]]):
-                joint = facts[group[0]].fp
+                joint = seen = None
             else:
-                joint, owners = self._joint({name: self.namespace[name] for name in group})
-                self.view_owners |= owners
+                found = walks[positions[0]]
+                if len(group) > 1 or (found.shares and not frames_copy):
+                    found, owners = self._joint({name: self.namespace[name] for name in group})
+                    self.view_owners |= owners
+                joint = found.fp
+                seen = found.seen if joint is None else None
             known = self.bound.get(group[0])
             unchanged = (
                 known is not None
@@ -337,6 +298,7 @@ class NamespaceState:
                     if joint is not None and known.joint is not None
                     else joint is None
                     and known.joint is None
+                    and known.seen == seen
                     and all(self.same_object(name) for name in group)
                     and suspects is not None
                     and suspects.isdisjoint(group)
@@ -344,7 +306,7 @@ class NamespaceState:
             )
             if unchanged:
                 continue
-            version = CoVariable(group, joint, facts)
+            version = CoVariable(group, joint, facts, seen=seen)
             version.n_bytes = sum(walks[position].n_bytes for position in members)
             if is_unrecorded:
                 version.why = NEVER_RECORDED
@@ -369,12 +331,16 @@ class NamespaceState:
 
         `memory`: another one than the state's, for values that nobody keeps.
         """
-        return self._joint(values, memory)[0]
+        return self._joint(values, memory)[0].fp
+
+    def seen(self, values: dict[str, Any]) -> str:
+        """What can be told of a co-variable's values that have no fingerprint as a whole, as `sweep` computes it."""
+        return self._joint(values)[0].seen
 
     def _joint(
         self, values: dict[str, Any], memory: _native.Memory | None = None
-    ) -> tuple[str | None, set[int]]:
-        """The joint fingerprint, and the arrays that frames among the values are parts of, if that counts."""
+    ) -> tuple[Walk, set[int]]:
+        """The walk of all values together, and the arrays that frames among them are parts of, if that counts."""
         walked = {name: self._as_walked(value) for name, value in values.items()}
         whole = (
             next(iter(walked.values()))
@@ -383,11 +349,11 @@ class NamespaceState:
         )
         known = memory or self.memory
         found = Context(namespace=self.namespace, memory=known).walk(whole)
-        if not _shares_frames(found):
-            return found.fp, set()
+        if copies_on_write() or not found.shares:
+            return found, set()
         # Else two frames that share their memory would be as good as two equal ones that do not.
         exact = Context(namespace=self.namespace, memory=known, by_memory=True)
-        return exact.walk(whole).fp, exact.view_owners
+        return exact.walk(whole), exact.view_owners
 
     def _as_walked(self, value: Any) -> Any:
         """The value, or a fact instead of a list or dict that stands for more than it holds."""

@@ -120,7 +120,7 @@ def facts_for(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]
         "files": {key: record.file_fact(session, key) for item in inputs for key in item["files"]},
         "env": _env_facts(session, {name for item in inputs for name in item["env"]}),
         "ambient": ambient,
-        "modules": _module_facts(session, {name for item in inputs for name in item["modules"]}),
+        "modules": _module_facts(session, records),
         "versions": {
             name: packages.version_of(name) for item in inputs for name in item["versions"]
         },
@@ -142,10 +142,33 @@ def _env_facts(session: Session, names: set[str]) -> dict[str, str | None]:
     }
 
 
-def _module_facts(session: Session, names: set[str]) -> dict[str, str | None]:
-    """The user's modules as they would be found now: on the module path as replayed cells left it."""
+def _module_facts(session: Session, records: list[dict[str, Any]]) -> dict[str, str | None]:
+    """The user's modules as they would be found now: on the module path as replayed cells left it.
+
+    A cell that changes the path itself imports from the path before or from the one that it leaves.
+    """
+    names = {name for item in records for name in item["inputs"]["modules"]}
     with _with_path(session, session.ambient_pending.get(_PATH)):
-        return {name: packages.module_fp(name) for name in names}
+        found = {name: packages.module_fp(name) for name in names}
+    before = session.symbolic_ambient.get(_PATH)
+    later: dict[str, set[str | None]] = {}
+    for item in records:
+        left = item["effects"]["ambient"].get(_PATH)
+        if left is None or item["inputs"]["ambient"].get(_PATH) != before:
+            continue
+        asked = [
+            name for name, fp in item["inputs"]["modules"].items() if found[name] in {None, fp}
+        ]
+        try:
+            with _with_path(session, left):
+                for name in asked:
+                    later.setdefault(name, set()).add(packages.module_fp(name))
+        except _native.StoreError:
+            later.update({name: {None} for name in asked})
+    found.update(
+        {name: (facts.pop() if len(facts) == 1 else None) for name, facts in later.items()}
+    )
+    return found
 
 
 def cannot_replay(session: Session, found: dict[str, Any]) -> list[str]:
@@ -495,7 +518,13 @@ def load_version(session: Session, version: CoVariable, built: dict[str, Any]) -
     assert session.history is not None
     if version.data is None:
         values = recipes.rebuild(session, version, built)
-        if version.joint is not None and session.state.fingerprint(values) != version.joint:
+        # Engines are not content. Of what has no fingerprint, what can be told must be as it was.
+        is_other = (
+            session.state.fingerprint(values) != version.joint
+            if version.joint is not None
+            else version.seen is not None and session.state.seen(values) != version.seen
+        )
+        if is_other:
             raise NotWhatWasRecorded("what its recipe makes is not what was recorded")
         return values
     # What is in memory now is nearer than the disk. It may have changed since it was looked at: then from the disk, and

@@ -552,11 +552,11 @@ impl<'py> Walker<'py> {
 
     fn finish(self, hasher: &blake3::Hasher) -> PyResult<(Bound<'py, PyDict>, BTreeSet<usize>)> {
         let result = PyDict::new(self.py);
-        if self.found.opaque.is_empty() {
-            result.set_item("fp", hasher.finalize().to_hex().to_string())?;
-        } else {
-            result.set_item("fp", self.py.None())?;
-        }
+        // Around what is opaque lies what can be compared.
+        let seen = hasher.finalize().to_hex().to_string();
+        let fp = self.found.opaque.is_empty().then_some(&seen);
+        result.set_item("fp", fp)?;
+        result.set_item("seen", &seen)?;
         result.set_item("opaque", self.found.opaque.into_iter().collect::<Vec<_>>())?;
         result.set_item("refs", self.found.refs.into_iter().collect::<Vec<_>>())?;
         result.set_item("idents", self.found.idents.into_iter().collect::<Vec<_>>())?;
@@ -567,13 +567,17 @@ impl<'py> Walker<'py> {
         )?;
         result.set_item("files", self.found.files)?;
         result.set_item("components", self.found.components)?;
+        let spans: Vec<Span> = self.found.buffers.iter().map(|it| span(it, 0)).collect();
+        let shares = overlaps(merged(spans)).any(|(one, other)| one.holder != other.holder);
+        result.set_item("shares", shares)?;
         result.set_item("buffers", self.found.buffers)?;
         result.set_item("n_bytes", self.found.n_bytes)?;
         Ok((result, self.ids))
     }
 }
 
-/// Walk one object. Returns a dict: `fp` (64 hex digits, or None when opaque) and what was found on the way.
+/// Walk one object. Returns a dict: `fp` (64 hex digits, or None when opaque), `seen` (the same, of all that is not opaque),
+/// and what was found on the way.
 ///
 /// With `memory`, this is a look of its own: what was found in an earlier one is known where no memory was written since.
 #[pyfunction]
@@ -609,17 +613,71 @@ fn join(parents: &mut [usize], a: usize, b: usize) {
     parents[a.max(b)] = a.min(b);
 }
 
+/// Memory that a value uses: from where to where, whose frame's it is (0: a plain array), and which value that is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    start: usize,
+    end: usize,
+    holder: usize,
+    position: usize,
+}
+
+fn span(&(start, len, holder): &(usize, usize, usize), position: usize) -> Span {
+    Span {
+        start,
+        end: start + len,
+        holder,
+        position,
+    }
+}
+
+/// The same memory in order, in as few pieces as there are holders side by side: columns of one frame may interleave.
+fn merged(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.retain(|span| span.end > span.start);
+    spans.sort_unstable();
+    let mut newest: HashMap<(usize, usize), usize> = HashMap::new();
+    let mut found: Vec<Span> = Vec::with_capacity(spans.len());
+    for span in spans {
+        match newest.get(&(span.holder, span.position)) {
+            Some(index) if span.start <= found[*index].end => {
+                found[*index].end = found[*index].end.max(span.end);
+            }
+            _ => {
+                newest.insert((span.holder, span.position), found.len());
+                found.push(span);
+            }
+        }
+    }
+    found
+}
+
+/// Pairs that have memory in common, of pieces in order of where they begin.
+fn overlaps(spans: Vec<Span>) -> impl Iterator<Item = (Span, Span)> {
+    let n_spans = spans.len();
+    (0..n_spans).flat_map(move |index| {
+        let one = spans[index];
+        let later: Vec<Span> = spans[index + 1..]
+            .iter()
+            .copied()
+            .take_while(|other| other.start < one.end)
+            .collect();
+        later.into_iter().map(move |other| (one, other))
+    })
+}
+
 /// Walk every value of a namespace and group the names that share mutable objects or memory.
 ///
 /// Returns `(walks, groups, mixed)`: one walk per value, in order; the co-variables as lists of positions; and the
 /// positions whose memory is shared between several holders that copy on write and a plain array, which no pickle keeps.
+/// `frames_copy`: these holders copy what they share before they write; otherwise they share it as arrays do.
 /// A string that contains `root` marks its walk as `rooted`.
 #[pyfunction]
-#[pyo3(signature = (values, facts, root=None, memory=None))]
+#[pyo3(signature = (values, facts, frames_copy, root=None, memory=None))]
 #[allow(clippy::type_complexity)] // three lists, named in the docstring
 pub fn walk_namespace<'py>(
     values: Vec<Bound<'py, PyAny>>,
     facts: Bound<'py, PyAny>,
+    frames_copy: bool,
     root: Option<String>,
     memory: Option<&'py Bound<'py, Memory>>,
 ) -> PyResult<(Vec<Bound<'py, PyDict>>, Vec<Vec<usize>>, Vec<usize>)> {
@@ -631,18 +689,14 @@ pub fn walk_namespace<'py>(
     let mut walks = Vec::with_capacity(values.len());
     let mut parents: Vec<usize> = (0..values.len()).collect();
     let mut first_owner: HashMap<usize, usize> = HashMap::new();
-    let mut spans: Vec<(usize, usize, usize, usize)> = Vec::new();
+    let mut spans: Vec<Span> = Vec::new();
     // What facts made is kept until the last walk has ended: an address that was used twice would join strangers.
     let mut kept = Vec::new();
     for (position, value) in values.iter().enumerate() {
         let mut walker = Walker::new(facts.clone(), memory, None, root.clone(), numpy.clone());
         let mut hasher = blake3::Hasher::new();
         walker.feed(&mut hasher, value)?;
-        for (start, len, holder) in &walker.found.buffers {
-            if *len > 0 {
-                spans.push((*start, start + len, *holder, position));
-            }
-        }
+        spans.extend(walker.found.buffers.iter().map(|it| span(it, position)));
         kept.append(&mut walker.keep);
         let (result, ids) = walker.finish(&hasher)?;
         for id in ids {
@@ -657,27 +711,22 @@ pub fn walk_namespace<'py>(
     }
     drop(kept);
 
-    spans.sort_unstable();
     let mut holders: BTreeMap<usize, BTreeSet<(usize, usize)>> = BTreeMap::new();
-    for (index, span) in spans.iter().enumerate() {
-        for other in spans[index + 1..]
-            .iter()
-            .take_while(|other| other.0 < span.1)
-        {
-            if span.2 != 0 && other.2 != 0 {
-                continue;
-            }
-            join(&mut parents, span.3, other.3);
-            let shared = holders.entry(find(&mut parents, span.3)).or_default();
-            for side in [span, other] {
-                if side.2 != 0 {
-                    shared.insert((side.2, side.3));
-                }
+    for (one, other) in overlaps(merged(spans)) {
+        let are_frames = one.holder != 0 && other.holder != 0;
+        if are_frames && (one.holder == other.holder || frames_copy) {
+            continue;
+        }
+        join(&mut parents, one.position, other.position);
+        let shared = holders.entry(find(&mut parents, one.position)).or_default();
+        for side in [one, other] {
+            if side.holder != 0 {
+                shared.insert((side.holder, side.position));
             }
         }
     }
     let mut mixed = BTreeSet::new();
-    for shared in holders.into_values() {
+    for shared in holders.into_values().filter(|_| frames_copy) {
         let distinct: BTreeSet<usize> = shared.iter().map(|(holder, _)| *holder).collect();
         if distinct.len() > 1 {
             mixed.extend(shared.into_iter().map(|(_, position)| position));

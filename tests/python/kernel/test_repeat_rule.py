@@ -55,6 +55,8 @@ CASES = [
     Case("a function is called with what it reads now", {"a": "def f():\n    return k", "b": "k = 1", "c": "print(f())"}, {"b": "k = 2"}, "b c"),
     Case("an edited helper of a helper", {"a": "def g(): return 1", "b": "def f(): return g()", "c": "print(f())"}, {"a": "def g(): return 2"}, "a c"),
     Case("a method reads a global", {"a": "k = 1", "b": "class P:\n    def go(self):\n        return k", "c": "p = P()", "d": "print(p.go())"}, {"a": "k = 2"}, "a d", may="c"),
+    Case("a folder that the cell itself puts on the module path", {"a": "import sys\nsys.path.insert(0, 'here')\nimport beside_a", "b": "print(beside_a.k)", "c": "x = 1"}, {"c": "x = 2"}, "c", files={"here/beside_a.py": "k = 1\n"}),
+    Case("what an import finds first on the path that the cell makes", {"a": "import sys\nsys.path.insert(0, 'first')\nimport beside_b", "b": "print(beside_b.k)"}, {}, "a b", files={"beside_b.py": "k = 1\n", "first/other.txt": ""}, file_edit={"first/beside_b.py": "k = 2\n"}),
     Case("a change through an alias", {"a": "x = [1]", "b": "y = x", "c": "y.append(2)", "d": "print(x)"}, {"c": "y.append(3)"}, "c d"),
     Case("a change through a function's parameter", {"a": "x = [1]", "b": "def add(l): l.append(7)", "c": "add(x)", "d": "print(x)"}, {"b": "def add(l): l.append(8)"}, "b c d"),
     Case("a change through a function's global", {"a": "x = [1]", "b": "def add(): x.append(7)", "c": "add()", "d": "print(x)"}, {"b": "def add(): x.append(8)"}, "b c d"),

@@ -107,21 +107,35 @@ def test_trap_3_mutation_that_no_name_shows(tmp_path: Path) -> None:
             assert kernel.show(look) == expected + "\n", cell
 
 
-def test_trap_3_mutation_inside_a_module(tmp_path: Path) -> None:
+def test_trap_3_mutation_inside_a_module_and_what_cannot_be_stored(tmp_path: Path) -> None:
     (tmp_path / "helpers.py").write_text("CACHE = {}\n")
-    cells = {"a": "import helpers", "b": "helpers.CACHE['k'] = 1", "c": "x = 1"}
+    cells = {
+        "a": "import helpers, logging",
+        "b": "helpers.CACHE['k'] = 1",
+        "c": "class Gather(logging.Handler):\n    def __init__(self):\n        super().__init__()\n        self.rows = []\n    def emit(self, record):\n        self.rows.append(record.getMessage())",
+        # The lock of a handler cannot be stored, and no statement below names `gather`.
+        "d": "gather = Gather()\nlogging.getLogger('mine').addHandler(gather)",
+        "e": "logging.getLogger('mine').warning('heard')",
+        "x": "x = 1",
+    }
     audit(tmp_path, cells)
+
+    def look(kernel: Live, what: str) -> str:
+        return kernel.show(
+            f"try:\n    print({what})\nexcept RuntimeError as error:\n    print(error)"
+        )
+
     with elsewhere(tmp_path) as kernel:
-        how = restore(kernel, "c")
-        shown = kernel.show(
-            "try:\n    print(helpers.CACHE)\nexcept RuntimeError as error:\n    print(error)"
-        )
+        assert restore(kernel, "d")["gather"] == "rebuilt"
+        assert look(kernel, "gather.rows") == "[]\n"
+        how = restore(kernel, "x")
         # Never the empty table in silence.
-        assert (
-            shown == "{'k': 1}\n"
-            or how["helpers"] == "stub"
-            and "`helpers` was not restored" in shown
-        )
+        for name, what, value in (
+            ("helpers", "helpers.CACHE", "{'k': 1}\n"),
+            ("gather", "gather.rows", "['heard']\n"),
+        ):
+            shown = look(kernel, what)
+            assert shown == value or how[name] == "stub" and f"`{name}` was not restored" in shown
 
 
 def test_trap_4_equal_values_have_equal_versions(tmp_path: Path) -> None:
