@@ -878,8 +878,17 @@ def _immutable_fact(obj: Any, ctx: Context) -> Fact:
     return fact
 
 
+@register("builtins:generator")
+def _generator_fact(generator: types.GeneratorType[Any, Any, Any], ctx: Context) -> Fact:
+    if generator.gi_frame is not None:
+        return _opaque_fact(generator, ctx)
+    # It gives nothing any more, whatever it was made from.
+    names = (generator.__name__, generator.__qualname__)
+    return Fact("ended generator", (*names, generator.gi_code), mutable=True)
+
+
 @register(
-    "builtins:generator", "builtins:coroutine", "builtins:async_generator", "builtins:frame", "builtins:traceback",
+    "builtins:coroutine", "builtins:async_generator", "builtins:frame", "builtins:traceback",
     "_io:_IOBase", "_thread:lock", "_thread:RLock", "threading:Thread", "threading:Event", "threading:Condition",
     "queue:Queue", "socket:socket", "sqlite3:Connection", "sqlite3:Cursor", "subprocess:Popen", "mmap:mmap",
     "contextvars:ContextVar", "asyncio.events:AbstractEventLoop", "concurrent.futures._base:Future",

@@ -101,7 +101,10 @@ def store_version(session: Session, version: CoVariable) -> None:
 
 def recipe_for(session: Session, run: Run, version: CoVariable) -> list[dict[str, Any]]:
     """How to rebuild names that cannot be stored: the statements that made them, and the inputs those had then."""
-    found = json.loads(_native.slice(json.dumps(run.effects["statements"]), set(version.names)))
+    statements = run.effects["statements"]
+    if version.joint is None and not version.is_handle:
+        statements = _with_uses(session, run, version, statements)
+    found = json.loads(_native.slice(json.dumps(statements), set(version.names)))
     raw = run.source.encode()
     texts = [
         raw[item["start"] : item["end"]].decode()
@@ -123,6 +126,28 @@ def recipe_for(session: Session, run: Run, version: CoVariable) -> list[dict[str
         elif name not in version.names or before.data is not None:
             needs[name] = before.manifest_id
     return [*earlier, {"run_id": run.run_id, "statements": texts, "needs": needs}]
+
+
+def _with_uses(
+    session: Session, run: Run, version: CoVariable, statements: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The statements, where reading what has no content may change it: `list(g)` uses up a generator.
+
+    No fingerprint would tell afterwards that the recipe left such a statement out.
+    """
+    changed = []
+    for item in statements:
+        seen: set[str] = set()
+        todo = list(item["reads"])
+        while todo:
+            name = todo.pop()
+            facts = run.before_versions.get(name) or session.state.bound.get(name)
+            if name not in seen and facts is not None:
+                seen.add(name)
+                todo.extend(facts.facts[name].refs)
+        used = seen.intersection(version.names)
+        changed.append({**item, "mutates": sorted({*item["mutates"], *used})} if used else item)
+    return changed
 
 
 def path_key(session: Session, path: str, is_rooted: bool) -> str:

@@ -121,6 +121,26 @@ def _reduce_instance(obj: Any) -> Any:
 # --- Parts of Python ----------------------------------------------------------------------------------------------
 
 
+def _rebuild_ended_generator(code: types.CodeType, name: str, qualname: str) -> Any:
+    cells = tuple(types.CellType() for _ in code.co_freevars)
+    make = types.FunctionType(code, {}, name, None, cells)
+    given = [None] * code.co_argcount
+    generator = make(
+        *given, **dict.fromkeys(code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount])
+    )
+    generator.close()
+    generator.__name__, generator.__qualname__ = name, qualname
+    return generator
+
+
+def _reduce_generator(generator: types.GeneratorType[Any, Any, Any]) -> Any:
+    """One that has ended; of others nobody can tell what they will give."""
+    if generator.gi_frame is not None:
+        return NotImplemented
+    names = (generator.__name__, generator.__qualname__)
+    return _rebuild_ended_generator, (generator.gi_code, *names)
+
+
 def _get_global(module: str, name: str) -> Any:
     return operator.attrgetter(name)(importlib.import_module(module))
 
@@ -379,6 +399,7 @@ _BY_TYPE: dict[type, Callable[[Any], Any]] = {
     type({}.values()): _reduce_view,
     type({}.items()): _reduce_view,
     memoryview: _reduce_memoryview,
+    types.GeneratorType: _reduce_generator,
     re.Match: _reduce_match,
     weakref.ref: _reduce_ref,
     weakref.WeakValueDictionary: _reduce_weak,
