@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbrewind.fingerprint.library import is_importable, is_library_module, module_version
-from nbrewind.fingerprint.walker import Context, Fact, register
+from nbrewind.fingerprint.walker import LIBRARY_OBJECT, Context, Fact, register
 
 
 def _import_fact(module: str, qualname: str) -> Fact:
@@ -892,8 +892,8 @@ def _generator_fact(generator: types.GeneratorType[Any, Any, Any], ctx: Context)
     "_io:_IOBase", "_thread:lock", "_thread:RLock", "threading:Thread", "threading:Event", "threading:Condition",
     "queue:Queue", "socket:socket", "sqlite3:Connection", "sqlite3:Cursor", "subprocess:Popen", "mmap:mmap",
     "contextvars:ContextVar", "asyncio.events:AbstractEventLoop", "concurrent.futures._base:Future",
-    "weakref:finalize", "unittest.mock:NonCallableMock", "argparse:ArgumentParser", "numpy:finfo",
-    "PIL.ImageFont:FreeTypeFont",
+    "weakref:finalize", "nbrewind.hush:_Hushed", "unittest.mock:NonCallableMock", "argparse:ArgumentParser",
+    "numpy:finfo", "PIL.ImageFont:FreeTypeFont",
 )  # fmt: skip
 def _opaque_fact(obj: Any, ctx: Context) -> Fact:
     return Fact(
@@ -951,7 +951,8 @@ def _reduce_fact(obj: Any, ctx: Context) -> Fact:
     state = rest[0] if rest else None
     items = tuple(rest[1]) if len(rest) > 1 and rest[1] is not None else ()
     pairs = tuple(tuple(pair) for pair in rest[2]) if len(rest) > 2 and rest[2] is not None else ()
-    dropped: tuple[Any, ...] = ()
-    if not is_importable(kind):
-        dropped = (getattr(obj, "__dict__", None), slots_of(obj))
-    return Fact("object", (func, args, state, items, pairs, dropped), mutable=True)
+    parts = (func, args, state, items, pairs)
+    if is_importable(kind):
+        return Fact(LIBRARY_OBJECT, (*parts, ()), mutable=True)
+    dropped = (getattr(obj, "__dict__", None), slots_of(obj))
+    return Fact("object", (*parts, dropped), mutable=True)

@@ -122,6 +122,10 @@ class Walk:
         )
 
 
+# Of an object with this tag all counts or, when it cannot be compared as a whole, nothing: pools and caches of
+# libraries come and go with use.
+LIBRARY_OBJECT = "library object"
+
 # The handler of everything that no registered type covers.
 _FALLBACK = "*"
 

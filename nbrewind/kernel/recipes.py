@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.utils.capture import capture_output
 
 from nbrewind.fingerprint import is_library_file, path_digest
+from nbrewind.hush import hushed
 from nbrewind.kernel import record
 from nbrewind.kernel.ambient import state_fp
 from nbrewind.kernel.namespace import CoVariable, is_tracked
@@ -177,8 +178,9 @@ def rebuild(session: Session, version: CoVariable, built: dict[str, Any]) -> dic
                 compile(session.shell.transform_cell(text), "<nbrewind: recipe>", "exec")
                 for text in step["statements"]
             ]
-            # What the statements show was shown when their cell ran.
-            with _in_folder_of(session, runs, step["run_id"]), capture_output():
+            # What the statements show was shown when their cell ran. What they make may keep `sys.stderr`.
+            displayed = capture_output(stdout=False, stderr=False)
+            with _in_folder_of(session, runs, step["run_id"]), displayed, hushed():
                 if version.is_handle:
                     for code in codes:
                         exec(code, live)

@@ -24,6 +24,9 @@ use pyo3::types::{
 use crate::memory::{LARGE, Memory, Place, digests, digests_of};
 use crate::numpy::{Numpy, Raw};
 
+/// The tag of objects of libraries that are described by their reduction (`walker.py`).
+const LIBRARY_OBJECT: &str = "library object";
+
 /// Deeper nesting than this is opaque rather than a crash of the stack.
 const MAX_DEPTH: u32 = 1200;
 
@@ -40,6 +43,8 @@ struct Findings {
     /// Address, length, and the holder that copies on write (0: a plain array).
     buffers: Vec<(usize, usize, usize)>,
     n_bytes: u64,
+    /// How often something opaque was met.
+    n_opaque: u64,
 }
 
 struct Walker<'py> {
@@ -137,9 +142,7 @@ impl<'py> Walker<'py> {
 
     fn feed(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
         if self.depth >= MAX_DEPTH {
-            self.found
-                .opaque
-                .insert(format!("nested more than {MAX_DEPTH} levels deep"));
+            self.note_opaque(format!("nested more than {MAX_DEPTH} levels deep"));
             return Ok(());
         }
         self.depth += 1;
@@ -412,9 +415,7 @@ impl<'py> Walker<'py> {
         let fact = match self.facts.call1((obj,)) {
             Ok(fact) => fact,
             Err(error) if error.is_instance_of::<PyRecursionError>(self.py) => {
-                self.found
-                    .opaque
-                    .insert("nested too deep for Python's stack".to_owned());
+                self.note_opaque("nested too deep for Python's stack".to_owned());
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -432,7 +433,7 @@ impl<'py> Walker<'py> {
         let py = self.py;
         let opaque = fact.getattr(pyo3::intern!(py, "opaque"))?;
         if !opaque.is_none() {
-            self.found.opaque.insert(opaque.extract()?);
+            self.note_opaque(opaque.extract()?);
         }
         if fact.getattr(pyo3::intern!(py, "mutable"))?.is_truthy()? && self.seen(hasher, obj) {
             return Ok(());
@@ -464,7 +465,11 @@ impl<'py> Walker<'py> {
         let tag: String = fact.getattr(pyo3::intern!(py, "tag"))?.extract()?;
         if label.is_none() {
             put_bytes(hasher, b'x', tag.as_bytes());
-            return self.feed_body(hasher, fact);
+            return if tag == LIBRARY_OBJECT {
+                self.feed_all_or_nothing(hasher, fact)
+            } else {
+                self.feed_body(hasher, fact)
+            };
         }
         self.labels.push(label.extract()?);
         let mut inner = blake3::Hasher::new();
@@ -478,6 +483,28 @@ impl<'py> Walker<'py> {
         put_bytes(hasher, b'y', tag.as_bytes());
         hasher.update(digest.as_bytes());
         Ok(())
+    }
+
+    /// Of what a library holds beside something opaque, nothing can be expected to come again: pools, caches.
+    fn feed_all_or_nothing(
+        &mut self,
+        hasher: &mut blake3::Hasher,
+        fact: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        let before = hasher.clone();
+        let (n_opaque, n_seen) = (self.found.n_opaque, self.memo.len() as u32);
+        self.feed_body(hasher, fact)?;
+        if self.found.n_opaque > n_opaque {
+            *hasher = before;
+            // What it holds counts where it is met again.
+            self.memo.retain(|_, index| *index < n_seen);
+        }
+        Ok(())
+    }
+
+    fn note_opaque(&mut self, why: String) {
+        self.found.opaque.insert(why);
+        self.found.n_opaque += 1;
     }
 
     fn feed_body(&mut self, hasher: &mut blake3::Hasher, fact: &Bound<'py, PyAny>) -> PyResult<()> {

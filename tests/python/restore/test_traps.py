@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import zipfile
 from pathlib import Path
 
 from tests.python.books import Book
@@ -109,13 +110,18 @@ def test_trap_3_mutation_that_no_name_shows(tmp_path: Path) -> None:
 
 def test_trap_3_mutation_inside_a_module_and_what_cannot_be_stored(tmp_path: Path) -> None:
     (tmp_path / "helpers.py").write_text("CACHE = {}\n")
+    with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as bundle:
+        bundle.writestr("k", "v")
     cells = {
-        "a": "import helpers, logging",
+        "a": "import helpers, logging, zipfile",
         "b": "helpers.CACHE['k'] = 1",
         "c": "class Gather(logging.Handler):\n    def __init__(self):\n        super().__init__()\n        self.rows = []\n    def emit(self, record):\n        self.rows.append(record.getMessage())",
         # The lock of a handler cannot be stored, and no statement below names `gather`.
         "d": "gather = Gather()\nlogging.getLogger('mine').addHandler(gather)",
         "e": "logging.getLogger('mine').warning('heard')",
+        # Of what libraries hold beside their locks, use changes more than matters.
+        "f": "handler = logging.StreamHandler()\nbundle = zipfile.ZipFile('bundle.zip')",
+        "g": "[one.read('k') for one in (bundle,)]",
         "x": "x = 1",
     }
     audit(tmp_path, cells)
@@ -136,6 +142,10 @@ def test_trap_3_mutation_inside_a_module_and_what_cannot_be_stored(tmp_path: Pat
         ):
             shown = look(kernel, what)
             assert shown == value or how[name] == "stub" and f"`{name}` was not restored" in shown
+        assert (how["handler"], how["bundle"]) == ("rebuilt", "rebuilt")
+        assert kernel.show("print(bundle.read('k'))") == "b'v'\n"
+        record = "logging.LogRecord('n', 30, '', 1, 'said', (), None)"
+        assert ("stderr", "said\n") in kernel.run(f"handler.emit({record})")
 
 
 def test_trap_4_equal_values_have_equal_versions(tmp_path: Path) -> None:
