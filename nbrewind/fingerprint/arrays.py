@@ -212,6 +212,14 @@ def _column(frame: Any, position: int) -> Any:
     return get(position) if get is not None else frame.iloc[:, position]._values
 
 
+def whole_of(frame: Any) -> Any:
+    """What pandas 2 takes a table for a part of: it warns when the part is written. None when there is nothing."""
+    known = None if copies_on_write() else getattr(frame, "_is_copy", None)
+    whole = known() if callable(known) else known
+    # It warns of no other.
+    return None if getattr(whole, "shape", None) == frame.shape else whole
+
+
 @register("pandas:DataFrame", "pandas.core.frame:DataFrame")
 def _frame_fact(frame: Any, ctx: Context) -> Fact:
     holder = id(frame)
@@ -229,6 +237,7 @@ def _frame_fact(frame: Any, ctx: Context) -> Fact:
         frame.flags.allows_duplicate_labels,
         extra,
         columns,
+        whole_of(frame) is not None,
     )
     return Fact("frame", parts, mutable=True)
 
@@ -242,6 +251,7 @@ def _series_fact(series: Any, ctx: Context) -> Fact:
         series.attrs,
         series.flags.allows_duplicate_labels,
         _column_fact(series._values, id(series), ctx),
+        whole_of(series) is not None,
     )
     return Fact("series", parts, mutable=True)
 

@@ -22,6 +22,7 @@ from typing import Any
 from cloudpickle import cloudpickle
 
 from nbrewind.fingerprint import is_importable
+from nbrewind.fingerprint.arrays import copies_on_write, whole_of
 from nbrewind.fingerprint.libraries import is_plain_tensor, storage_bytes
 from nbrewind.fingerprint.objects import (
     is_current,
@@ -373,11 +374,53 @@ def _reduce_figure(figure: Any) -> Any:
     return (func, args, {k: v for k, v in state.items() if k != "_restore_to_pylab"}, *rest)
 
 
+class _Whole:
+    """Stands for the table that another one is a part of, as far as pandas 2 asks for it."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def __call__(self) -> _Whole:
+        return self
+
+
+def _set_part(frame: Any, kept: tuple[Any, Any, Any]) -> None:
+    state, whole, column = kept
+    frame.__setstate__(state)
+    if whole is not None:
+        object.__setattr__(frame, "_is_copy", whole)
+    if column is not None:
+        key, table = column
+        object.__setattr__(frame, "_cacher", (key, weakref.ref(table)))
+
+
+def _reduce_part(frame: Any) -> Any:
+    """A table that pandas 2 takes for a part of another one, or for its column: it warns when that is written."""
+    if copies_on_write():
+        return NotImplemented
+    import numpy as np
+
+    whole, column = whole_of(frame), None
+    key, ref = getattr(frame, "_cacher", None) or (None, None)
+    table = ref() if ref is not None else None
+    blocks = table._mgr.blocks if table is not None and type(frame._values) is np.ndarray else ()
+    arrays = [block.values for block in blocks if type(block.values) is np.ndarray]
+    if any(np.may_share_memory(frame._values, values) for values in arrays):
+        column = (key, table)
+    if whole is None and column is None:
+        return NotImplemented
+    func, args, state, *_ = frame.__reduce_ex__(4)
+    known = _Whole(whole.shape) if hasattr(whole, "shape") else whole
+    return (func, args, (state, known, column), None, None, _set_part)
+
+
 _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "matplotlib:RcParams": _reduce_singleton,
     "numpy.random.mtrand:RandomState": _reduce_singleton,
     "os:_Environ": _reduce_singleton,
     "pandas._config.config:DictWrapper": _reduce_singleton,
+    "pandas.core.frame:DataFrame": _reduce_part,
+    "pandas.core.series:Series": _reduce_part,
     "random:Random": _reduce_singleton,
     "torch:Tensor": _reduce_tensor,
     "torch.nn.parameter:Parameter": _reduce_tensor,

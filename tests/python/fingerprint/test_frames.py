@@ -5,6 +5,8 @@ pandas 3 copies before it writes. What is asked of the memory is the same, so th
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,13 +15,15 @@ import pandas as pd
 import pytest
 
 from nbrewind.fingerprint import Context, arrays
-from nbrewind.kernel import namespace, pickling
+from nbrewind.kernel import namespace, pickling, reducers
 
 
 @pytest.fixture
 def no_copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for module in (arrays, namespace):
+    for module in (arrays, namespace, pickling, reducers):
         monkeypatch.setattr(module, "copies_on_write", lambda: False)
+    for kind in (pd.DataFrame, pd.Series):
+        monkeypatch.setitem(reducers._known_kinds, kind, reducers._reduce_part)
     yield
 
 
@@ -94,6 +98,30 @@ def test_what_is_loaded_shares_as_it_did() -> None:
     assert np.shares_memory(found["df"]["x"].values, found["part"]["x"].values)
     assert np.shares_memory(found["df"]["o"].values, found["o"].values)
     assert state_of(**found).bound["df"].joint == version.joint
+
+
+@pytest.mark.usefixtures("no_copies")
+def test_a_part_of_a_table_goes_on_warning_when_it_is_written() -> None:
+    df = frame()
+    part, column = df[df["x"] > 1].copy(), df["x"]
+    without = state_of(part=part).bound["part"].joint
+    # As pandas 2 marks them.
+    object.__setattr__(part, "_is_copy", weakref.ref(df))
+    object.__setattr__(column, "_cacher", ("x", weakref.ref(df)))
+    values = {"df": df, "part": part, "column": column}
+    state = state_of(**values)
+    assert state.bound["part"].joint != without
+    found = pickling.load(*pickling.dump(values, state.namespace, state.view_owners)[:2], [], {})
+    assert found["part"]._is_copy().shape == df.shape
+    assert found["column"]._cacher[0] == "x" and found["column"]._cacher[1]() is found["df"]
+    again = state_of(**found)
+    assert [again.bound[name].joint for name in values] == [
+        state.bound[name].joint for name in values
+    ]
+    # It does not warn of a table that is gone.
+    del df, values, state, column, found, again
+    gc.collect()
+    assert state_of(part=part).bound["part"].joint == without
 
 
 def test_columns_of_one_frame_that_interleave_share_with_nobody() -> None:
