@@ -792,6 +792,25 @@ def _fragment_fact(wrapper: Any, ctx: Context) -> Fact:
     )
 
 
+# What a curried function works out when it is asked, and what it is called by whom.
+_OF_CURRIED = frozenset({"_partial", "_sigspec", "_has_unknown_args", "__module__", "__qualname__"})
+
+
+@register("toolz.functoolz:curry", "cytoolz.functoolz:curry")
+def _curried_fact(obj: Any, ctx: Context) -> Fact:
+    # Pickled as the name of its function, if that is curried under its own name: a name is no content.
+    parts = (type(obj), obj.func, obj.args, obj.keywords, curried_attributes(obj))
+    return Fact("curried", parts, mutable=True)
+
+
+def curried_attributes(obj: Any) -> tuple[tuple[str, Any], ...]:
+    """What a curried function was given besides its function and arguments."""
+    attributes = getattr(obj, "__dict__", {})
+    return tuple(
+        (name, value) for name, value in sorted(attributes.items()) if name not in _OF_CURRIED
+    )
+
+
 class _ContentContext(TaskContext):
     has_folders_by_name = False
 

@@ -18,8 +18,15 @@ import re
 import sys
 from typing import Any
 
-from nbrewind.fingerprint import Context, Fact, is_library_module, path_digest, register
-from nbrewind.tasks.content import literal_of
+from nbrewind.fingerprint import (
+    Context,
+    Fact,
+    is_importable,
+    is_library_module,
+    path_digest,
+    register,
+)
+from nbrewind.tasks.content import curried_attributes, literal_of
 from nbrewind.tasks.fingerprint import is_container
 from nbrewind.tasks.graph import Graph, Node, build, kinds
 
@@ -210,6 +217,27 @@ def _future_fact(future: Any, ctx: Context) -> Fact:
     return Fact("future", (fp,))
 
 
+@register(
+    "distributed.actor:Actor",
+    "distributed.client:as_completed",
+    "distributed.core:Server",
+    "distributed.core:rpc",
+    "distributed.event:Event",
+    "distributed.lock:Lock",
+    "distributed.multi_lock:MultiLock",
+    "distributed.queues:Queue",
+    "distributed.semaphore:Semaphore",
+    "distributed.variable:Variable",
+    "asyncio.events:AbstractEventLoop",
+    "tornado.ioloop:IOLoop",
+)
+def _live_fact(obj: Any, ctx: Context) -> Fact:
+    # What it holds is on the cluster, or changes by itself. From an iterator over futures everything that the client
+    # and its cluster are made of could be reached, while other threads change it.
+    name = f"{type(obj).__module__.partition('.')[0]}'s {type(obj).__name__}"
+    return Fact("live", opaque=f"{name} is state that changes by itself", mutable=True)
+
+
 # --- Pickling -----------------------------------------------------------------------------------------------------
 
 
@@ -232,8 +260,20 @@ def _revive(fp: str) -> Any:
     return cache.load_future(fp)
 
 
+_CURRYING = frozenset({"toolz.functoolz", "cytoolz.functoolz"})
+
+
+def _rebuild_curried(
+    kind: Any, func: Any, args: tuple[Any, ...], keywords: Any, attributes: tuple[Any, ...]
+) -> Any:
+    curried = kind(func, *args, **(keywords or {}))
+    for name, value in attributes:
+        setattr(curried, name, value)
+    return curried
+
+
 def reduce_lazy(obj: Any) -> Any:
-    """Reductions for expressions and futures; NotImplemented for anything else."""
+    """Reductions for expressions, futures and curried functions; NotImplemented for anything else."""
     module = sys.modules.get("dask._expr")
     if module is not None and isinstance(obj, module.Expr):
         names = list(type(obj)._parameters)
@@ -256,4 +296,10 @@ def reduce_lazy(obj: Any) -> Any:
         if fp is None:
             raise TypeError("a future whose task was not recorded cannot be stored")
         return (_revive, (fp,))
+    kind = type(obj)
+    if kind.__name__ == "curry" and kind.__module__ in _CURRYING and not is_importable(obj.func):
+        # By itself it is pickled as a name, if its function has that name: what the name means where it is loaded
+        # may be something else.
+        parts = (kind, obj.func, obj.args, obj.keywords, curried_attributes(obj))
+        return (_rebuild_curried, parts)
     return NotImplemented

@@ -30,6 +30,21 @@ _HOOKS = {
     "numpy.random": ("nbrewind.tasks.surroundings", "hook_numpy", "unhook_numpy"),
     "joblib.parallel": ("nbrewind.tasks.engines.joblib", "hook_parallel", "unhook_parallel"),
 }
+# What clusters of Dask hold besides tasks.
+_HOOKS.update(
+    dict.fromkeys(
+        (
+            "distributed.deploy.cluster",
+            "distributed.deploy.spec",
+            "distributed.event",
+            "distributed.multi_lock",
+            "distributed.queues",
+            "distributed.semaphore",
+            "distributed.variable",
+        ),
+        ("nbrewind.tasks.engines.cluster", "hook_state", "unhook_state"),
+    )
+)
 _hooked: set[str] = set()
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from nbrewind.tasks import current_cache, worker
 from nbrewind.tasks.cache import Submission, TaskCache
+from nbrewind.tasks.engines import cluster
 from nbrewind.tasks.graph import Key
 
 logger = logging.getLogger("nbrewind.tasks")
@@ -225,6 +226,7 @@ def hook_client(module: ModuleType) -> None:
 
     module.Client.scatter = scatter
     module.Client._graph_to_futures = graph_to_futures
+    cluster.hook_state(module)
 
 
 def _remember(cache: TaskCache, data: Any, futures: Any) -> None:
@@ -241,6 +243,7 @@ def _remember(cache: TaskCache, data: Any, futures: Any) -> None:
 
 def unhook_client(module: ModuleType) -> None:
     """Undo `hook_client`."""
+    cluster.unhook_state(module)
     if _original_graph_to_futures is not None:
         module.Client.scatter = _originals["scatter"]
         module.Client._graph_to_futures = _original_graph_to_futures

@@ -127,3 +127,47 @@ def test_a_dry_run_says_how_many_tasks_will_run(
         "how many of its tasks will run is not known (17 in its last run): the cell was edited"
         in text
     )
+
+
+def test_a_curried_function_is_its_code_and_comes_back(tmp_path: Path) -> None:
+    cells = {
+        "imports": "from toolz import curry",
+        "function": "@curry\ndef scale(by, x):\n    return by * x + 1",
+        "double": "double = scale(2)",
+        "use": "double(5), scale(3, 4)",
+    }
+    book = Book(tmp_path, cells)
+    book.audit()
+    book.edit(use="double(5), scale(3, 4), scale.__name__ == 'scale'")
+    assert "(11, 13, True)" in str(book.repeat()["use"])
+    assert book.executed == {"use"}
+    book.edit(function=cells["function"].replace("+ 1", "+ 2"))
+    assert "(12, 14, True)" in str(book.repeat()["use"])
+
+
+STATE = {
+    "imports": "from dask.distributed import Client, LocalCluster, Variable, as_completed",
+    "cluster": "client = Client(LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=':0'))",
+    "variable": "Variable('x').set(1)",
+    "metadata": "client.set_metadata('m', 2)",
+    "worker": "def put(dask_worker=None):\n    dask_worker.mine = 3\nclient.run(put);",
+    "ask": "def look(dask_worker=None):\n    return dask_worker.mine\nVariable('x').get(), client.get_metadata('m'), *client.run(look).values(), sum(client.ncores().values())",
+    "begin": "done = as_completed(client.map(abs, [-5]))",
+    "next": "next(done).result()",
+    "plain": "1 + 1",
+}
+
+
+def test_what_a_cluster_holds_besides_tasks_is_asked_again(tmp_path: Path) -> None:
+    book = Book(tmp_path, STATE)
+    shown = book.audit()
+    assert "(1, 2, 3, 2)" in str(shown["ask"]) and '"5"' in str(shown["next"])
+    book.edit(
+        cluster=STATE["cluster"].replace("threads_per_worker=2", "threads_per_worker=3"),
+        variable="Variable('x').set(10)",
+        metadata="client.set_metadata('m', 20)",
+        worker=STATE["worker"].replace("3", "30"),
+    )
+    shown = book.repeat()
+    assert "(10, 20, 30, 3)" in str(shown["ask"]) and '"5"' in str(shown["next"])
+    assert "plain" not in book.executed

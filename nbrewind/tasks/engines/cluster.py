@@ -1,0 +1,64 @@
+"""What code asks of a Dask cluster, or leaves there, besides tasks: values under names, data sets, what workers hold.
+
+None of that is content of a value that the notebook has, and a cluster that is made anew knows nothing of it. So a
+cell that does such a thing always executes: what it leaves is there for the others, and what it asks is asked now.
+Only what the user's own code calls counts; Dask asks its clusters all the time.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+from typing import Any
+
+from nbrewind.tasks import current_cache
+from nbrewind.tasks.engines import futures
+
+# Module -> class -> methods. Names under which things are kept are used by whoever makes an object of that name.
+_STATE = {
+    "distributed.client": {
+        "Client": """
+            run run_on_scheduler restart restart_workers retire_workers
+            upload_file register_plugin register_worker_callbacks forward_logging
+            publish_dataset unpublish_dataset get_dataset list_datasets set_metadata get_metadata log_event get_events
+            nthreads ncores scheduler_info who_has has_what processing nbytes call_stack story
+        """
+    },
+    "distributed.deploy.cluster": {"Cluster": "scale adapt"},
+    "distributed.deploy.spec": {"SpecCluster": "scale adapt"},
+    "distributed.event": {"Event": "__init__"},
+    "distributed.multi_lock": {"MultiLock": "__init__"},
+    "distributed.queues": {"Queue": "__init__"},
+    "distributed.semaphore": {"Semaphore": "__init__"},
+    "distributed.variable": {"Variable": "__init__"},
+}
+# Between the user's code and these methods.
+_TRANSPARENT = (
+    "nbrewind.",
+    "functools.",
+    "distributed.deploy.",
+    "distributed.lock.",
+    "distributed.semaphore.",
+    "dask_jobqueue.",
+)
+
+
+def hook_state(module: ModuleType) -> None:
+    """Hear when code uses what a module of Dask's keeps on clusters."""
+    for kind, names in _STATE[module.__name__].items():
+        for name in names.split():
+            told = f"distributed's {kind}" if name == "__init__" else f"{kind}.{name}"
+            futures.hook(getattr(module, kind), name, functools.partial(_note, told))
+
+
+def unhook_state(module: ModuleType) -> None:
+    """Undo `hook_state`."""
+    kinds = {getattr(module, kind) for kind in _STATE[module.__name__]}
+    futures.unhook(kinds.__contains__)
+
+
+def _note(told: str, original: Any, *args: Any, **kwargs: Any) -> Any:
+    cache = current_cache()
+    if cache is not None and futures.users_frame(_TRANSPARENT):
+        cache.unseen(f"{told}: what a cluster holds besides tasks is looked at when the cell runs")
+    return original(*args, **kwargs)
