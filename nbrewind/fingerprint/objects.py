@@ -889,7 +889,7 @@ def _generator_fact(generator: types.GeneratorType[Any, Any, Any], ctx: Context)
 
 @register(
     "builtins:coroutine", "builtins:async_generator", "builtins:frame", "builtins:traceback",
-    "_io:_IOBase", "_thread:lock", "_thread:RLock", "threading:Thread", "threading:Event", "threading:Condition",
+    "_thread:lock", "_thread:RLock", "threading:Thread", "threading:Event", "threading:Condition",
     "queue:Queue", "socket:socket", "sqlite3:Connection", "sqlite3:Cursor", "subprocess:Popen", "mmap:mmap",
     "contextvars:ContextVar", "asyncio.events:AbstractEventLoop", "concurrent.futures._base:Future",
     "weakref:finalize", "nbrewind.hush:_Hushed", "unittest.mock:NonCallableMock", "argparse:ArgumentParser",
@@ -902,6 +902,40 @@ def _opaque_fact(obj: Any, ctx: Context) -> Fact:
         mutable=True,
         marks=[FINALIZES] if _ends_with_effects(obj) else (),
     )
+
+
+def parts_of_closed(file: Any) -> tuple[Any, ...] | None:
+    """What is left of a file that was opened by its name and is closed: how it was opened. None for all others.
+
+    What it holds by then is no part of it: nobody reads it through a closed file.
+    """
+    layers, seen, text = [file], None, None
+    if type(file) is io.TextIOWrapper and file.closed:
+        seen = file.newlines
+        text = (file.mode, file.encoding, file.errors, file.line_buffering, file.write_through)
+        layers.append(file := file.buffer)
+    if type(file) in BUFFERED:
+        layers.append(file.raw)
+    raw = layers[-1]
+    if type(raw) is not io.FileIO or not raw.closed:
+        return None
+    name = getattr(raw, "name", None)
+    # Whatever was hung onto it, too, and what it saw of lines, must come back.
+    is_plain = all(vars(one).keys() <= {"mode", "name", "__IOBase_closed"} for one in layers)
+    if not is_plain or "x" in raw.mode or (seen is not None and raw.mode != "rb"):
+        return None
+    if not isinstance(name, str | bytes | pathlib.PurePath):
+        return None
+    return type(file).__name__, name, raw.mode, text, seen
+
+
+BUFFERED = (io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
+
+
+@register("_io:_IOBase")
+def _file_fact(file: Any, ctx: Context) -> Fact:
+    parts = parts_of_closed(file)
+    return _opaque_fact(file, ctx) if parts is None else Fact("closed file", parts, mutable=True)
 
 
 def _ends_with_effects(obj: Any) -> bool:

@@ -711,6 +711,9 @@ def _of_statements(effects: dict[str, Any], scope: dict[str, Any], texts: list[s
         for target in item.get("attribute_stores", []):
             if is_executed_anyway(item, text, scope):
                 continue
+            way = list(_along(tuple(target.split(".")[:-1]), scope))
+            if any(obj is one for obj in way for one in provided):
+                continue
             root = scope.get(target.partition(".")[0])
             if library_of(root) is not None or isinstance(root, types.ModuleType):
                 why.append(f"it sets `{target}` inside a module")

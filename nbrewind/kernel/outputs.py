@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
+
+from jupyter_client.jsonutil import json_default
 
 _KINDS = frozenset(
     {"stream", "display_data", "execute_result", "update_display_data", "clear_output", "error"}
 )
+
+
+def _as_sent(content: Any) -> Any:
+    """A copy in the words of the wire, where pictures that are bytes are text."""
+    try:
+        return json.loads(json.dumps(content, default=json_default))
+    except (TypeError, ValueError):
+        return copy.deepcopy(content)
 
 
 class OutputTap:
@@ -51,7 +62,7 @@ class OutputTap:
             self.opened_comm = True
         if kind not in _KINDS or (self._parent_id and parent_id and parent_id != self._parent_id):
             return
-        content = copy.deepcopy(content)
+        content = _as_sent(content)
         last = taken[-1] if taken else None
         if (
             kind == "stream"

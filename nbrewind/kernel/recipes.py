@@ -180,7 +180,8 @@ def rebuild(session: Session, version: CoVariable, built: dict[str, Any]) -> dic
             ]
             # What the statements show was shown when their cell ran. What they make may keep `sys.stderr`.
             displayed = capture_output(stdout=False, stderr=False)
-            with _in_folder_of(session, runs, step["run_id"]), displayed, hushed():
+            trap = session.shell.builtin_trap
+            with trap, _in_folder_of(session, runs, step["run_id"]), displayed, hushed():
                 if version.is_handle:
                     for code in codes:
                         exec(code, live)

@@ -11,7 +11,9 @@ import decimal
 import enum
 import functools
 import importlib
+import io
 import operator
+import os
 import pickle
 import re
 import types
@@ -25,9 +27,11 @@ from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.arrays import copies_on_write, whole_of
 from nbrewind.fingerprint.libraries import is_plain_tensor, storage_bytes
 from nbrewind.fingerprint.objects import (
+    BUFFERED,
     is_current,
     library_name_of,
     mapping_of,
+    parts_of_closed,
     singleton_name,
     slots_of,
 )
@@ -140,6 +144,39 @@ def _reduce_generator(generator: types.GeneratorType[Any, Any, Any]) -> Any:
         return NotImplemented
     names = (generator.__name__, generator.__qualname__)
     return _rebuild_ended_generator, (generator.gi_code, *names)
+
+
+def _rebuild_closed_file(
+    kind: str,
+    name: Any,
+    mode: str,
+    text: tuple[Any, ...] | None,
+    seen: str | tuple[str, ...] | None,
+) -> Any:
+    # Not the file itself: opening that could change it.
+    raw: Any
+    if seen is None:
+        raw = io.FileIO(os.devnull, mode)
+    else:
+        reading, writing = os.pipe()
+        os.write(writing, "".join(seen).encode())
+        os.close(writing)
+        raw = io.FileIO(reading, mode)
+    raw.name = name
+    file: Any = raw if kind == "FileIO" else getattr(io, kind)(raw)
+    if text is not None:
+        mode, encoding, errors, *buffering = text
+        file = io.TextIOWrapper(file, encoding, errors, None, *buffering)
+        file.mode = mode
+        if seen is not None:
+            file.read()
+    file.close()
+    return file
+
+
+def _reduce_file(file: Any) -> Any:
+    parts = parts_of_closed(file)
+    return NotImplemented if parts is None else (_rebuild_closed_file, parts)
 
 
 def _get_global(module: str, name: str) -> Any:
@@ -443,6 +480,7 @@ _BY_TYPE: dict[type, Callable[[Any], Any]] = {
     type({}.items()): _reduce_view,
     memoryview: _reduce_memoryview,
     types.GeneratorType: _reduce_generator,
+    **dict.fromkeys((io.TextIOWrapper, io.FileIO, *BUFFERED), _reduce_file),
     re.Match: _reduce_match,
     weakref.ref: _reduce_ref,
     weakref.WeakValueDictionary: _reduce_weak,

@@ -422,7 +422,10 @@ def load_ambient(session: Session, item: dict[str, Any]) -> Any:
 
 
 def run_process_effects(session: Session) -> None:
-    """Execute the imports, magics and configuration calls of replayed cells, in a namespace of their own."""
+    """Execute the imports, magics and configuration calls of replayed cells, in a namespace of their own.
+
+    As in a cell, `get_ipython` is there: libraries ask it whether they are in a notebook.
+    """
     from nbrewind.kernel.session import CannotReplay
 
     pending, session.process_pending = session.process_pending, []
@@ -433,7 +436,7 @@ def run_process_effects(session: Session) -> None:
             code = session.shell.transform_cell(item["text"])
             session.scratch.setdefault("get_ipython", session.shell.get_ipython)
             # What they print was printed when their cell was replayed.
-            with hushed(), _module_path_of(session, item):
+            with session.shell.builtin_trap, hushed(), _module_path_of(session, item):
                 exec(compile(code, "<nbrewind: process effects>", "exec"), session.scratch)
         except Exception as error:
             raise CannotReplay(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -42,3 +43,16 @@ def test_what_listens_for_warnings_looks_like_any_filter() -> None:
         assert all(isinstance(one, str) or isinstance(one.pattern, str) for one in patterns)
     finally:
         watch.end()
+
+
+def test_a_picture_that_is_bytes_is_shown_again(tmp_path: Path) -> None:
+    cells = {
+        "a": "class Dot:\n    def _repr_png_(self):\n        return b'\\x89PNG\\r\\n'\n"
+        "    def __repr__(self):\n        return 'dot'",
+        "b": "Dot()",
+    }
+    book = Book(tmp_path / "here", cells)
+    shown = book.audit()
+    assert json.loads(shown["b"][0][1])["image/png"] == "iVBORw0K"
+    assert book.repeat() == shown
+    assert book.executed == set()

@@ -17,6 +17,7 @@ from tests.python.kernel.test_repeat_rule import Case
 CASES = [
     Case("a generator that a cell used up", {"a": "def evens(n):\n    'Even numbers.'\n    yield from range(0, n, 2)", "b": "g = evens(6)\nprint(*g)", "c": "print(list(g), g.__name__)"}, {"c": "print(list(g), g.__qualname__, g.gi_code == evens.__code__)"}, "c"),
     Case("an expression that ended", {"a": "k = 2\ng = (k * i for i in range(3))\ntotal = sum(g)", "b": "print(total, list(g))", "c": "h = g"}, {"b": "print(total, list(g), 1)"}, "b"),
+    Case("files that were read and closed", {"a": "with open('t.txt') as f:\n    text = f.read()\nwith open('o.txt', 'w', encoding='latin-1') as g:\n    g.write(text)", "b": "print(f, f.newlines, g, f.closed, f.buffer.raw)"}, {"b": "print(f, f.newlines, g, f.closed, f.buffer.raw, 1)"}, "b", files={"t.txt": "one\ntwo\n"}),
 ]  # fmt: skip
 
 
