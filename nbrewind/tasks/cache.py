@@ -156,6 +156,9 @@ class TaskCache:
         self._loaded: dict[Key, str] = {}
         # Keys of futures -> the record that they were loaded from.
         self._made: dict[Key, dict[str, Any]] = {}
+        # Fingerprints that say all of a result, as far as that is known when tasks are planned: no draws, no files
+        # besides those that are named.
+        self._determined: set[str] = set()
         # Keys of scattered values.
         self._values: set[Key] = set()
         self._occurrences: dict[str, dict[Any, int]] = {}
@@ -489,6 +492,7 @@ class TaskCache:
             **options,
         )
         facts = fingerprinter.run()
+        self._determined.update(fact.fp for fact in facts if fact.fp and fact.fp not in fact.draws)
         for name in fingerprinter.collisions:
             self.note(f"{name}: Dask gives the result of another task that has the same key")
         writers = Writers(self)
@@ -737,6 +741,8 @@ class TaskCache:
         if fp is None or not draws:
             return fp
         with self._lock:
+            if not self._undetermined(draws):
+                return fp
             record = self._made.get(key) or self._last_record(fp)
             if record is None:
                 return None
@@ -752,6 +758,14 @@ class TaskCache:
                 self.store.append(worker.KIND, named, json.dumps(payload), needs)
                 self.store.commit()
             return named
+
+    def _undetermined(self, draws: frozenset[str]) -> set[str]:
+        """Of what a result stands on, that of which the fingerprint does not say all.
+
+        A task that gets a future stands on it, whatever it is, because it may turn out what it read.
+        """
+        self._records.look_at(list(draws))
+        return {fp for fp in draws if fp not in self._determined or self._is_observed(fp)}
 
     def remember(self, key: Key, value: Any) -> None:
         """A future that holds this very value, without a task."""
@@ -785,6 +799,7 @@ class TaskCache:
             self._known[future.key] = (fp, frozenset({fp}))
             self._made[future.key] = record
             self._loaded[future.key] = fp
+            self._determined.add(fp)
         return future
 
     def finished_here(self, submission: Submission, results: Iterable[tuple[Key, Any]]) -> None:

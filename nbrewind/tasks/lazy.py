@@ -142,20 +142,27 @@ class _Flat:
         self.keys = keys
         self.kinds = kinds()
         self.tokens: frozenset[str] = frozenset()
+        self.positions: dict[int, int] = {}
         self.literals: list[Any] = []
         self.opaque: str | None = None
 
     def flatten(self, graph: Graph) -> tuple[tuple[Any, ...], dict[str, str], str | None]:
         """One part per node and the outputs; files; why it has no content."""
         self.tokens = graph.tokens
-        parts = tuple(self.part(node) for node in graph.nodes)
-        outputs = tuple((_TOKEN.sub("", _text(key)), graph.outputs[key].idx) for key in self.keys)
+        # What only stands for another node is none: a future that was loaded has another key than the one before.
+        nodes = [node for node in graph.nodes if node.target is None]
+        self.positions = {node.idx: at for at, node in enumerate(nodes)}
+        parts = tuple(map(self.part, nodes))
+        outputs = tuple(
+            (_TOKEN.sub("", _text(key)), self.position(graph.outputs[key])) for key in self.keys
+        )
         files = literal_of(tuple(self.literals)).files if self.literals else {}
         return (parts, outputs), files, self.opaque
 
+    def position(self, node: Node) -> int:
+        return self.positions[node.resolved().idx]
+
     def part(self, node: Node) -> Any:
-        if node.target is not None:
-            return Fact("same as", (node.target.idx,))
         if node.kind == "external":
             cache = _cache()
             fp = cache.fingerprint_of_future(node.key) if cache is not None else None
@@ -187,10 +194,10 @@ class _Flat:
     def argument(self, value: Any, node: Node, is_library: bool) -> Any:
         kinds = self.kinds
         if isinstance(value, kinds.ref):
-            return Fact("ref", (node.refs[value.key].idx,))
+            return Fact("ref", (self.position(node.refs[value.key]),))
         if isinstance(value, kinds.node):
             if isinstance(value, kinds.alias):
-                return Fact("ref", (node.refs[value.target].idx,))
+                return Fact("ref", (self.position(node.refs[value.target]),))
             if isinstance(value, kinds.data):
                 return self.argument(value.value, node, is_library)
             return self.call(value, node)

@@ -34,7 +34,8 @@ _STATE = {
 }
 # Between the user's code and these methods.
 _TRANSPARENT = (
-    "nbrewind.",
+    "nbrewind.tasks.engines.cluster.",
+    "nbrewind.tasks.engines.futures.",
     "functools.",
     "distributed.deploy.",
     "distributed.lock.",
@@ -59,6 +60,6 @@ def unhook_state(module: ModuleType) -> None:
 
 def _note(told: str, original: Any, *args: Any, **kwargs: Any) -> Any:
     cache = current_cache()
-    if cache is not None and futures.users_frame(_TRANSPARENT):
+    if cache is not None and futures.users_frame(_TRANSPARENT, not_from=("nbrewind.",)):
         cache.unseen(f"{told}: what a cluster holds besides tasks is looked at when the cell runs")
     return original(*args, **kwargs)

@@ -19,7 +19,7 @@ import sys
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from types import ModuleType
 from typing import Any
@@ -194,17 +194,14 @@ def hook_client(module: ModuleType) -> None:
             cache.forget(keys)
             return original(client, expr, keys, *args, **kwargs)
         keys = list(keys)
-        with client._refcount_lock:
-            held = dict(client.futures)
         is_here = _states[client].is_here
-        submission = _submit(
-            cache, expr, keys, lambda key: key in held, is_here=is_here, is_sent=True
-        )
-        if submission is None:
-            cache.unseen("nobody saw what its tasks read on the workers")
-            return original(client, expr, keys, *args, **kwargs)
-        planned, planned_kwargs = _expression(expr, submission, kwargs)
-        futures = original(client, planned, keys, *args, **planned_kwargs)
+        with _Held(client) as held:
+            submission = _submit(cache, expr, keys, held.has, is_here=is_here, is_sent=True)
+            if submission is None:
+                cache.unseen("nobody saw what its tasks read on the workers")
+                return original(client, expr, keys, *args, **kwargs)
+            planned, planned_kwargs = _expression(expr, submission, kwargs)
+            futures = original(client, planned, keys, *args, **planned_kwargs)
         submission.outcome = functools.partial(_outcome, weakref.WeakValueDictionary(futures))
         submission.flush = _flusher(client)
         if submission.plan.nodes("load"):
@@ -247,6 +244,46 @@ def unhook_client(module: ModuleType) -> None:
     if _original_graph_to_futures is not None:
         module.Client.scatter = _originals["scatter"]
         module.Client._graph_to_futures = _original_graph_to_futures
+
+
+class _Held:
+    """What a client has futures of, kept while a graph that relies on it is planned and sent.
+
+    A future that nobody has any more is let go on the client's own thread, at any moment; a graph that was
+    planned for its result would be cancelled then.
+    """
+
+    def __init__(self, client: Any, *, without: Container[Key] = ()) -> None:
+        self.client = client
+        self.without = without
+        self.keys: set[Key] = set()
+
+    def __enter__(self) -> _Held:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.keys:
+            # As futures do: the client's own thread tells the scheduler.
+            with suppress(RuntimeError):
+                self.client.loop.add_callback(self._let_go)
+
+    def has(self, key: Key) -> bool:
+        """Has the client got this key, and until this ends?"""
+        client = self.client
+        if key in self.without:
+            return False
+        with client._refcount_lock:
+            if key in self.keys:
+                return True
+            if key not in client.futures or not client.refcount.get(key):
+                return False
+            client.refcount[key] += 1
+            self.keys.add(key)
+            return True
+
+    def _let_go(self) -> None:
+        for key in self.keys:
+            self.client._dec_ref(key)
 
 
 _retries: weakref.WeakValueDictionary[tuple[int, Key], _Retry] = weakref.WeakValueDictionary()
@@ -338,25 +375,24 @@ class _Retry:
         client._send_to_scheduler(
             {"op": "client-releases-keys", "keys": list(failed), "client": client.id}
         )
-        with client._refcount_lock:
-            held = {key for key in client.futures if key not in failed}
         keys = list(failed)
         state = _states.get(client)
-        submission = _submit(
-            self.cache,
-            self.expr,
-            keys,
-            held.__contains__,
-            is_here=state is not None and state.is_here,
-            is_sent=True,
-        )
-        expr, kwargs = self.expr, self.kwargs
-        if submission is not None:
-            expr, kwargs = _expression(self.expr, submission, self.kwargs)
-            submission.flush = _flusher(client)
-            self.submission = submission
-        with dask.annotate(**self.annotations):
-            futures = _original_graph_to_futures(client, expr, keys, *self.args, **kwargs)
+        with _Held(client, without=failed) as held:
+            submission = _submit(
+                self.cache,
+                self.expr,
+                keys,
+                held.has,
+                is_here=state is not None and state.is_here,
+                is_sent=True,
+            )
+            expr, kwargs = self.expr, self.kwargs
+            if submission is not None:
+                expr, kwargs = _expression(self.expr, submission, self.kwargs)
+                submission.flush = _flusher(client)
+                self.submission = submission
+            with dask.annotate(**self.annotations):
+                futures = _original_graph_to_futures(client, expr, keys, *self.args, **kwargs)
         if submission is not None:
             submission.outcome = functools.partial(_outcome, weakref.WeakValueDictionary(futures))
 

@@ -283,13 +283,16 @@ def _is_the_users(fn: Any) -> bool:
     return calls.is_users(fn) or users_frame(_TRANSPARENT)
 
 
-def users_frame(transparent: tuple[str, ...]) -> bool:
-    """Is the nearest code that asks, apart from `transparent` modules, the user's?"""
+def users_frame(transparent: tuple[str, ...], *, not_from: tuple[str, ...] = ()) -> bool:
+    """Is the nearest code that asks, apart from `transparent` modules, the user's?
+
+    What modules of `not_from` ask is theirs, although they need not be installed where libraries are.
+    """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "") + "."
         if not name.startswith(transparent):
-            return not is_library_file(frame.f_code.co_filename)
+            return not (name.startswith(not_from) or is_library_file(frame.f_code.co_filename))
         frame = frame.f_back
     return False
 

@@ -145,6 +145,27 @@ def test_a_curried_function_is_its_code_and_comes_back(tmp_path: Path) -> None:
     assert "(12, 14, True)" in str(book.repeat()["use"])
 
 
+CHAIN = {
+    "imports": "import dask\nfrom dask.distributed import Client",
+    "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
+    "functions": "def inc(x):\n    return x + 1\ndef double(x):\n    return 2 * x",
+    "chain": "a = client.submit(inc, 1)\nb = client.submit(double, a)\nc = client.submit(sum, [a, b])",
+    "kept": "kept = dask.delayed(double)(5).persist()",
+    "use": "b.result(), c.result(), kept.compute()",
+}
+
+
+def test_cells_that_read_futures_of_futures_are_replayed(tmp_path: Path) -> None:
+    book = Book(tmp_path, CHAIN)
+    assert "(4, 6, 10)" in str(book.audit()["use"])
+    book.edit(use="b.result(), c.result(), kept.compute(), 0")
+    assert "(4, 6, 10, 0)" in str(book.repeat()["use"])
+    assert book.executed == {"use"}, {name: book.why(name) for name in book.executed}
+    book.edit(functions=CHAIN["functions"].replace("x + 1", "x + 2"))
+    assert "(6, 9, 10, 0)" in str(book.repeat()["use"])
+    assert book.summary["tasks"]["run"] == 3
+
+
 STATE = {
     "imports": "from dask.distributed import Client, LocalCluster, Variable, as_completed",
     "cluster": "client = Client(LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=':0'))",

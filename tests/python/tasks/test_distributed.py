@@ -61,6 +61,25 @@ result = client.gather(futures)
     assert again.value == "[0, 10, 20, 30]"
 
 
+def test_a_future_that_is_let_go_while_a_graph_is_planned_for_it_cancels_nothing(store):
+    source = """
+import dask, time
+class Slow:
+    def __reduce__(self):
+        time.sleep(0.5)
+        return Slow, ()
+lazy = dask.delayed(lambda slow, x: x + 1)(Slow(), 1)
+first = client.compute(lazy)
+first.result()
+# The client's own thread lets the future go while the next graph is being planned.
+client.loop.add_callback(time.sleep, 0.2)
+del first
+result = client.compute(lazy).result()
+"""
+    [cell] = run_session(store, source, engine="distributed")
+    assert (cell.value, cell.error) == ("2", None)
+
+
 def test_actors_and_annotations_work(store):
     source = """
 import dask
