@@ -48,6 +48,18 @@ def _transform_fact(node: Any, ctx: Context) -> Fact:
     return Fact("transform", (type(node), state, own), mutable=True)
 
 
+@register("xarray.backends.locks:SerializableLock", "dask.utils:SerializableLock")
+def _serializable_lock_fact(lock: Any, ctx: Context) -> Fact:
+    # Who waits for whom is no content, and what it is called is drawn.
+    return Fact("lock", (type(lock).__name__,))
+
+
+@register("xarray.backends.locks:CombinedLock")
+def _combined_lock_fact(lock: Any, ctx: Context) -> Fact:
+    # A set of locks, in an order of its own in each process.
+    return Fact("locks", lock.locks, unordered=True)
+
+
 @register("matplotlib.cbook:CallbackRegistry")
 def _callbacks_fact(registry: Any, ctx: Context) -> Fact:
     # Callbacks are numbered by process-wide counters; matplotlib's own pickling drops most of them.

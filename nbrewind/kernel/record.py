@@ -15,6 +15,7 @@ import sys
 import threading
 import types
 import uuid
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
@@ -22,7 +23,7 @@ from nbrewind.fingerprint import is_library_module, path_digest
 from nbrewind.fingerprint.objects import library_name_of_container
 from nbrewind.kernel import hidden, packages, pickling, settings, trial
 from nbrewind.kernel.ambient import INITIAL, handlers_of
-from nbrewind.kernel.namespace import CoVariable, is_history
+from nbrewind.kernel.namespace import CoVariable, NameFacts, is_history
 from nbrewind.kernel.outside import Findings
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ def store_version(session: Session, version: CoVariable) -> None:
 def recipe_for(session: Session, run: Run, version: CoVariable) -> list[dict[str, Any]]:
     """How to rebuild names that cannot be stored: the statements that made them, and the inputs those had then."""
     statements = run.effects["statements"]
-    if version.joint is None and not version.is_handle:
+    if any(
+        _is_used_up_by_reading(session.namespace.get(name), version.facts[name])
+        for name in version.names
+    ):
         statements = _with_uses(session, run, version, statements)
     found = json.loads(_native.slice(json.dumps(statements), set(version.names)))
     raw = run.source.encode()
@@ -126,6 +130,12 @@ def recipe_for(session: Session, run: Run, version: CoVariable) -> list[dict[str
         elif name not in version.names or before.data is not None:
             needs[name] = before.manifest_id
     return [*earlier, {"run_id": run.run_id, "statements": texts, "needs": needs}]
+
+
+def _is_used_up_by_reading(value: Any, facts: NameFacts) -> bool:
+    """True for generators, open files and what holds a generator. A query leaves a connection as it was."""
+    holds = any("generator" in text for text in facts.opaque)
+    return bool(facts.opaque) and (holds or isinstance(value, Iterator))
 
 
 def _with_uses(

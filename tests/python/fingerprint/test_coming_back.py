@@ -9,6 +9,7 @@ import matplotlib.figure
 import pandas as pd
 import pyarrow as pa
 import pytest
+from dask.utils import SerializableLock
 
 from nbrewind.fingerprint import Context, walk
 from nbrewind.kernel import pickling
@@ -82,6 +83,12 @@ def test_functions_that_share_a_cell_go_on_sharing_it() -> None:
     back = pickling.load(stream, buffers, pieces, scope)
     assert Context(namespace=scope).walk(back).fp == fp
     assert (back["add"](3), back["peek"](), back["again"](4), scope["peek"]()) == (3, 3, 0, 0)
+
+
+def test_the_name_that_a_lock_draws_is_no_content() -> None:
+    one, other = {"lock": SerializableLock()}, {"lock": SerializableLock()}
+    assert one["lock"].token != other["lock"].token
+    assert walk(one).fp == walk(other).fp == walk(loaded(one)).fp is not None
 
 
 COUNTER = """

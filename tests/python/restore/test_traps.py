@@ -110,18 +110,19 @@ def test_trap_3_mutation_that_no_name_shows(tmp_path: Path) -> None:
 
 def test_trap_3_mutation_inside_a_module_and_what_cannot_be_stored(tmp_path: Path) -> None:
     (tmp_path / "helpers.py").write_text("CACHE = {}\n")
+    (tmp_path / "base.db").write_bytes(b"")
     with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as bundle:
         bundle.writestr("k", "v")
     cells = {
-        "a": "import helpers, logging, zipfile",
+        "a": "import helpers, logging, sqlite3, zipfile",
         "b": "helpers.CACHE['k'] = 1",
         "c": "class Gather(logging.Handler):\n    def __init__(self):\n        super().__init__()\n        self.rows = []\n    def emit(self, record):\n        self.rows.append(record.getMessage())",
         # The lock of a handler cannot be stored, and no statement below names `gather`.
         "d": "gather = Gather()\nlogging.getLogger('mine').addHandler(gather)",
         "e": "logging.getLogger('mine').warning('heard')",
         # Of what libraries hold beside their locks, use changes more than matters.
-        "f": "handler = logging.StreamHandler()\nbundle = zipfile.ZipFile('bundle.zip')",
-        "g": "[one.read('k') for one in (bundle,)]",
+        "f": "handler = logging.StreamHandler()\nbundle = zipfile.ZipFile('bundle.zip')\nbase = sqlite3.connect('base.db')",
+        "g": "[one.read('k') for one in (bundle,)]\n[list(one.execute('select 1')) for one in (base,)]",
         "x": "x = 1",
     }
     audit(tmp_path, cells)
@@ -142,8 +143,8 @@ def test_trap_3_mutation_inside_a_module_and_what_cannot_be_stored(tmp_path: Pat
         ):
             shown = look(kernel, what)
             assert shown == value or how[name] == "stub" and f"`{name}` was not restored" in shown
-        assert (how["handler"], how["bundle"]) == ("rebuilt", "rebuilt")
-        assert kernel.show("print(bundle.read('k'))") == "b'v'\n"
+        assert [how[name] for name in ("handler", "bundle", "base")] == ["rebuilt"] * 3
+        assert kernel.show("print(bundle.read('k'), *base.execute('select 2'))") == "b'v' (2,)\n"
         record = "logging.LogRecord('n', 30, '', 1, 'said', (), None)"
         assert ("stderr", "said\n") in kernel.run(f"handler.emit({record})")
 
