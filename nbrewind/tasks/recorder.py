@@ -58,6 +58,14 @@ _LIBRARY_ROOTS = tuple(
     )
 )
 CONNECTS = "opens a connection"
+# Python's own looking around: for a line to show, for what packages there are (wherever modules are looked for: in
+# the working folder, and in a folder that a worker of Dask has for as long as it lives).
+_LOOKS_AROUND = (
+    "linecache.py",
+    "warnings.py",
+    os.path.join("importlib", "metadata", "__init__.py"),
+    os.path.join("importlib_metadata", "__init__.py"),
+)
 _SYSTEM_ROOTS = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/run/")
 # Threads that belong to the engine, not to a task.
 _ENGINE_THREADS = (
@@ -356,7 +364,7 @@ def _may_exist() -> bool:
 
 
 def _is_bookkeeping(depth: int) -> bool:
-    """True when Python itself looks: for a module to import, or for a source line to show in a warning."""
+    """True when Python itself looks: for a module to import, a line to show in a warning, a package's version."""
     frame: types.FrameType | None = sys._getframe(depth - 1)
     for _ in range(4):
         if frame is None:
@@ -368,7 +376,7 @@ def _is_bookkeeping(depth: int) -> bool:
             "find_spec",
         }:
             return True
-        if name.endswith(("linecache.py", "warnings.py")):
+        if name.endswith(_LOOKS_AROUND):
             return True
         frame = frame.f_back
     return False
