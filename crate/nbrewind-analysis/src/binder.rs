@@ -1,19 +1,19 @@
 //! Which names a function, class or module body binds: CPython's symbol table in one walk over the body, nested
 //! bodies excluded.
 
+use crate::name::Name;
 use crate::syntax::{ExceptHandler, Expr, Pattern, Stmt, ast, deeper};
 use ast::visitor::{Visitor, walk_except_handler, walk_expr, walk_pattern, walk_stmt};
 use rustc_hash::FxHashSet as HashSet;
-use std::borrow::Cow;
 
 #[derive(Debug, Default)]
 pub(crate) struct Bindings {
-    pub bound: HashSet<String>,
-    pub globals: HashSet<String>,
-    pub nonlocals: HashSet<String>,
+    pub bound: HashSet<Name>,
+    pub globals: HashSet<Name>,
+    pub nonlocals: HashSet<Name>,
 }
 
-pub(crate) fn of_body(body: &[Stmt], class: Option<&str>) -> Bindings {
+pub(crate) fn of_body(body: &[Stmt], class: Option<Name>) -> Bindings {
     let mut binder = Binder {
         class,
         found: Bindings::default(),
@@ -25,7 +25,7 @@ pub(crate) fn of_body(body: &[Stmt], class: Option<&str>) -> Bindings {
     binder.found
 }
 
-pub(crate) fn of_expression(body: &Expr, class: Option<&str>) -> Bindings {
+pub(crate) fn of_expression(body: &Expr, class: Option<Name>) -> Bindings {
     let mut binder = Binder {
         class,
         found: Bindings::default(),
@@ -36,37 +36,33 @@ pub(crate) fn of_expression(body: &Expr, class: Option<&str>) -> Bindings {
 }
 
 /// Private names inside a class carry the name of the class.
-pub(crate) fn mangle<'n>(name: &'n str, class: Option<&str>) -> Cow<'n, str> {
-    if let Some(class) = class {
-        let class = class.trim_start_matches('_');
-        if !class.is_empty()
-            && name.starts_with("__")
-            && !name.ends_with("__")
-            && !name.contains('.')
-        {
-            return Cow::Owned(format!("_{class}{name}"));
+pub(crate) fn mangled(name: &str, class: Option<Name>) -> Name {
+    if let Some(class) = class
+        && name.starts_with("__")
+    {
+        let class = class.text().trim_start_matches('_');
+        if !class.is_empty() && !name.ends_with("__") && !name.contains('.') {
+            return Name::new(&format!("_{class}{name}"));
         }
     }
-    Cow::Borrowed(name)
+    Name::new(name)
 }
 
-struct Binder<'c> {
-    class: Option<&'c str>,
+struct Binder {
+    class: Option<Name>,
     found: Bindings,
     comprehension_depth: usize,
 }
 
-impl Binder<'_> {
+impl Binder {
     fn bind(&mut self, name: &str) {
         if !name.is_empty() {
-            self.found
-                .bound
-                .insert(mangle(name, self.class).into_owned());
+            self.found.bound.insert(mangled(name, self.class));
         }
     }
 }
 
-impl<'a> Visitor<'a> for Binder<'_> {
+impl<'a> Visitor<'a> for Binder {
     fn visit_stmt(&mut self, stmt: &'a Stmt) {
         match stmt {
             Stmt::FunctionDef(node) => {
@@ -108,19 +104,15 @@ impl<'a> Visitor<'a> for Binder<'_> {
             }
             Stmt::Global(node) => {
                 let class = self.class;
-                self.found.globals.extend(
-                    node.names
-                        .iter()
-                        .map(|name| mangle(name.as_str(), class).into_owned()),
-                );
+                let names = node.names.iter();
+                let names = names.map(|name| mangled(name.as_str(), class));
+                self.found.globals.extend(names);
             }
             Stmt::Nonlocal(node) => {
                 let class = self.class;
-                self.found.nonlocals.extend(
-                    node.names
-                        .iter()
-                        .map(|name| mangle(name.as_str(), class).into_owned()),
-                );
+                let names = node.names.iter();
+                let names = names.map(|name| mangled(name.as_str(), class));
+                self.found.nonlocals.extend(names);
             }
             _ => deeper(|| walk_stmt(self, stmt)),
         }

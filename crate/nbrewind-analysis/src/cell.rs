@@ -1,32 +1,18 @@
 //! From a cell's text to its effects: what IPython does to the text before Python sees it, then the walk, then the
 //! summary.
 
-use crate::effects::{
-    CellEffects, Directives, FunctionEffects, ParseError, StatementEffects, StatementKind,
-};
-use crate::fingerprint::{Hash, hash_parts, to_hex};
+use crate::effects::{CellEffects, Directives, FunctionEffects, ParseError, StatementKind};
+use crate::facts::{FunctionFacts, Source};
+use crate::fingerprint::{self, Hash, hash_parts, to_hex};
 use crate::knowledge;
 use crate::name::Name;
 use crate::program::{Program, Statement};
+use crate::sorted::{Map, Set};
 use crate::syntax::{Ranged, Stmt, parse};
 use crate::visit::{Found, Visitor};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Words of code that may make a value of what is printed, or of what code there is.
-const TAKES_PRINTS: [&str; 11] = [
-    // Many managers of contexts catch it: widgets, consoles, tests.
-    "with ",
-    "stdout",
-    "redirect_std",
-    "capture",
-    "builtins",
-    "__code__",
-    "inspect",
-    "cloudpickle",
-    "dill",
-    "marshal",
-    "import dis",
-];
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// How much of the summary is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,15 +24,34 @@ pub(crate) enum Detail {
     Everything,
 }
 
+impl Detail {
+    /// In the browser nobody asks for more than verdicts, and what only others see is left out of the module.
+    pub(crate) fn is_everything(self) -> bool {
+        cfg!(any(not(target_arch = "wasm32"), feature = "fingerprints"))
+            && self == Detail::Everything
+    }
+}
+
 /// A cell's summary and what the dataflow pass needs of it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cell {
     pub effects: CellEffects,
     pub program: Program,
     /// Names that are imported modules, or things of modules, when the cell has run.
-    pub imports: BTreeMap<String, String>,
+    pub imports: Map<Name>,
+    pub names: Names,
     pub fingerprint: Hash,
     pub exact_fingerprint: Hash,
+}
+
+/// What the summary says of names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    pub reads: Set<Name>,
+    pub loads: Set<Name>,
+    pub writes: Set<Name>,
+    pub mutates: Set<Name>,
+    pub deletes: Set<Name>,
 }
 
 /// Python text cut out of a cell, with the way back to the cell's offsets.
@@ -110,13 +115,13 @@ impl Prepared {
 /// Facts about one cell; never an error.
 /// `imports`: what other cells import under names that this one uses.
 pub(crate) fn analyze(
-    source: &str,
+    source: &Rc<str>,
     tags: &[String],
     imports: &[(Name, Name)],
     detail: Detail,
 ) -> Cell {
     let folded = source.replace("\r\n", "\n");
-    let exact_fingerprint = hash_parts("exact", &[folded.as_bytes()]);
+    let exact_fingerprint = hash_parts(detail, "exact", &[folded.as_bytes()]);
     let mut line_starts = vec![0];
     line_starts.extend(source.match_indices('\n').map(|(at, _)| at + 1));
     let line_at = |offset: usize| line_starts.partition_point(|&start| start <= offset).max(1);
@@ -137,7 +142,7 @@ pub(crate) fn analyze(
     let mut has_outputs = false;
 
     if let Some(magic) = &magic {
-        parts.push(hash_parts("cell magic", &[magic.line.as_bytes()]));
+        parts.push(hash_parts(detail, "cell magic", &[magic.line.as_bytes()]));
         let name = magic.name.as_str();
         if !knowledge::has("python-cell-magics", name) {
             // The body is no Python: any change of it counts.
@@ -190,7 +195,8 @@ pub(crate) fn analyze(
                     if let Some(magic) = &magic {
                         let outputs = magic_outputs(magic);
                         if !outputs.is_empty() {
-                            let fingerprint = hash_parts("cell magic", &[magic.line.as_bytes()]);
+                            let fingerprint =
+                                hash_parts(detail, "cell magic", &[magic.line.as_bytes()]);
                             visitor.cell_magic(fingerprint, StatementKind::Other, |visitor| {
                                 outputs.iter().for_each(|name| visitor.bind_name(name));
                             });
@@ -204,11 +210,16 @@ pub(crate) fn analyze(
                     }
                 }
                 if is_quiet(&prepared.text) && matches!(parsed.body.last(), Some(Stmt::Expr(_))) {
-                    parts.push(hash_parts("quiet", &[]));
+                    parts.push(hash_parts(detail, "quiet", &[]));
                 }
                 if is_timed {
                     // Not in the statements' own fingerprints.
-                    parts.extend(parsed.body.iter().map(crate::fingerprint::statement));
+                    parts.extend(
+                        parsed
+                            .body
+                            .iter()
+                            .map(|stmt| fingerprint::statement(stmt, detail)),
+                    );
                 }
             }
         }
@@ -222,13 +233,19 @@ pub(crate) fn analyze(
         exact_fingerprint
     } else {
         let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
-        hash_parts("cell", &parts)
+        hash_parts(detail, "cell", &parts)
     };
-    let facts = summarize(found, &mut effects, detail);
-    let mut statements: Vec<Statement> = Vec::with_capacity(facts.statements.len());
-    for ((facts, mut statement), (start, end)) in facts.statements.into_iter().zip(spans) {
-        statements.push(Statement::new(&facts));
-        if detail == Detail::Everything {
+    let mut found = found;
+    effects.unknown = std::mem::take(&mut found.unknown);
+    effects.marks = std::mem::take(&mut found.marks);
+    if detail.is_everything() {
+        effects.functions = function_effects(&found);
+    }
+    let names = Names::new(&mut found, &effects.directives);
+    let mut statements: Vec<Statement> = Vec::with_capacity(found.statements.len());
+    for ((facts, mut statement), (start, end)) in found.statements.into_iter().zip(spans) {
+        statements.push(Statement::new(facts));
+        if detail.is_everything() {
             statement.start = start;
             statement.end = end;
             statement.line = line_at(start);
@@ -241,39 +258,45 @@ pub(crate) fn analyze(
         statements[0].covers_cell = true;
         statements.rotate_left(1);
     }
-    if detail == Detail::Everything {
+    if detail.is_everything() {
         effects.fingerprint = to_hex(&fingerprint);
         effects.exact_fingerprint = to_hex(&exact_fingerprint);
+        effects.reads = names.reads.texts();
+        effects.loads = names.loads.texts();
+        effects.writes = names.writes.texts();
+        effects.mutates = names.mutates.texts();
+        effects.deletes = names.deletes.texts();
+        effects.string_names = found.string_names.texts();
+        effects.files_read = found.files_read.texts();
+        effects.files_written = found.files_written.texts();
     }
-    let names = |names: &[String]| names.iter().map(|name| Name::new(name)).collect();
+    found.functions.iter_mut().for_each(FunctionFacts::settle);
+    let declared = |names: &[String]| names.iter().map(|name| Name::new(name)).collect();
     let program = Program {
         statements: statements.into(),
-        functions: Program::functions(&facts.functions),
+        functions: found.functions.into(),
         exact_fingerprint,
         reads_source: !effects.marks.reads_source.is_empty(),
-        takes_prints: TAKES_PRINTS.iter().any(|word| source.contains(word)),
-        declared_reads: names(&effects.directives.reads),
-        declared_writes: names(&effects.directives.writes),
+        text: source.clone(),
+        declared_reads: declared(&effects.directives.reads),
+        declared_writes: declared(&effects.directives.writes),
         is_declared: effects.directives.declared,
+        takes_prints: OnceCell::new(),
     };
     Cell {
         effects,
         program,
-        imports: facts.imports,
+        imports: found.imports,
+        names,
         fingerprint,
         exact_fingerprint,
     }
 }
 
-struct Summarized {
-    statements: Vec<(crate::facts::StatementFacts, StatementEffects)>,
-    functions: Vec<crate::facts::FunctionFacts>,
-    imports: BTreeMap<String, String>,
-}
-
-fn summarize(found: Found, effects: &mut CellEffects, detail: Detail) -> Summarized {
-    let functions = found.named_functions.iter();
-    for (name, &id) in functions.take_while(|_| detail == Detail::Everything) {
+/// What the functions of a cell do, for those who see it.
+fn function_effects(found: &Found) -> BTreeMap<String, FunctionEffects> {
+    let mut effects = BTreeMap::new();
+    for &(name, id) in found.named_functions.iter() {
         let facts = &found.functions[id];
         let mut mutates = facts.mutates.clone();
         let mut mutated_params = facts.mutated_params.clone();
@@ -281,71 +304,64 @@ fn summarize(found: Found, effects: &mut CellEffects, detail: Detail) -> Summari
         for (callee, passed) in &facts.passed_on {
             for (position, sources) in passed.iter().enumerate() {
                 for source in sources {
-                    let own = found
-                        .named_functions
-                        .get(callee)
-                        .map(|&id| &found.functions[id]);
+                    let own = found.named_functions.get(*callee);
+                    let own = own.map(|&id| &found.functions[id]);
                     if own.is_some_and(|own| {
                         own.passed_on.is_empty() && !own.changes_argument(position, None)
                     }) {
                         continue;
                     }
-                    match source {
-                        crate::facts::Source::Name(name) => {
-                            mutates.insert(name.clone());
-                        }
-                        crate::facts::Source::Param(function, index) if *function == id => {
-                            mutated_params.insert(*index);
+                    match *source {
+                        Source::Name(name) => _ = mutates.insert(name),
+                        Source::Param(function, index) if function == id => {
+                            mutated_params.insert(index);
                         }
                         _ => {}
                     }
                 }
             }
         }
-        effects.functions.insert(
-            name.clone(),
+        let mut reads = facts.reads.clone();
+        reads.add_all(&facts.adds_to);
+        let mut writes = facts.writes.clone();
+        writes.add_all(&facts.deletes);
+        effects.insert(
+            name.text().to_owned(),
             FunctionEffects {
-                reads: facts.reads.union(&facts.adds_to).cloned().collect(),
-                writes: facts
-                    .writes
-                    .iter()
-                    .chain(&facts.deletes)
-                    .cloned()
-                    .collect::<BTreeSet<_>>()
-                    .into_iter()
-                    .collect(),
-                mutates: mutates.into_iter().collect(),
-                mutated_params: mutated_params.into_iter().collect(),
-                calls: facts.calls.iter().cloned().collect(),
+                reads: reads.texts(),
+                writes: writes.texts(),
+                mutates: mutates.texts(),
+                mutated_params: mutated_params.to_vec(),
+                calls: facts.calls.texts(),
             },
         );
     }
-    let mut reads = found.reads;
-    // To change an object its name has to be looked up; a name that is bound first is the cell's own.
-    reads.extend(
-        found
-            .mutates
-            .iter()
-            .filter(|name| !found.writes.contains(*name))
-            .cloned(),
-    );
-    reads.extend(effects.directives.reads.iter().cloned());
-    let mut writes = found.writes;
-    writes.extend(effects.directives.writes.iter().cloned());
-    effects.reads = reads.into_iter().collect();
-    effects.loads = found.loads.into_iter().collect();
-    effects.writes = writes.into_iter().collect();
-    effects.mutates = found.mutates.into_iter().collect();
-    effects.deletes = found.deletes.into_iter().collect();
-    effects.string_names = found.string_names.into_iter().collect();
-    effects.files_read = found.files_read.into_iter().collect();
-    effects.files_written = found.files_written.into_iter().collect();
-    effects.unknown = found.unknown.into_iter().collect();
-    effects.marks = found.marks;
-    Summarized {
-        statements: found.statements,
-        functions: found.functions,
-        imports: found.imports,
+    effects
+}
+
+impl Names {
+    fn new(found: &mut Found, directives: &Directives) -> Self {
+        let take = std::mem::take::<Set<Name>>;
+        let mut names = Names {
+            reads: take(&mut found.reads),
+            loads: take(&mut found.loads),
+            writes: take(&mut found.writes),
+            mutates: take(&mut found.mutates),
+            deletes: take(&mut found.deletes),
+        };
+        // To change an object its name has to be looked up; a name that is bound first is the cell's own.
+        for &name in &names.mutates {
+            if !names.writes.has(name) {
+                names.reads.insert(name);
+            }
+        }
+        for name in &directives.reads {
+            names.reads.insert(Name::new(name));
+        }
+        for name in &directives.writes {
+            names.writes.insert(Name::new(name));
+        }
+        names
     }
 }
 

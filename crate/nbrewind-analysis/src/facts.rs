@@ -3,33 +3,55 @@
 
 use crate::effects::Note;
 use crate::fingerprint::Hash;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::name::Name;
+use crate::sorted::{Map, Set};
+use smallvec::SmallVec;
 
 /// Position in [`Facts::functions`].
 pub(crate) type FunctionId = usize;
 
 /// One step of a path below a name: `.a`, `['a']` or a step that is not constant.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
-    Attr(String),
-    Item(String),
+    Attr(Name),
+    Item(Name),
     Any,
     /// What going through the items gives.
     Element,
 }
 
-/// A name and the steps below it, as in `o.a['k']`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Path {
-    pub root: String,
-    pub keys: Vec<Key>,
+impl Key {
+    /// An order among keys, the same as long as the process lives.
+    pub(crate) fn rank(self) -> (u8, u32) {
+        match self {
+            Key::Attr(name) => (0, name.index()),
+            Key::Item(name) => (1, name.index()),
+            Key::Any => (2, 0),
+            Key::Element => (3, 0),
+        }
+    }
+
+    /// Whether it leads to an item, and not to an attribute.
+    pub(crate) fn is_item(self) -> bool {
+        !matches!(self, Key::Attr(_))
+    }
 }
 
+/// A name and the steps below it, as in `o.a['k']`.
+#[derive(Debug, Clone)]
+pub(crate) struct Path {
+    pub root: Name,
+    pub keys: Keys,
+}
+
+/// Few paths have more steps than two.
+pub(crate) type Keys = SmallVec<[Key; 2]>;
+
 /// Where the object of a value may come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A name of the namespace.
-    Name(String),
+    Name(Name),
     /// A parameter of a function of this cell.
     Param(FunctionId, usize),
     /// The result of a call of this statement.
@@ -37,11 +59,11 @@ pub(crate) enum Source {
     /// A function or class written here.
     Function(FunctionId),
     /// An imported module or something in one, by dotted name.
-    Module(String),
+    Module(Name),
 }
 
 /// How a value relates to a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Relation {
     /// It is the source.
     Same,
@@ -72,15 +94,18 @@ pub(crate) enum Kind {
 /// What is known of an expression's value.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Value {
-    pub sources: Vec<(Source, Relation)>,
+    pub sources: Sources,
     pub kind: Kind,
     /// Fingerprint of the expression if it is a constant.
     pub literal: Option<Hash>,
-    /// The text of a constant string, or of a path made from one.
-    pub text: Option<String>,
+    /// The text of a constant string that may be a path, or of a path made from one.
+    pub text: Option<Name>,
     /// Of a constant dict whose keys are all strings, what stands under them.
     pub items: Vec<(Key, Hash)>,
 }
+
+/// Most values have one source.
+pub(crate) type Sources = SmallVec<[(Source, Relation); 1]>;
 
 impl Value {
     pub(crate) fn scalar() -> Self {
@@ -92,9 +117,14 @@ impl Value {
 
     pub(crate) fn of(source: Source) -> Self {
         Value {
-            sources: vec![(source, Relation::Same)],
+            sources: SmallVec::from_buf([(source, Relation::Same)]),
             ..Value::default()
         }
+    }
+
+    /// A constant path, without a leading `./`.
+    pub(crate) fn path(&self) -> Option<Name> {
+        self.text.map(path_name)
     }
 
     fn add(&mut self, source: Source, relation: Relation) {
@@ -109,8 +139,8 @@ impl Value {
 
     /// This value or the other one.
     pub(crate) fn or(mut self, other: &Value) -> Self {
-        for (source, relation) in &other.sources {
-            self.add(source.clone(), relation.clone());
+        for &(source, relation) in &other.sources {
+            self.add(source, relation);
         }
         if self.kind != other.kind {
             self.kind = Kind::Unknown;
@@ -124,17 +154,15 @@ impl Value {
     /// An item, attribute or view of this value.
     pub(crate) fn part(&self, key: Option<Key>) -> Self {
         let mut part = Value::default();
-        for (source, relation) in &self.sources {
+        for &(source, relation) in &self.sources {
             let relation = match relation {
-                Relation::Same => Relation::Part(key.clone()),
-                Relation::Part(first) => Relation::Part(first.clone()),
+                Relation::Same => Relation::Part(key),
                 // The item of a fresh container may be the held object itself.
                 Relation::Holds => Relation::Same,
                 Relation::HoldsItems => Relation::Part(Some(Key::Element)),
-                Relation::Rows => Relation::Rows,
-                Relation::Columns => Relation::Columns,
+                Relation::Part(_) | Relation::Rows | Relation::Columns => relation,
             };
-            part.add(source.clone(), relation);
+            part.add(source, relation);
         }
         part
     }
@@ -142,14 +170,14 @@ impl Value {
     /// A new object that holds this value.
     pub(crate) fn held(&self) -> Self {
         let mut holder = Value::default();
-        for (source, relation) in &self.sources {
+        for &(source, relation) in &self.sources {
             let relation = match relation {
                 Relation::Rows => continue,
                 Relation::HoldsItems => Relation::HoldsItems,
                 Relation::Part(Some(Key::Item(_) | Key::Element)) => Relation::HoldsItems,
                 _ => Relation::Holds,
             };
-            holder.add(source.clone(), relation);
+            holder.add(source, relation);
         }
         holder
     }
@@ -160,17 +188,25 @@ impl Value {
     }
 
     /// Rows or columns of this value, where its text says that they are picked out.
-    pub(crate) fn picked(&self, relation: &Relation) -> Self {
+    pub(crate) fn picked(&self, relation: Relation) -> Self {
         let mut picked = Value::default();
-        for (source, how) in &self.sources {
+        for &(source, how) in &self.sources {
             match (how, relation) {
-                (Relation::Same, _) => picked.add(source.clone(), relation.clone()),
+                (Relation::Same, _) => picked.add(source, relation),
                 // Of what is a part of it, or holds it, nothing is known.
                 (_, Relation::Rows) => {}
-                (how, _) => picked.add(source.clone(), how.clone()),
+                (how, _) => picked.add(source, how),
             }
         }
         picked
+    }
+}
+
+/// A path of a file as the pass compares it.
+pub(crate) fn path_name(path: Name) -> Name {
+    match path.text().trim_start_matches("./") {
+        same if same.len() == path.len() => path,
+        shorter => Name::new(shorter),
     }
 }
 
@@ -192,12 +228,12 @@ pub(crate) enum How {
 #[derive(Debug, Clone)]
 pub(crate) enum Callee {
     /// A plain name.
-    Name(String),
-    /// A method, or a function of a module: the dotted path if there is one, the receiver and the method's name.
+    Name(Name),
+    /// A method, or a function of a module: the path if there is one, the receiver and the method's name.
     Method {
         path: Option<Path>,
         receiver: Value,
-        method: String,
+        method: Name,
     },
     /// Anything else.
     Other(Value),
@@ -209,23 +245,23 @@ pub(crate) struct Call {
     pub id: usize,
     pub callee: Callee,
     /// Keyword (if any) and value of every argument, in order.
-    pub arguments: Vec<(Option<String>, Value)>,
+    pub arguments: Vec<(Option<Name>, Value)>,
     /// `inplace=` is given and is not `False`.
     pub is_inplace: bool,
     /// If it is a table that is changed, only these columns of it are.
-    pub columns: Vec<String>,
+    pub columns: Box<[Key]>,
 }
 
 /// The path of a file as far as the text shows it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FilePath {
-    Literal(String),
-    Name(String),
+    Literal(Name),
+    Name(Name),
     Unknown,
 }
 
 /// An effect outside the namespace.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outside {
     FileRead(FilePath),
     /// Which files there are in a folder, or of a pattern.
@@ -234,16 +270,30 @@ pub(crate) enum Outside {
     /// A folder is there from now on; no file is another one.
     FolderMake(FilePath),
     /// Environment variable, or all of them.
-    EnvironmentRead(Option<String>),
-    EnvironmentWrite(Option<String>),
+    EnvironmentRead(Option<Name>),
+    EnvironmentWrite(Option<Name>),
     /// A draw advances the state of this name.
-    Draw(String),
+    Draw(Name),
     /// Seeding replaces the state of this name.
-    Seed(String),
+    Seed(Name),
     /// A configuration call for this library.
-    Configure(String),
+    Configure(Name),
     /// Doing it again may give something else.
     Varies(Varies),
+}
+
+impl Outside {
+    /// Whether it leaves something behind; the others only look.
+    pub(crate) fn is_change(self) -> bool {
+        matches!(
+            self,
+            Outside::FileWrite(_)
+                | Outside::FolderMake(_)
+                | Outside::EnvironmentWrite(_)
+                | Outside::Seed(_)
+                | Outside::Configure(_)
+        )
+    }
 }
 
 /// Why doing something again may give something else; the last one explains most.
@@ -269,22 +319,22 @@ pub(crate) enum Op {
         /// The root was surely bound before in the same statement.
         is_own: bool,
         /// If it is a table, only these columns of it are looked at.
-        columns: Vec<String>,
+        columns: Box<[Key]>,
     },
     /// Goes through the items of a value, which uses up an iterator.
     Iterate(Value),
     Bind {
-        name: String,
+        name: Name,
         value: Value,
         is_definite: bool,
     },
     /// `name op= value`.
     Augment {
-        name: String,
+        name: Name,
         is_definite: bool,
     },
     Unbind {
-        name: String,
+        name: Name,
         is_definite: bool,
     },
     /// Changes an object: at one key, or (`None`) anywhere. It may hold `held` afterwards.
@@ -293,43 +343,45 @@ pub(crate) enum Op {
         key: Option<Key>,
         held: Value,
     },
-    Call(Call),
+    Call(Box<Call>),
     /// A function made in this statement may run now.
     Invoke(FunctionId),
     Outside(Outside),
     /// Identifiers in a string that is evaluated.
-    StringNames(Vec<String>),
+    StringNames(Box<[Name]>),
     /// `from module import *`.
-    Star(String),
+    Star(Name),
     /// Anything may be read and written.
     Unknown,
 }
 
+/// Calls of names that a cell does not define, with the parameters and names passed at each position.
+pub(crate) type PassedOn = (Name, Box<[Box<[Source]>]>);
+
 /// What a function's body does when it runs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FunctionFacts {
-    pub params: Vec<String>,
+    pub params: Box<[Name]>,
     pub vararg: Option<usize>,
-    pub reads: BTreeSet<String>,
+    pub reads: Set<Name>,
     /// Global names to whose objects it only adds something.
-    pub adds_to: BTreeSet<String>,
-    pub writes: BTreeSet<String>,
-    pub deletes: BTreeSet<String>,
-    pub mutates: BTreeSet<String>,
-    pub mutated_params: BTreeSet<usize>,
+    pub adds_to: Set<Name>,
+    pub writes: Set<Name>,
+    pub deletes: Set<Name>,
+    pub mutates: Set<Name>,
+    pub mutated_params: Set<usize>,
     /// Those of them, and of the names, whose items may change, and not only which items there are.
-    pub deep_params: BTreeSet<usize>,
-    pub deep_mutates: BTreeSet<String>,
-    /// Calls of names this cell does not define, with the parameters and names passed at each position.
-    pub passed_on: Vec<(String, Vec<Vec<Source>>)>,
-    pub calls: BTreeSet<String>,
+    pub deep_params: Set<usize>,
+    pub deep_mutates: Set<Name>,
+    pub passed_on: Vec<PassedOn>,
+    pub calls: Set<Name>,
     pub returns: Value,
-    pub outside: BTreeSet<Outside>,
-    pub string_names: BTreeSet<String>,
+    pub outside: Set<Outside>,
+    pub string_names: Set<Name>,
     pub unknown: Vec<Note>,
     pub is_generator: bool,
     /// Fingerprints of this function and of those that it runs, where they print besides what they compute.
-    pub prints: BTreeSet<Hash>,
+    pub prints: Set<Hash>,
     /// Running it may change the function itself: its defaults or what its closure holds.
     pub is_stateful: bool,
     pub class: Option<ClassFacts>,
@@ -341,47 +393,72 @@ pub(crate) const CONSTRUCTORS: [&str; 3] = ["__init__", "__new__", "__post_init_
 impl FunctionFacts {
     /// Running this runs the other one, too.
     pub(crate) fn do_also(&mut self, other: &FunctionFacts) {
-        self.reads.extend(other.reads.iter().cloned());
-        self.adds_to.extend(other.adds_to.iter().cloned());
-        self.writes.extend(other.writes.iter().cloned());
-        self.deletes.extend(other.deletes.iter().cloned());
-        self.mutates.extend(other.mutates.iter().cloned());
-        self.deep_mutates.extend(other.deep_mutates.iter().cloned());
-        self.calls.extend(other.calls.iter().cloned());
-        self.outside.extend(other.outside.iter().cloned());
-        self.string_names.extend(other.string_names.iter().cloned());
+        self.reads.add_all(&other.reads);
+        self.adds_to.add_all(&other.adds_to);
+        self.writes.add_all(&other.writes);
+        self.deletes.add_all(&other.deletes);
+        self.mutates.add_all(&other.mutates);
+        self.deep_mutates.add_all(&other.deep_mutates);
+        self.calls.add_all(&other.calls);
+        self.outside.add_all(&other.outside);
+        self.string_names.add_all(&other.string_names);
         self.unknown.extend(other.unknown.iter().cloned());
-        self.prints.extend(other.prints.iter().copied());
+        self.prints.add_all(&other.prints);
     }
 
-    /// Whether the argument at this position, or with this keyword, may change.
-    pub(crate) fn changes_argument(&self, position: usize, keyword: Option<&str>) -> bool {
-        let index = match keyword {
-            Some(keyword) => match self.params.iter().position(|param| param == keyword) {
-                Some(index) => index,
+    /// The parameter that takes the argument at this position, or with this keyword.
+    pub(crate) fn parameter_of(&self, position: usize, keyword: Option<Name>) -> usize {
+        match keyword {
+            Some(keyword) => self
+                .params
+                .iter()
+                .position(|param| *param == keyword)
                 // Taken by `**kwargs`, the last parameter.
-                None => self.params.len().saturating_sub(1),
-            },
+                .unwrap_or(self.params.len().saturating_sub(1)),
             None => match self.vararg {
                 Some(vararg) if position >= vararg => vararg,
                 _ => position,
             },
-        };
-        self.mutated_params.contains(&index)
+        }
+    }
+
+    /// Whether the argument at this position, or with this keyword, may change.
+    pub(crate) fn changes_argument(&self, position: usize, keyword: Option<Name>) -> bool {
+        let index = self.parameter_of(position, keyword);
+        self.mutated_params.has(index)
+    }
+
+    /// Whether not only which items this parameter has may change, but the items, too.
+    pub(crate) fn changes_items(&self, parameter: usize) -> bool {
+        self.deep_params.has(parameter)
+    }
+
+    /// The walk is over: to names that are read it does more than add.
+    pub(crate) fn settle(&mut self) {
+        self.adds_to.remove_all(&self.reads);
     }
 }
 
 /// What is particular to a class.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClassFacts {
-    pub name: String,
+    pub name: Name,
     /// The names of its bases; empty for one that is no plain name.
-    pub bases: Vec<String>,
+    pub bases: Vec<Name>,
     /// What the methods do of an object that is there: all but the constructors.
     pub behaviour: FunctionId,
-    pub methods: BTreeMap<String, FunctionId>,
+    pub methods: Map<FunctionId>,
     /// Storing an attribute does nothing but store it.
     pub has_plain_attributes: bool,
+}
+
+impl ClassFacts {
+    pub(crate) fn method(&self, name: &str) -> Option<FunctionId> {
+        let mut methods = self.methods.iter();
+        methods
+            .find(|(known, _)| known.text() == name)
+            .map(|(_, id)| *id)
+    }
 }
 
 /// One top-level statement.

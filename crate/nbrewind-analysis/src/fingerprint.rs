@@ -4,21 +4,23 @@
 //! bytes. Positions, comments, redundant parentheses and quote styles are not written; docstrings are, they are
 //! expression statements like any other.
 
+use crate::cell::Detail;
 use crate::judge::is_history_name;
-use crate::knowledge;
+use crate::name::Name;
 use crate::printing;
 use crate::syntax::{
     Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, Number,
     Parameters, Pattern, Singleton, Stmt, TypeParam, TypeParams, ast, deeper,
 };
 use ast::visitor::{Visitor, walk_expr};
-use rustc_hash::FxHashSet as HashSet;
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
 
 /// A hash that decides "same or not".
 pub(crate) type Hash = [u8; 32];
 
 /// Hashes a domain and parts; each part is length-prefixed.
-pub(crate) fn hash_parts(domain: &str, parts: &[&[u8]]) -> Hash {
+pub(crate) fn hash_parts(detail: Detail, domain: &str, parts: &[&[u8]]) -> Hash {
     let n_bytes = parts.iter().map(|part| 8 + part.len()).sum::<usize>();
     let mut bytes = Vec::with_capacity(8 + domain.len() + n_bytes);
     bytes.extend_from_slice(&(domain.len() as u64).to_le_bytes());
@@ -27,7 +29,12 @@ pub(crate) fn hash_parts(domain: &str, parts: &[&[u8]]) -> Hash {
         bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
         bytes.extend_from_slice(part);
     }
-    digest(&bytes)
+    if detail.is_everything() {
+        digest(&bytes)
+    } else {
+        // They are compared with each other, as all quick ones are, and nobody sees them.
+        quick(&bytes)
+    }
 }
 
 #[cfg(any(not(target_arch = "wasm32"), feature = "fingerprints"))]
@@ -35,7 +42,7 @@ fn digest(bytes: &[u8]) -> Hash {
     *blake3::hash(bytes).as_bytes()
 }
 
-/// In the browser nobody sees fingerprints; they are compared with each other, as [`quick`] ones are.
+/// In the browser nobody sees fingerprints at all.
 #[cfg(not(any(not(target_arch = "wasm32"), feature = "fingerprints")))]
 fn digest(bytes: &[u8]) -> Hash {
     quick(bytes)
@@ -43,8 +50,12 @@ fn digest(bytes: &[u8]) -> Hash {
 
 /// For what is only ever compared in the process that made it.
 fn quick(bytes: &[u8]) -> Hash {
+    in_hash(xxh3_128(bytes))
+}
+
+fn in_hash(quick: u128) -> Hash {
     let mut hash = Hash::default();
-    hash[..16].copy_from_slice(&xxhash_rust::xxh3::xxh3_128(bytes).to_le_bytes());
+    hash[..16].copy_from_slice(&quick.to_le_bytes());
     hash
 }
 
@@ -54,18 +65,18 @@ pub(crate) fn to_hex(hash: &Hash) -> String {
 }
 
 /// Fingerprint of one statement.
-pub(crate) fn statement(statement: &Stmt) -> Hash {
+pub(crate) fn statement(statement: &Stmt, detail: Detail) -> Hash {
     let mut writer = Writer::default();
     writer.stmt(statement);
-    hash_parts("statement", &[&writer.bytes])
+    writer.hash(detail, "statement")
 }
 
 /// Fingerprint of one statement, and of what it computes where that is less than the statement: which name a value is bound
 /// to is no part of the value, nor are the names of what it is made from, and neither is what functions print.
-pub(crate) fn with_values(statement: &Stmt) -> (Hash, Option<Hash>) {
+pub(crate) fn with_values(statement: &Stmt, detail: Detail) -> (Hash, Option<Hash>) {
     let mut writer = Writer::default();
     writer.stmt(statement);
-    let whole = hash_parts("statement", &[&writer.bytes]);
+    let whole = writer.hash(detail, "statement");
     let values = match statement {
         Stmt::Assign(node) if node.targets.iter().all(Expr::is_name_expr) => {
             let mut writer = Writer {
@@ -73,7 +84,7 @@ pub(crate) fn with_values(statement: &Stmt) -> (Hash, Option<Hash>) {
                 ..Writer::default()
             };
             writer.expr(&node.value);
-            Some(hash_parts("value", &[&writer.bytes]))
+            Some(writer.hash(detail, "value"))
         }
         Stmt::FunctionDef(_) | Stmt::ClassDef(_) if writer.n_prints > 0 => {
             let mut writer = Writer {
@@ -82,7 +93,7 @@ pub(crate) fn with_values(statement: &Stmt) -> (Hash, Option<Hash>) {
             };
             writer.stmt(statement);
             // As if it had been written without them.
-            Some(hash_parts("statement", &[&writer.bytes]))
+            Some(writer.hash(detail, "statement"))
         }
         _ => None,
     };
@@ -90,10 +101,10 @@ pub(crate) fn with_values(statement: &Stmt) -> (Hash, Option<Hash>) {
 }
 
 /// Fingerprint of a function that prints something besides what it computes.
-pub(crate) fn prints(node: &ast::StmtFunctionDef) -> Option<Hash> {
+pub(crate) fn prints(node: &ast::StmtFunctionDef, detail: Detail) -> Option<Hash> {
     let mut writer = Writer::default();
     writer.function(node);
-    (writer.n_prints > 0).then(|| hash_parts("prints", &[&writer.bytes]))
+    (writer.n_prints > 0).then(|| writer.hash(detail, "prints"))
 }
 
 /// What tells this constant from other ones, in this process.
@@ -112,9 +123,9 @@ fn is_text(statement: &Stmt) -> bool {
 /// which they stand there, and is a part of the key.
 struct FreeNames {
     /// Python's own names, which nothing is read for, and those that the expression binds itself.
-    kept: HashSet<String>,
+    kept: Vec<Name>,
     /// In the order in which they came.
-    found: Vec<String>,
+    found: Vec<Name>,
     /// What functions read is in another order.
     n_lambdas: usize,
 }
@@ -122,7 +133,7 @@ struct FreeNames {
 impl FreeNames {
     fn new(expression: &Expr) -> Self {
         let mut names = FreeNames {
-            kept: HashSet::default(),
+            kept: Vec::new(),
             found: Vec::new(),
             n_lambdas: 0,
         };
@@ -132,17 +143,17 @@ impl FreeNames {
 
     /// Which of the free names this is.
     fn position(&mut self, name: &str) -> Option<usize> {
-        let is_kept = self.n_lambdas > 0
-            || self.kept.contains(name)
-            || name.starts_with("__")
-            || is_history_name(name)
-            || knowledge::is_builtin(name);
+        if self.n_lambdas > 0 || name.starts_with("__") {
+            return None;
+        }
+        let name = Name::new(name);
+        let is_kept = self.kept.contains(&name) || name.is_builtin() || is_history_name(&name);
         if is_kept {
             return None;
         }
-        let known = self.found.iter().position(|found| found == name);
+        let known = self.found.iter().position(|found| *found == name);
         Some(known.unwrap_or_else(|| {
-            self.found.push(name.to_owned());
+            self.found.push(name);
             self.found.len() - 1
         }))
     }
@@ -153,14 +164,15 @@ impl<'a> Visitor<'a> for FreeNames {
         if let Expr::Name(name) = expression
             && !name.ctx.is_load()
         {
-            self.kept.insert(name.id.as_str().to_owned());
+            self.kept.push(Name::new(name.id.as_str()));
         }
         deeper(|| walk_expr(self, expression));
     }
 }
 
 struct Writer<'a> {
-    bytes: Vec<u8>,
+    /// Few statements need more than a few hundred.
+    bytes: SmallVec<[u8; 256]>,
     /// Where only the value counts.
     free: Option<FreeNames>,
     /// The functions around, with what their prints may name, once that was asked.
@@ -173,8 +185,7 @@ struct Writer<'a> {
 impl Default for Writer<'_> {
     fn default() -> Self {
         Writer {
-            // Few statements need more.
-            bytes: Vec::with_capacity(256),
+            bytes: SmallVec::new(),
             free: None,
             functions: Vec::new(),
             is_silent: false,
@@ -184,6 +195,15 @@ impl Default for Writer<'_> {
 }
 
 impl<'a> Writer<'a> {
+    /// Of what was written, which is of this domain.
+    fn hash(&self, detail: Detail, domain: &str) -> Hash {
+        if detail.is_everything() {
+            return hash_parts(detail, domain, &[&self.bytes]);
+        }
+        let seed = xxh3_64(domain.as_bytes());
+        in_hash(xxh3_128_with_seed(&self.bytes, seed))
+    }
+
     fn tag(&mut self, tag: &str) {
         // Tags are literals of this file, none a prefix-free code by itself, so they carry their length too.
         self.bytes.push(tag.len() as u8);

@@ -3,6 +3,11 @@
 //! Pure: opens no file, reads no clock, knows neither Python's runtime nor JavaScript. A user's broken cell is not an
 //! error; it gives partial facts and `parse_errors`.
 
+#![allow(
+    clippy::mutable_key_type,
+    reason = "a name is hashed and compared by its number; what it keeps beside that are answers of tables"
+)]
+
 mod binder;
 mod cell;
 mod dataflow;
@@ -20,6 +25,7 @@ mod printing;
 mod program;
 mod reason;
 mod session;
+mod sorted;
 mod syntax;
 #[cfg(feature = "types")]
 mod types;
@@ -43,5 +49,5 @@ pub use types::typescript;
 
 /// Facts about one cell. Never an error: broken code gives partial facts and `parse_errors`.
 pub fn analyze_cell(source: &str) -> CellEffects {
-    cell::analyze(source, &[], &[], cell::Detail::Everything).effects
+    cell::analyze(&source.into(), &[], &[], cell::Detail::Everything).effects
 }

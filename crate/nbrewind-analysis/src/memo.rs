@@ -20,7 +20,7 @@ const MAX_CONTEXTS: usize = 4;
 /// A text with its tags, analysed alone and in the contexts it was met in, each when somebody asks for the first time.
 #[derive(Debug)]
 pub(crate) struct Text {
-    source: String,
+    source: Rc<str>,
     tags: Vec<String>,
     detail: Detail,
     facts: OnceCell<Facts>,
@@ -40,22 +40,22 @@ struct Facts {
 
 impl Facts {
     fn new(alone: Cell) -> Self {
-        let loads = alone.effects.loads.iter();
-        let binds = alone.effects.writes.iter();
+        let names = &alone.names;
         Facts {
-            loads: loads
-                .filter(|name| !alone.imports.contains_key(*name))
-                .map(|name| {
-                    let is_bound = alone.effects.writes.binary_search(name).is_ok();
-                    let usual = knowledge::value("aliases", name).filter(|_| !is_bound);
-                    (Name::new(name), usual.map(Name::new))
+            loads: names
+                .loads
+                .iter()
+                .filter(|name| !alone.imports.has(**name))
+                .map(|&name| {
+                    let usual = knowledge::value("aliases", &name);
+                    let usual = usual.filter(|_| !names.writes.has(name));
+                    (name, usual.map(Name::new))
                 })
                 .collect(),
-            binds: binds
-                .map(|name| {
-                    let module = alone.imports.get(name).map(|module| Name::new(module));
-                    (Name::new(name), module)
-                })
+            binds: names
+                .writes
+                .iter()
+                .map(|&name| (name, alone.imports.get(name).copied()))
                 .collect(),
             alone: Rc::new(alone),
         }
@@ -63,9 +63,9 @@ impl Facts {
 }
 
 impl Text {
-    fn new(source: &str, tags: &[String], detail: Detail) -> Self {
+    fn new(source: Rc<str>, tags: &[String], detail: Detail) -> Self {
         Text {
-            source: source.to_owned(),
+            source,
             tags: tags.to_vec(),
             detail,
             facts: OnceCell::new(),
@@ -136,7 +136,7 @@ impl Text {
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
     detail: Detail,
-    texts: HashMap<String, Vec<Rc<Text>>>,
+    texts: HashMap<Rc<str>, Vec<Rc<Text>>>,
     /// Texts added since the last sweep.
     n_new: usize,
 }
@@ -155,9 +155,9 @@ impl Memo {
         {
             return text.clone();
         }
-        let text = Rc::new(Text::new(source, tags, self.detail));
-        let known = self.texts.entry(source.to_owned()).or_default();
-        known.push(text.clone());
+        let source: Rc<str> = source.into();
+        let text = Rc::new(Text::new(source.clone(), tags, self.detail));
+        self.texts.entry(source).or_default().push(text.clone());
         self.n_new += 1;
         text
     }

@@ -3,17 +3,23 @@
 //! Every text is kept once and for good. That is what identifiers, constant keys and paths of the notebooks that were
 //! analysed take, a few dozen bytes for each that was ever typed.
 
+use crate::knowledge::{self, Sections};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 static NAMES: LazyLock<Mutex<FxHashMap<&'static str, Name>>> = LazyLock::new(Mutex::default);
 
 struct Entry {
     text: Box<str>,
     index: u32,
+    /// Both are looked up when somebody asks first.
+    sections: OnceLock<Sections>,
+    of_path: OnceLock<Sections>,
 }
 
 /// A text that equal texts share.
@@ -30,9 +36,22 @@ impl Name {
         let entry: &'static Entry = Box::leak(Box::new(Entry {
             text: text.into(),
             index,
+            sections: OnceLock::new(),
+            of_path: OnceLock::new(),
         }));
         names.insert(&entry.text, Name(entry));
         Name(entry)
+    }
+
+    /// The name that these parts are together.
+    pub(crate) fn joined(parts: &[&str]) -> Self {
+        // Most are short.
+        let mut text: SmallVec<[u8; 64]> = SmallVec::new();
+        for part in parts {
+            text.extend_from_slice(part.as_bytes());
+        }
+        // Texts one after the other are a text.
+        Name::new(std::str::from_utf8(&text).unwrap_or_default())
     }
 
     /// A number of its own, the same as long as the process lives.
@@ -42,6 +61,58 @@ impl Name {
 
     pub(crate) fn text(self) -> &'static str {
         &self.0.text
+    }
+
+    /// What the tables say of it.
+    pub(crate) fn sections(self) -> Sections {
+        *self
+            .0
+            .sections
+            .get_or_init(|| knowledge::sections(&self.0.text))
+    }
+
+    /// What the tables say of it, and of the modules and things that a dotted name leads through.
+    pub(crate) fn sections_of_path(self) -> Sections {
+        *self.0.of_path.get_or_init(|| {
+            let text = &*self.0.text;
+            let ends = text.match_indices('.').map(|(at, _)| at);
+            ends.map(|end| knowledge::sections(&text[..end]))
+                .fold(self.sections(), Sections::or)
+        })
+    }
+
+    /// Whether it resolves without being defined in the notebook.
+    pub(crate) fn is_builtin(self) -> bool {
+        let sections = self.sections();
+        sections.has("builtins") || sections.has("pure-builtins")
+    }
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Name::new("")
+    }
+}
+
+/// By text, so that an order of names is the same in every process.
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self == other {
+            return Ordering::Equal;
+        }
+        self.0.text.cmp(&other.0.text)
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq<str> for Name {
+    fn eq(&self, other: &str) -> bool {
+        *self.0.text == *other
     }
 }
 

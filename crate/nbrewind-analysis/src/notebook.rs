@@ -463,7 +463,7 @@ impl Context<'_> {
             .max_by_key(|read| {
                 read.origin.map(|origin| {
                     (
-                        cell.effects.reads.iter().any(|own| **own == *read.name),
+                        cell.names.reads.has(read.name),
                         self.states[origin],
                         std::cmp::Reverse(read.through.is_some()),
                         origin,

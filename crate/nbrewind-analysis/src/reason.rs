@@ -116,9 +116,8 @@ impl Evidence<'_> {
             }
         };
         let (before, after) = (&difference.before.reads, &difference.after.reads);
-        let own = &self.page[difference.at].alone().effects;
-        let is_own =
-            |read: &ReadRecord| has(&own.reads, &read.name) || has(&own.mutates, &read.name);
+        let own = &self.page[difference.at].alone().names;
+        let is_own = |read: &ReadRecord| own.reads.has(read.name) || own.mutates.has(read.name);
         let would_come = not_among(after, before, version);
         let came = not_among(before, after, version);
         let mut best: Option<((bool, u32, bool), Finding)> = None;
@@ -126,16 +125,8 @@ impl Evidence<'_> {
         // about one of those is only wanted where it is a strong one, or where there is no other.
         for wants_own in [true, false] {
             let is_settled = best.is_some();
-            let mut consider = |read: &ReadRecord, finding: Option<Finding>| {
-                let Some(finding) = finding else { return };
-                let score = (
-                    wants_own || finding.rank >= STRONG,
-                    finding.rank,
-                    read.through.is_none(),
-                );
-                if best.as_ref().is_none_or(|(known, _)| score > *known) {
-                    best = Some((score, finding));
-                }
+            let score = |read: &ReadRecord, rank: u32| {
+                (wants_own || rank >= STRONG, rank, read.through.is_none())
             };
             // One name can come from hundreds of cells that share objects; of those that rank alike the first speaks.
             let mut seen = HashSet::default();
@@ -150,14 +141,22 @@ impl Evidence<'_> {
                     if !seen.insert(u64::from(read.name.index()) << 32 | u64::from(kind)) {
                         continue;
                     }
-                    consider(
-                        read,
-                        if is_past {
-                            self.came(read, &difference)
-                        } else {
-                            self.would_come(read, &difference)
-                        },
-                    );
+                    // Most reads are from cells further up that say why, and all but one of them are in vain.
+                    let rank = self.upstream_rank(read, &difference);
+                    let is_better = |score| best.as_ref().is_none_or(|(known, _)| score > *known);
+                    if !is_past && rank.is_some_and(|rank| !is_better(score(read, rank))) {
+                        continue;
+                    }
+                    let finding = if is_past {
+                        self.came(read, &difference)
+                    } else {
+                        self.would_come(read, &difference)
+                    };
+                    if let Some(finding) = finding
+                        && is_better(score(read, finding.rank))
+                    {
+                        best = Some((score(read, finding.rank), finding));
+                    }
                 }
             }
         }
@@ -208,6 +207,17 @@ impl Evidence<'_> {
             .iter()
             .fold(state, |bits, &flag| bits << 1 | u32::from(flag));
         Some(bits << 4 | read.manner as u32)
+    }
+
+    /// The rank of a read from a cell that does not match its own last run: it says more than that itself.
+    fn upstream_rank(&self, read: &ReadRecord, difference: &Difference<'_>) -> Option<u32> {
+        let from = *difference.pages.get(read.origin?)?;
+        match self.states[from] {
+            VerdictState::UpstreamEdited => Some(70),
+            VerdictState::Stale => Some(60),
+            VerdictState::Unknown => Some(50),
+            _ => None,
+        }
     }
 
     /// What a run from the top would read and the run did not.
@@ -559,16 +569,16 @@ impl Evidence<'_> {
 
     /// Whether the text on the page still has to do with the name.
     fn sets(&self, at: usize, name: &str) -> bool {
-        let effects = &self.page[at].alone().effects;
-        let mut names = effects.writes.iter().chain(&effects.mutates);
-        names.any(|known| known == name)
+        let own = &self.page[at].alone().names;
+        let mut names = own.writes.iter().chain(&own.mutates);
+        names.any(|known| known.text() == name)
     }
 
     /// The last cell between the two that deletes the name.
     fn deleter(&self, name: &str, from: usize, to: usize) -> Option<usize> {
         (from..to).rev().find(|&at| {
-            let deletes = &self.page[at].alone().effects.deletes;
-            deletes.iter().any(|known| known == name)
+            let deletes = &self.page[at].alone().names.deletes;
+            deletes.iter().any(|known| known.text() == name)
         })
     }
 
@@ -585,7 +595,7 @@ impl Evidence<'_> {
         let root = self.verdicts[..at].get(from)?.because.last()?;
         add(because, root.clone());
         let root = root.cell.as_ref()?;
-        let root = self.cells.iter().position(|cell| cell.id == *root)?;
+        let root = *self.matched.place_of.get(root)?;
         let place = self.label(root);
         Some(match self.states[root] {
             VerdictState::Edited => format!("the edit in {place}"),
@@ -610,13 +620,6 @@ impl Evidence<'_> {
             None => String::new(),
         }
     }
-}
-
-/// Names of a cell's summary are sorted.
-fn has(names: &[String], name: &str) -> bool {
-    names
-        .binary_search_by(|known| known.as_str().cmp(name))
-        .is_ok()
 }
 
 /// The reads that have no equal among the others.
@@ -665,12 +668,12 @@ fn quoted(name: &str) -> String {
     }
 }
 
-fn capitalised(text: String) -> String {
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_uppercase().chain(characters).collect(),
-        None => text,
+/// Sentences of ours begin with a letter or a quoted name.
+fn capitalised(mut text: String) -> String {
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
     }
+    text
 }
 
 fn did(how: Varies) -> &'static str {

@@ -117,7 +117,7 @@ impl World {
             origin: Some(self.step),
             since: self.statement.moment + 1,
             path: value
-                .path
+                .path()
                 .or_else(|| same.as_ref().and_then(|other| other.path)),
             module: match value.sources[..] {
                 [(Source::Module(module), _)] => Some(module),
@@ -301,6 +301,9 @@ impl World {
     /// The objects a value may be. `fresh`: a value that is nobody else's gets an object of its own.
     pub(super) fn resolve(&mut self, value: &Value, fresh: bool) -> Vec<ObjectId> {
         let mut objects: Vec<ObjectId> = Vec::new();
+        if value.sources.is_empty() && (!fresh || value.kind == Kind::Scalar) {
+            return objects;
+        }
         let mut holds: Vec<ObjectId> = Vec::new();
         // Containers of which it holds items.
         let mut of_items: Vec<ObjectId> = Vec::new();

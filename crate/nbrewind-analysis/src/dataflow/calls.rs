@@ -212,7 +212,7 @@ impl World {
         reached.into_iter().all(|code| {
             let owner = self.cell_of(code);
             let facts = &owner.program.functions[code.1];
-            !facts.has_unknown
+            facts.unknown.is_empty()
                 && facts
                     .calls
                     .iter()
@@ -351,7 +351,7 @@ impl World {
                     self.rearrange_all(&objects);
                 }
             }
-            for &name in &facts.writes {
+            for &name in facts.writes.iter().chain(&facts.deletes) {
                 self.bind_weakly(name);
             }
             for &effect in &facts.outside {

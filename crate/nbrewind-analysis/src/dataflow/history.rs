@@ -1,16 +1,22 @@
 //! What a part of the state was after every step that changed it, and which steps looked at it: all that is needed to
 //! run again only those steps that a change can reach.
 
+use smallvec::SmallVec;
 use std::cell::Cell;
 
 /// Position of a cell run in the list that a pass follows.
 pub(crate) type Step = usize;
 
+/// A step in as little memory as it takes: every part of the state has a list of them.
+fn short(step: Step) -> u32 {
+    u32::try_from(step).unwrap_or(u32::MAX)
+}
+
 /// Steps that looked at something.
 #[derive(Debug, Clone, Default)]
 struct Readers {
     /// In order.
-    steps: Vec<Step>,
+    steps: SmallVec<[u32; 4]>,
     /// The run of a step that looked at it last.
     seen_by: Cell<u64>,
 }
@@ -21,6 +27,7 @@ impl Readers {
     }
 
     fn add(&mut self, step: Step) {
+        let step = short(step);
         match self.steps.last() {
             Some(last) if *last >= step => {
                 let at = self.steps.partition_point(|reader| *reader < step);
@@ -33,17 +40,20 @@ impl Readers {
     }
 
     fn remove(&mut self, step: Step) {
+        let step = short(step);
         if let Ok(at) = self.steps.binary_search(&step) {
             self.steps.remove(at);
         }
     }
 
-    fn after(&self, step: Step) -> &[Step] {
+    fn after(&self, step: Step) -> impl Iterator<Item = Step> + '_ {
+        let step = short(step);
         let first = self.steps.partition_point(|reader| *reader <= step);
-        &self.steps[first..]
+        self.steps[first..].iter().map(|reader| *reader as Step)
     }
 
     fn cut(&mut self, from: Step) {
+        let from = short(from);
         let keep = self.steps.partition_point(|reader| *reader < from);
         self.steps.truncate(keep);
     }
@@ -65,8 +75,8 @@ pub(super) struct History<T> {
     /// What steps left, in order of steps.
     entries: Vec<(Step, T)>,
     readers: Readers,
-    /// What the step that runs again had left before.
-    before: Option<T>,
+    /// What the step that runs again had left before; few of them have something here at any time.
+    before: Option<Box<T>>,
 }
 
 impl<T> Default for History<T> {
@@ -120,7 +130,7 @@ impl<T: Entry> History<T> {
                     Some(at) => self.entries[at].1.clone(),
                     None => default(),
                 };
-                self.entries.insert(after, (step, value));
+                self.insert(after, step, value);
                 (&mut self.entries[after].1, true)
             }
         }
@@ -135,10 +145,18 @@ impl<T: Entry> History<T> {
                 false
             }
             _ => {
-                self.entries.insert(after, (step, value));
+                self.insert(after, step, value);
                 true
             }
         }
+    }
+
+    fn insert(&mut self, at: usize, step: Step, value: T) {
+        // Most things are left once and for all.
+        if self.entries.is_empty() {
+            self.entries.reserve_exact(1);
+        }
+        self.entries.insert(at, (step, value));
     }
 
     /// Before a step runs again: takes away what it left.
@@ -147,7 +165,7 @@ impl<T: Entry> History<T> {
         if let Some(at) = at.checked_sub(1)
             && self.entries[at].0 == step
         {
-            self.before = Some(self.entries.remove(at).1);
+            self.before = Some(Box::new(self.entries.remove(at).1));
         }
     }
 
@@ -164,9 +182,9 @@ impl<T: Entry> History<T> {
             .filter(|at| self.entries[*at].0 == step);
         match (own, self.before.take()) {
             (None, None) => return,
-            (Some(own), Some(before)) if self.entries[own].1 == before => {
+            (Some(own), Some(before)) if self.entries[own].1 == *before => {
                 // The old one shares its parts with what later steps left.
-                self.entries[own].1 = before;
+                self.entries[own].1 = *before;
                 return;
             }
             _ => {}
@@ -176,7 +194,7 @@ impl<T: Entry> History<T> {
         let until = later
             .find(|(_, value)| value.covers())
             .map_or(Step::MAX, |(next, _)| *next);
-        for &reader in self.readers.after(step) {
+        for reader in self.readers.after(step) {
             if reader > until {
                 break;
             }
@@ -192,7 +210,7 @@ impl<T: Entry> History<T> {
         self.readers.remove(step);
     }
 
-    pub(super) fn readers_after(&self, step: Step) -> &[Step] {
+    pub(super) fn readers_after(&self, step: Step) -> impl Iterator<Item = Step> + '_ {
         self.readers.after(step)
     }
 
@@ -271,11 +289,7 @@ impl<T: PartialEq> Log<T> {
         let before = std::mem::take(&mut self.before);
         let first = self.entries.partition_point(|(other, _)| *other < step);
         if self.entries[first..self.after(step)] != before[..] {
-            self.readers
-                .after(step)
-                .iter()
-                .copied()
-                .for_each(is_reached);
+            self.readers.after(step).for_each(is_reached);
         }
     }
 

@@ -215,7 +215,6 @@ struct Current {
 /// Answers of the tables of what is known, each asked once.
 #[derive(Clone, Default)]
 struct Answers {
-    builtins: HashMap<Name, bool>,
     frame_columns: HashMap<Name, Option<Key>>,
     libraries: HashMap<Name, Name>,
     ambience: HashMap<Ambience, Name>,
@@ -279,7 +278,7 @@ impl World {
         (run.cell, run.turn) = (cell, turn);
         self.dirty.add(step);
         if !is_same_code {
-            for &reader in self.state.readers_of_code(step) {
+            for reader in self.state.readers_of_code(step) {
                 self.dirty.add(reader);
             }
         }
@@ -335,7 +334,6 @@ impl World {
             if let Some(outside) = turn.outside {
                 self.statement.key.add_bytes(&outside.to_le_bytes());
             }
-            self.statement.takes_prints = program.takes_prints;
             self.statement.displays = statement.shows_tables;
             self.statement.names_one_value = statement.names_value;
             if index == 0 {
@@ -499,7 +497,8 @@ impl World {
         let sys = self.state.object(ObjectId::module(Name::new("sys")));
         let is_taken = sys.key(stdout).is_some()
             || self.binding(Name::new("print")).is_some()
-            || self.statement.takes_prints;
+            || self.statement.takes_prints
+            || self.runs[self.step].cell.program.takes_prints();
         let current = &mut self.statement;
         if is_taken {
             current.key.take_over(&mut current.prints);
@@ -732,7 +731,12 @@ mod tests {
     use super::*;
 
     fn cell(text: &str) -> Rc<Cell> {
-        Rc::new(crate::cell::analyze(text, &[], &[], Default::default()))
+        Rc::new(crate::cell::analyze(
+            &text.into(),
+            &[],
+            &[],
+            Default::default(),
+        ))
     }
 
     fn turn(place: usize) -> Turn {

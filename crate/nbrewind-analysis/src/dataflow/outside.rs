@@ -5,7 +5,7 @@ use super::version::digest;
 use super::{AmbientChange, Manner, Touched, World};
 use crate::facts::Varies;
 use crate::name::Name;
-use crate::program::{FilePath, Key, Outside};
+use crate::program::{FilePath, Key, Outside, path_name};
 
 impl World {
     pub(super) fn outside(&mut self, outside: Outside) {
@@ -210,7 +210,7 @@ impl World {
 
     fn known_path(&mut self, path: FilePath) -> Option<Name> {
         match path {
-            FilePath::Literal(text) => Some(text),
+            FilePath::Literal(text) => Some(path_name(text)),
             FilePath::Name(name) => self.binding(name)?.path,
             FilePath::Unknown => None,
         }

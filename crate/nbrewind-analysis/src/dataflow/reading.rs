@@ -8,7 +8,7 @@ use crate::facts::{CONSTRUCTORS, How};
 use crate::judge::is_history_name;
 use crate::knowledge;
 use crate::name::Name;
-use crate::program::{Key, Path};
+use crate::program::{Key, Keys, Path};
 use rustc_hash::FxHashSet as HashSet;
 use std::rc::Rc;
 
@@ -74,7 +74,7 @@ impl World {
     pub(super) fn read_name(&mut self, name: Name) -> Vec<Code> {
         let path = Path {
             root: name,
-            keys: Box::default(),
+            keys: Keys::new(),
         };
         self.statement.exposed.push(name);
         self.read(&path, How::Load, &[])
@@ -103,11 +103,7 @@ impl World {
     }
 
     fn read_absent(&mut self, name: Name) {
-        let builtins = &mut self.answers.builtins;
-        let is_builtin = builtins
-            .entry(name)
-            .or_insert_with(|| knowledge::is_builtin(&name));
-        if *is_builtin {
+        if name.is_builtin() {
             return;
         }
         self.absorb_taint(name, 0);
@@ -431,7 +427,7 @@ impl World {
         for prints in &facts.prints {
             self.statement.prints.add_bytes(prints);
         }
-        self.statement.takes_prints |= owner.program.takes_prints;
+        self.statement.takes_prints |= owner.program.takes_prints();
         let outer = self.statement.through.replace(name);
         for &name in &facts.reads {
             let more = self.read_name(name);
@@ -453,7 +449,7 @@ impl World {
                 self.outside(effect);
             }
         }
-        if facts.has_unknown && !owner.program.is_declared {
+        if !facts.unknown.is_empty() && !owner.program.is_declared {
             self.statement.is_unknown = true;
         }
         self.statement.through = outer;

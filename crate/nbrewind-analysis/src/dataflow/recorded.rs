@@ -28,7 +28,7 @@ impl World {
             self.read_name(name);
         }
         for path in &extra.files_read {
-            let path = FilePath::Literal(program::path_name(path));
+            let path = FilePath::Literal(program::path_name(Name::new(path)));
             self.outside(Outside::FileRead(path));
         }
     }
@@ -56,7 +56,7 @@ impl World {
         }
         if let Some(extra) = extra {
             for path in &extra.files_written {
-                let path = FilePath::Literal(program::path_name(path));
+                let path = FilePath::Literal(program::path_name(Name::new(path)));
                 self.outside(Outside::FileWrite(path));
             }
         }

@@ -530,8 +530,9 @@ impl State {
             self.looked[step] = looked;
         }
         if self.keys[step] != self.keys_before {
-            let readers = self.keys_readers.readers_after(step).iter();
-            readers.for_each(|reader| is_reached(*reader));
+            self.keys_readers
+                .readers_after(step)
+                .for_each(&mut is_reached);
         }
         let changed = std::mem::take(&mut self.changing);
         let before = std::mem::take(&mut self.changed[step]);
@@ -550,10 +551,9 @@ impl State {
     }
 
     /// The steps that look into the text of this one.
-    pub(super) fn readers_of_code(&self, step: Step) -> &[Step] {
-        self.codes
-            .get(step)
-            .map_or(&[], |code| code.readers_after(step))
+    pub(super) fn readers_of_code(&self, step: Step) -> impl Iterator<Item = Step> + '_ {
+        let code = self.codes.get(step).into_iter();
+        code.flat_map(move |code| code.readers_after(step))
     }
 
     /// Forgets this step and all after it.

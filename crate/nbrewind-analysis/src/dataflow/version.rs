@@ -3,6 +3,7 @@
 //! They are only ever compared with versions of the same process, to notice a change; what decides a replay is a
 //! fingerprint. So a fast hash is enough.
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// 128 bits over what something was made of.
@@ -76,7 +77,7 @@ impl Version {
 /// What a version is made of, as bytes. As long as nothing is doubtful there is one list of them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mixture {
-    certain: Vec<u8>,
+    certain: SmallVec<[u8; 128]>,
     /// With all that is doubtful, once something is.
     full: Vec<u8>,
     is_doubtful: bool,
@@ -135,7 +136,7 @@ impl Mixture {
 
     pub(super) fn version(&self) -> Version {
         let certain = xxh3_128(&self.certain);
-        let full = if self.is_doubtful && self.full != self.certain {
+        let full = if self.is_doubtful && self.full[..] != self.certain[..] {
             xxh3_128(&self.full)
         } else {
             certain

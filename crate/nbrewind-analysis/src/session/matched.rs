@@ -4,7 +4,6 @@ use crate::CellInput;
 use crate::memo::Text;
 use crate::verdict::RunInput;
 use rustc_hash::FxHashMap as HashMap;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Which runs belong to which cell on the page.
@@ -16,6 +15,8 @@ pub(crate) struct Matched {
     pub last: Vec<Option<usize>>,
     /// For every cell, its last run that was undone.
     pub last_undone: Vec<Option<usize>>,
+    /// The first cell of every id.
+    pub place_of: HashMap<String, usize>,
     /// The texts on the page had a say: copies that share an id, cells whose id is new.
     pub depends_on_texts: bool,
 }
@@ -28,12 +29,20 @@ impl Matched {
         texts: &[Rc<Text>],
     ) -> Self {
         let mut depends_on_texts = false;
-        let mut runs_of: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (at, run) in runs.iter().enumerate() {
-            if !run.cell.is_empty() {
-                runs_of.entry(&run.cell).or_default().push(at);
-            }
-        }
+        // Those of one id stand together, in the order in which they ran.
+        let mut by_id: Vec<(&str, usize)> = Vec::with_capacity(runs.len());
+        by_id.extend(runs.iter().enumerate().map(|(at, run)| (&*run.cell, at)));
+        by_id.retain(|(id, _)| !id.is_empty());
+        by_id.sort_unstable();
+        let runs_of: Vec<(&str, Vec<usize>)> = by_id
+            .chunk_by(|(one, _), (other, _)| one == other)
+            .map(|own| (own[0].0, own.iter().map(|(_, run)| *run).collect()))
+            .collect();
+        let has_run = |id: &str| {
+            runs_of
+                .binary_search_by(|(known, _)| (*known).cmp(id))
+                .is_ok()
+        };
         let mut cells_of: HashMap<&str, Vec<usize>> = HashMap::default();
         for (at, cell) in cells.iter().enumerate() {
             cells_of.entry(&cell.id).or_default().push(at);
@@ -60,9 +69,7 @@ impl Matched {
             }
             depends_on_texts = true;
             let heir = (0..cells.len()).find(|&at| {
-                !adopted[at]
-                    && !runs_of.contains_key(cells[at].id.as_str())
-                    && page[at].is_same(&texts[*last])
+                !adopted[at] && !has_run(&cells[at].id) && page[at].is_same(&texts[*last])
             });
             if let Some(heir) = heir {
                 adopted[heir] = true;
@@ -85,6 +92,10 @@ impl Matched {
             page_of_run,
             last,
             last_undone,
+            place_of: cells_of
+                .iter()
+                .map(|(id, places)| ((*id).to_owned(), places[0]))
+                .collect(),
             depends_on_texts,
         }
     }

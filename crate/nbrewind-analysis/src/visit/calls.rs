@@ -2,24 +2,24 @@
 
 use super::questions::{dotted, identifiers, is_false, string_constants};
 use super::{Visitor, tables};
-use crate::cell::Detail;
 use crate::effects::Note;
 use crate::facts::{
-    Call, Callee, FilePath, FunctionId, How, Key, Kind, Op, Outside, Path, Relation, Source, Value,
-    Varies,
+    Call, Callee, FilePath, FunctionId, How, Key, Keys, Kind, Op, Outside, Path, Relation, Source,
+    Value, Varies,
 };
 use crate::judge::{Called, Judgement, copies_items, judge};
 use crate::knowledge;
+use crate::name::Name;
+use crate::sorted::Set;
 use crate::syntax::{Expr, ast, parse};
-use std::collections::BTreeSet;
 
 impl Visitor<'_> {
     pub(super) fn call(&mut self, node: &ast::ExprCall) -> Value {
         let line = self.line(node);
-        if (self.in_function() || self.detail == Detail::Everything)
+        if (self.in_function() || self.detail.is_everything())
             && let Some(name) = dotted(&node.func)
             && let Some(root) = name.split('.').next()
-            && self.is_global(root)
+            && self.is_global(Name::new(root))
         {
             match self.frame() {
                 Some(frame) => _ = frame.calls.insert(name),
@@ -28,18 +28,17 @@ impl Visitor<'_> {
         }
         let callee = match &*node.func {
             Expr::Name(func) => {
-                let name = self.mangled(func.id.as_str()).into_owned();
-                if !name.is_empty() && self.is_global(&name) {
-                    self.read_path(&name, Vec::new(), How::Call, line);
+                let name = self.mangled(func.id.as_str());
+                if !name.is_empty() && self.is_global(name) {
+                    self.read_path(name, Keys::new(), How::Call, line);
                     Callee::Name(name)
                 } else {
-                    Callee::Other(self.value_of(&name))
+                    Callee::Other(self.value_of(name))
                 }
             }
             Expr::Attribute(func) => {
-                let method = self.mangled(func.attr.as_str()).into_owned();
-                let receiver =
-                    self.chain(&func.value, Some(Key::Attr(method.clone())), How::Method);
+                let method = self.mangled(func.attr.as_str());
+                let receiver = self.chain(&func.value, Some(Key::Attr(method)), How::Method);
                 let path = self
                     .path_of(&node.func)
                     .map(|(root, keys)| Path { root, keys });
@@ -51,7 +50,7 @@ impl Visitor<'_> {
             }
             other => Callee::Other(self.expr(other)),
         };
-        let mut arguments: Vec<(Option<String>, Value)> = Vec::new();
+        let mut arguments: Vec<(Option<Name>, Value)> = Vec::with_capacity(node.arguments.len());
         for argument in &node.arguments.args {
             let value = self.expr(argument);
             arguments.push((None, value));
@@ -59,7 +58,7 @@ impl Visitor<'_> {
         for keyword in &node.arguments.keywords {
             let value = self.expr(&keyword.value);
             arguments.push((
-                keyword.arg.as_ref().map(|name| name.as_str().to_owned()),
+                keyword.arg.as_ref().map(|name| Name::new(name.as_str())),
                 value,
             ));
         }
@@ -71,25 +70,26 @@ impl Visitor<'_> {
             .find_keyword("inplace")
             .is_some_and(|keyword| !is_false(&keyword.value));
         let full = match &callee {
-            Callee::Name(name) => Some(self.full_name(name, &[])),
+            Callee::Name(name) => Some(self.full_name(*name, &[])),
             Callee::Method {
                 path: Some(path), ..
             } if path.keys.iter().all(|key| matches!(key, Key::Attr(_))) => {
-                Some(self.full_name(&path.root, &path.keys))
+                Some(self.full_name(path.root, &path.keys))
             }
             _ => None,
         };
         if let Callee::Name(name) = &callee
-            && let Some(result) = self.special_call(name, node, &arguments, line)
+            && let Some(result) = self.special_call(*name, node, &arguments, line)
         {
             return result;
         }
-        if let Some(full) = &full {
+        let full = full.map(Name::text);
+        if let Some(full) = full {
             self.known_call(full, node, &arguments, line);
         }
-        self.file_call(full.as_deref(), &callee, &arguments);
-        self.evaluated_strings(full.as_deref(), &callee, node);
-        let judgement = self.judge(full.as_deref(), &callee, is_inplace);
+        self.file_call(full, &callee, &arguments);
+        self.evaluated_strings(full, &callee, node);
+        let judgement = self.judge(full, &callee, is_inplace);
         self.apply(&judgement, &callee, &arguments);
         let invoked: Vec<FunctionId> = arguments
             .iter()
@@ -107,9 +107,9 @@ impl Visitor<'_> {
                 self.op(Op::Invoke(id));
             }
         }
-        let text = match full.as_deref() {
+        let text = match full {
             Some("pathlib.Path" | "Path" | "pathlib.PurePath" | "str") if arguments.len() == 1 => {
-                arguments[0].1.text.clone()
+                arguments[0].1.text
             }
             _ => None,
         };
@@ -123,7 +123,7 @@ impl Visitor<'_> {
                     result = result.or(&receiver.part(None));
                 }
                 // A copy of a container holds its items, and is none of them.
-                let is_copy = full.as_deref().is_some_and(copies_items);
+                let is_copy = full.is_some_and(copies_items);
                 for (_, value) in &arguments {
                     let value = if is_copy {
                         value.element().held()
@@ -137,17 +137,17 @@ impl Visitor<'_> {
         }
         let id = self.current.n_calls;
         self.current.n_calls += 1;
-        self.op(Op::Call(Call {
+        self.op(Op::Call(Box::new(Call {
             id,
             callee,
             arguments,
             is_inplace,
             columns: if is_inplace {
-                tables::replaced(node)
+                tables::column_keys(&tables::replaced(node))
             } else {
-                Vec::new()
+                Box::default()
             },
-        }));
+        })));
         Value {
             text,
             ..Value::of(Source::Result(id))
@@ -163,8 +163,8 @@ impl Visitor<'_> {
             return;
         };
         let receiver = self.mangled(receiver.id.as_str());
-        if knowledge::has("changing-methods", method.attr.as_str()) && !self.is_module(&receiver) {
-            let target = self.value_of(&receiver);
+        if knowledge::has("changing-methods", method.attr.as_str()) && !self.is_module(receiver) {
+            let target = self.value_of(receiver);
             self.mutate(target, None, Value::default());
         }
     }
@@ -172,25 +172,24 @@ impl Visitor<'_> {
     /// Calls whose meaning is part of the language. `Some`: nothing more is to be said about the call.
     pub(super) fn special_call(
         &mut self,
-        name: &str,
+        called: Name,
         node: &ast::ExprCall,
-        arguments: &[(Option<String>, Value)],
+        arguments: &[(Option<Name>, Value)],
         line: usize,
     ) -> Option<Value> {
-        if self.found.writes.contains(name) {
+        if self.found.writes.has(called) {
             return None;
         }
+        let name = called.text();
         let first = node.arguments.args.first();
         let n_arguments = node.arguments.len();
         match name {
             "exec" | "eval" | "compile" => {
                 let mode_is_plain = n_arguments == 1 || name == "compile";
-                match arguments.first().and_then(|(_, value)| value.text.clone()) {
-                    Some(text)
-                        if mode_is_plain && first.is_some_and(Expr::is_string_literal_expr) =>
-                    {
+                match first {
+                    Some(Expr::StringLiteral(text)) if mode_is_plain => {
                         if name != "compile" {
-                            self.embedded(&text, line, name);
+                            self.embedded(text.value.to_str(), line, name);
                         }
                     }
                     _ => self.unknown(name, line),
@@ -210,11 +209,10 @@ impl Visitor<'_> {
                 Some(Value::default())
             }
             "__import__" => {
-                match arguments.first().and_then(|(_, value)| value.text.clone()) {
+                match arguments.first().and_then(|(_, value)| value.text) {
                     Some(module) => {
-                        return Some(Value::of(Source::Module(
-                            module.split('.').next().unwrap_or_default().to_owned(),
-                        )));
+                        let module = module.text().split('.').next().unwrap_or_default();
+                        return Some(Value::of(Source::Module(Name::new(module))));
                     }
                     None => self.unknown("__import__", line),
                 }
@@ -232,7 +230,7 @@ impl Visitor<'_> {
                     .is_some_and(Expr::is_string_literal_expr);
                 let key = arguments
                     .get(1)
-                    .and_then(|(_, value)| value.text.clone())
+                    .and_then(|(_, value)| value.text)
                     .filter(|_| is_constant);
                 if key.is_none()
                     && target
@@ -247,7 +245,8 @@ impl Visitor<'_> {
                     && !self.in_function()
                 {
                     self.summarize(|names| {
-                        names.attribute_stores.insert(format!("{path}.{attr}"));
+                        let store = format!("{}.{}", path.text(), attr.text());
+                        names.attribute_stores.insert(Name::new(&store));
                     });
                 }
                 let held = arguments
@@ -277,7 +276,7 @@ impl Visitor<'_> {
                 }
                 let key = arguments
                     .get(1)
-                    .and_then(|(_, value)| value.text.clone())
+                    .and_then(|(_, value)| value.text)
                     .filter(|_| is_constant);
                 Some(target.part(key.map(Key::Attr)))
             }
@@ -309,17 +308,17 @@ impl Visitor<'_> {
         &mut self,
         full: &str,
         node: &ast::ExprCall,
-        arguments: &[(Option<String>, Value)],
+        arguments: &[(Option<Name>, Value)],
         line: usize,
     ) {
         let has_seed = |name: &str| node.arguments.find_keyword(name).is_some();
         if knowledge::has("seeds", full) {
             if let Some((module, _)) = full.rsplit_once('.') {
                 let state = knowledge::value("random-state", module).unwrap_or(module);
-                self.outside(Outside::Seed(state.to_owned()));
+                self.outside(Outside::Seed(Name::new(state)));
             }
         } else if let Some(state) = knowledge::random_state(full) {
-            self.outside(Outside::Draw(state.to_owned()));
+            self.outside(Outside::Draw(Name::new(state)));
         }
         let last = full.rsplit('.').next().unwrap_or(full);
         if last == "default_rng" && node.arguments.is_empty()
@@ -333,7 +332,7 @@ impl Visitor<'_> {
             && !has_seed("random_state")
         {
             self.note_nondeterministic(full, line);
-            self.outside(Outside::Draw("numpy.random".to_owned()));
+            self.outside(Outside::Draw(Name::new("numpy.random")));
         }
         match full {
             "os.getenv"
@@ -341,15 +340,15 @@ impl Visitor<'_> {
             | "os.environ.setdefault"
             | "os.environ.pop"
             | "environ.get" => {
-                let variable = arguments.first().and_then(|(_, value)| value.text.clone());
-                self.outside(Outside::EnvironmentRead(variable.clone()));
+                let variable = arguments.first().and_then(|(_, value)| value.text);
+                self.outside(Outside::EnvironmentRead(variable));
                 if full.ends_with("setdefault") || full.ends_with("pop") {
                     self.outside(Outside::EnvironmentWrite(variable));
                 }
             }
             "os.putenv" | "os.unsetenv" => {
                 self.outside(Outside::EnvironmentWrite(
-                    arguments.first().and_then(|(_, value)| value.text.clone()),
+                    arguments.first().and_then(|(_, value)| value.text),
                 ));
             }
             "os.environ.update" | "os.environ.clear" | "dotenv.load_dotenv" | "load_dotenv" => {
@@ -365,7 +364,7 @@ impl Visitor<'_> {
         }
         if knowledge::has("config-calls", full) {
             let library = full.split('.').next().unwrap_or(full);
-            self.outside(Outside::Configure(library.to_owned()));
+            self.outside(Outside::Configure(Name::new(library)));
         }
     }
 
@@ -380,12 +379,12 @@ impl Visitor<'_> {
         &mut self,
         full: Option<&str>,
         callee: &Callee,
-        arguments: &[(Option<String>, Value)],
+        arguments: &[(Option<Name>, Value)],
     ) {
         let argument = |position: usize, keywords: &[&str]| -> Option<(FilePath, bool)> {
             let keyword = arguments
                 .iter()
-                .find(|(name, _)| name.as_deref().is_some_and(|name| keywords.contains(&name)));
+                .find(|(name, _)| name.is_some_and(|name| keywords.contains(&name.text())));
             let value = match keyword {
                 Some((_, value)) => value,
                 None => {
@@ -415,21 +414,21 @@ impl Visitor<'_> {
             let mode = arguments.get(position).filter(|(name, _)| name.is_none());
             let mode = arguments
                 .iter()
-                .find(|(name, _)| name.as_deref() == Some("mode"))
+                .find(|(name, _)| name.is_some_and(|name| name.text() == "mode"))
                 .or(mode);
-            mode.map_or(Some("r".to_owned()), |(_, value)| value.text.clone())
+            mode.map_or(Some("r"), |(_, value)| value.text.map(Name::text))
         };
-        let opened = |path: FilePath, mode: Option<String>| match mode {
+        let opened = |path: FilePath, mode: Option<&str>| match mode {
             Some(mode) if !mode.contains(['w', 'a', 'x', '+']) => vec![Outside::FileRead(path)],
             Some(mode) if mode.starts_with(['w', 'x']) && !mode.contains('+') => {
                 vec![Outside::FileWrite(path)]
             }
             // Appending depends on what was there.
-            _ => vec![Outside::FileRead(path.clone()), Outside::FileWrite(path)],
+            _ => vec![Outside::FileRead(path), Outside::FileWrite(path)],
         };
         let mut effects = Vec::new();
         match callee {
-            Callee::Name(name) if name == "open" => {
+            Callee::Name(name) if name.text() == "open" => {
                 if let Some((path, _)) = argument(0, &["file"]) {
                     effects = opened(path, mode(1));
                 }
@@ -440,12 +439,12 @@ impl Visitor<'_> {
             ) =>
             {
                 let path = argument(0, &["path", "pathname", "top"]);
-                let path = path.map_or(FilePath::Literal(String::new()), |(path, _)| path);
+                let path = path.map_or(FilePath::Literal(Name::default()), |(path, _)| path);
                 effects.push(Outside::FolderRead(path));
             }
             Callee::Method {
                 receiver, method, ..
-            } if matches!(method.as_str(), "glob" | "rglob" | "iterdir") => {
+            } if matches!(method.text(), "glob" | "rglob" | "iterdir") => {
                 effects.push(Outside::FolderRead(self.file_path(receiver)));
             }
             Callee::Method {
@@ -459,18 +458,18 @@ impl Visitor<'_> {
             }
             Callee::Method {
                 receiver, method, ..
-            } if method == "open" && receiver.text.is_some() => {
+            } if method.text() == "open" && receiver.text.is_some() => {
                 effects = opened(self.file_path(receiver), mode(0));
             }
             Callee::Method {
                 receiver, method, ..
             } if matches!(
-                method.as_str(),
+                method.text(),
                 "exists" | "is_file" | "unlink" | "mkdir" | "touch"
             ) && receiver.text.is_some() =>
             {
                 let path = self.file_path(receiver);
-                effects.push(match method.as_str() {
+                effects.push(match method.text() {
                     "exists" | "is_file" => Outside::FileRead(path),
                     "mkdir" => Outside::FolderMake(path),
                     _ => Outside::FileWrite(path),
@@ -496,7 +495,7 @@ impl Visitor<'_> {
                     }
                 } else {
                     let last = match callee {
-                        Callee::Method { method, .. } => method.as_str(),
+                        Callee::Method { method, .. } => method.text(),
                         // A name that nothing imports is the notebook's own, whatever it is called.
                         Callee::Name(_) => full
                             .and_then(|full| full.rsplit_once('.'))
@@ -513,7 +512,7 @@ impl Visitor<'_> {
                         && let Some((path, _)) = argument(position.parse().unwrap_or(0), &names)
                     {
                         if mode(usize::MAX).is_some_and(|mode| mode.starts_with('a')) {
-                            effects.push(Outside::FileRead(path.clone()));
+                            effects.push(Outside::FileRead(path));
                         }
                         effects.push(Outside::FileWrite(path));
                     }
@@ -532,18 +531,16 @@ impl Visitor<'_> {
     }
 
     pub(super) fn file_path(&self, value: &Value) -> FilePath {
-        if let Some(text) = &value.text {
-            return FilePath::Literal(text.clone());
+        if let Some(text) = value.text {
+            return FilePath::Literal(text);
         }
         match &value.sources[..] {
-            [(Source::Name(name), Relation::Same)] => match self
-                .module_values
-                .get(name)
-                .and_then(|value| value.text.clone())
-            {
-                Some(text) if !self.in_function() => FilePath::Literal(text),
-                _ => FilePath::Name(name.clone()),
-            },
+            [(Source::Name(name), Relation::Same)] => {
+                match self.module_values.get(name).and_then(|value| value.text) {
+                    Some(text) if !self.in_function() => FilePath::Literal(text),
+                    _ => FilePath::Name(*name),
+                }
+            }
             _ => FilePath::Unknown,
         }
     }
@@ -558,12 +555,11 @@ impl Visitor<'_> {
         let (last, is_frame_method) = match callee {
             Callee::Method { method, path, .. } => {
                 let of_module = path.as_ref().is_some_and(|path| {
-                    self.imports.contains_key(&path.root)
-                        || knowledge::value("aliases", &path.root).is_some()
+                    self.imports.has(path.root) || knowledge::value("aliases", &path.root).is_some()
                 });
                 (
-                    method.as_str(),
-                    !of_module && matches!(method.as_str(), "query" | "eval"),
+                    method.text(),
+                    !of_module && matches!(method.text(), "query" | "eval"),
                 )
             }
             Callee::Name(_) => (
@@ -576,38 +572,40 @@ impl Visitor<'_> {
         if !knowledge::has("string-evaluators", last) {
             return;
         }
-        let mut names = BTreeSet::new();
+        let mut names: Set<Name> = Set::default();
         for argument in node.arguments.iter_source_order() {
             string_constants(argument.value(), &mut |text| {
                 if is_frame_method {
                     // Inside a frame only `@name` is a variable; bare names are columns first.
                     for (at, _) in text.match_indices('@') {
-                        names.extend(identifiers(&text[at + 1..]).next());
+                        if let Some(name) = identifiers(&text[at + 1..]).next() {
+                            names.insert(name);
+                        }
                     }
                 } else {
-                    names.extend(identifiers(text));
+                    identifiers(text).for_each(|name| _ = names.insert(name));
                 }
             });
         }
         match self.frame() {
-            Some(frame) => frame.string_names.extend(names),
-            None if !names.is_empty() => self.op(Op::StringNames(names.into_iter().collect())),
+            Some(frame) => frame.string_names.add_all(&names),
+            None if !names.is_empty() => self.op(Op::StringNames((*names).into())),
             None => {}
         }
     }
 
-    pub(super) fn is_module(&self, name: &str) -> bool {
-        self.imports.contains_key(name)
-            || (!self.module_values.contains_key(name)
-                && (knowledge::value("aliases", name).is_some()
-                    || (knowledge::has("pure-modules", name) && !self.found.writes.contains(name))))
+    pub(super) fn is_module(&self, name: Name) -> bool {
+        self.imports.has(name)
+            || (!self.module_values.contains_key(&name)
+                && (knowledge::value("aliases", &name).is_some()
+                    || (name.sections().has("pure-modules") && !self.found.writes.has(name))))
     }
 
     pub(super) fn judge(&self, full: Option<&str>, callee: &Callee, is_inplace: bool) -> Judgement {
         let called = match callee {
             Callee::Name(name) => Called::Name(name),
             Callee::Method { path, method, .. } => match path {
-                Some(path) if full.is_some() && self.is_module(&path.root) => Called::InModule,
+                Some(path) if full.is_some() && self.is_module(path.root) => Called::InModule,
                 _ => Called::Method(method),
             },
             Callee::Other(_) => Called::Other,
@@ -619,7 +617,7 @@ impl Visitor<'_> {
         &mut self,
         judgement: &Judgement,
         callee: &Callee,
-        arguments: &[(Option<String>, Value)],
+        arguments: &[(Option<Name>, Value)],
     ) {
         if judgement.changes_receiver
             && let Callee::Method {
@@ -630,7 +628,7 @@ impl Visitor<'_> {
             self.record_change(receiver, is_deep);
         }
         let own_function = match callee {
-            Callee::Name(name) => self.found.named_functions.get(name).copied(),
+            Callee::Name(name) => self.found.named_functions.get(*name).copied(),
             Callee::Other(value) => value.sources.iter().find_map(|(source, _)| match source {
                 Source::Function(id) => Some(*id),
                 _ => None,
@@ -639,7 +637,7 @@ impl Visitor<'_> {
         };
         if let Some(id) = own_function {
             for (position, (keyword, value)) in arguments.iter().enumerate() {
-                if self.found.functions[id].changes_argument(position, keyword.as_deref()) {
+                if self.found.functions[id].changes_argument(position, *keyword) {
                     self.record_mutation(value);
                 }
             }
@@ -652,16 +650,16 @@ impl Visitor<'_> {
             && self.in_function()
             && let Callee::Name(name) = callee
         {
-            let passed: Vec<Vec<Source>> = arguments
+            let passed: Box<[Box<[Source]>]> = arguments
                 .iter()
                 .map(|(_, value)| {
                     let sources = value.sources.iter().filter(|(_, how)| {
                         !matches!(how, Relation::Holds | Relation::HoldsItems | Relation::Rows)
                     });
-                    sources.map(|(source, _)| source.clone()).collect()
+                    sources.map(|(source, _)| *source).collect()
                 })
                 .collect();
-            let name = name.clone();
+            let name = *name;
             if let Some(frame) = self.frame() {
                 frame.passed_on.push((name, passed));
             }
@@ -672,7 +670,7 @@ impl Visitor<'_> {
                 None => true,
                 Some(positions) => {
                     keyword.is_none() && positions.contains(&position)
-                        || keyword.as_deref() == Some("out")
+                        || keyword.is_some_and(|keyword| keyword.text() == "out")
                 }
             };
             if is_changed {

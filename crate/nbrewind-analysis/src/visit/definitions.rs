@@ -5,9 +5,9 @@ use super::{Scope, ScopeKind, Visitor};
 use crate::binder;
 use crate::facts::{CONSTRUCTORS, ClassFacts, FunctionFacts, FunctionId, Op, Source, Value};
 use crate::fingerprint;
+use crate::name::Name;
 use crate::syntax::{Expr, Parameters, Stmt, TypeParam, TypeParams, ast};
 use rustc_hash::FxHashMap as HashMap;
-use std::collections::BTreeMap;
 
 impl Visitor<'_> {
     pub(super) fn with_type_params(
@@ -21,11 +21,11 @@ impl Visitor<'_> {
         };
         let mut bindings = binder::Bindings::default();
         for param in &params.type_params {
-            bindings.bound.insert(match param {
-                TypeParam::TypeVar(node) => node.name.as_str().to_owned(),
-                TypeParam::TypeVarTuple(node) => node.name.as_str().to_owned(),
-                TypeParam::ParamSpec(node) => node.name.as_str().to_owned(),
-            });
+            bindings.bound.insert(Name::new(match param {
+                TypeParam::TypeVar(node) => node.name.as_str(),
+                TypeParam::TypeVarTuple(node) => node.name.as_str(),
+                TypeParam::ParamSpec(node) => node.name.as_str(),
+            }));
         }
         self.scopes
             .push(Scope::new(ScopeKind::TypeParams, bindings));
@@ -61,8 +61,8 @@ impl Visitor<'_> {
             let is_scalar = parameter.default.as_deref().is_none_or(|default| {
                 default.is_literal_expr() || matches!(default, Expr::UnaryOp(_) | Expr::Tuple(_))
             });
-            let index = facts.params.iter().position(|param| param == name);
-            !is_scalar && index.is_some_and(|index| facts.mutated_params.contains(&index))
+            let index = facts.params.iter().position(|param| param.text() == name);
+            !is_scalar && index.is_some_and(|index| facts.mutated_params.has(index))
         });
         facts.is_stateful |= changes_default;
     }
@@ -103,9 +103,11 @@ impl Visitor<'_> {
             });
             this.note_mutable_defaults(id, &node.parameters);
         });
-        if self.found.functions[id].calls.contains("print") {
-            let prints = fingerprint::prints(node);
-            self.found.functions[id].prints.extend(prints);
+        if self.found.functions[id].calls.has(Name::new("print")) {
+            let prints = fingerprint::prints(node, self.detail);
+            if let Some(prints) = prints {
+                self.found.functions[id].prints.insert(prints);
+            }
         }
         for decorator in &node.decorator_list {
             let called = match &decorator.expression {
@@ -119,7 +121,7 @@ impl Visitor<'_> {
         if let Some(scope) = self.scopes.last_mut()
             && scope.kind == ScopeKind::Class
         {
-            scope.methods.insert(node.name.as_str().to_owned(), id);
+            scope.methods.insert(Name::new(node.name.as_str()), id);
         }
         let value = Value::of(Source::Function(id)).or(&held);
         self.bind(node.name.as_str(), value);
@@ -142,8 +144,8 @@ impl Visitor<'_> {
             // Those of properties give a new property.
             let is_property = matches!(attribute.attr.as_str(), "setter" | "getter" | "deleter");
             let receiver = self.mangled(receiver.id.as_str());
-            if !receiver.is_empty() && !is_property && !self.is_module(&receiver) {
-                let target = self.value_of(&receiver);
+            if !receiver.is_empty() && !is_property && !self.is_module(receiver) {
+                let target = self.value_of(receiver);
                 self.mutate(target, None, Value::of(Source::Function(id)));
             }
         }
@@ -174,18 +176,18 @@ impl Visitor<'_> {
                 .kwarg
                 .iter()
                 .map(|parameter| parameter.name.as_str());
-            let names: Vec<String> = positional
+            let names: Box<[Name]> = positional
                 .chain(vararg)
                 .chain(keyword)
                 .chain(kwarg)
-                .map(|name| self.mangled(name).into_owned())
+                .map(|name| self.mangled(name))
                 .collect();
             if parameters.vararg.is_some() {
                 facts.vararg = Some(parameters.posonlyargs.len() + parameters.args.len());
             }
-            for (index, name) in names.iter().enumerate() {
-                bindings.bound.insert(name.clone());
-                values.insert(name.clone(), Value::of(Source::Param(id, index)));
+            for (index, &name) in names.iter().enumerate() {
+                bindings.bound.insert(name);
+                values.insert(name, Value::of(Source::Param(id, index)));
             }
             facts.params = names;
         }
@@ -210,11 +212,17 @@ impl Visitor<'_> {
     }
 
     pub(super) fn merge_into_frame(&mut self, id: FunctionId) {
-        let inner = self.found.functions[id].clone();
-        if let Some(outer) = self.frame() {
-            outer.do_also(&inner);
-            outer.passed_on.extend(inner.passed_on);
+        let Some(&frame) = self.frames.last() else {
+            return;
+        };
+        let mut outer = std::mem::take(&mut self.found.functions[frame]);
+        // A function that is handed itself does nothing more.
+        if id != frame {
+            let inner = &self.found.functions[id];
+            outer.do_also(inner);
+            outer.passed_on.extend_from_slice(&inner.passed_on);
         }
+        self.found.functions[frame] = outer;
     }
 
     pub(super) fn class_def(&mut self, node: &ast::StmtClassDef) {
@@ -230,19 +238,19 @@ impl Visitor<'_> {
                     held = std::mem::take(&mut held).or(&this.referred(base).held());
                     match base {
                         Expr::Name(name) if name.id.as_str() == "object" => {}
-                        Expr::Name(name) => bases.push(this.mangled(name.id.as_str()).into_owned()),
-                        _ => bases.push(String::new()),
+                        Expr::Name(name) => bases.push(this.mangled(name.id.as_str())),
+                        _ => bases.push(Name::default()),
                     }
                 }
                 for keyword in &arguments.keywords {
                     held = std::mem::take(&mut held).or(&this.expr(&keyword.value).held());
-                    bases.push(String::new());
+                    bases.push(Name::default());
                 }
             }
-            let name = this.mangled(node.name.as_str()).into_owned();
-            let bindings = binder::of_body(&node.body, Some(&name));
+            let name = this.mangled(node.name.as_str());
+            let bindings = binder::of_body(&node.body, Some(name));
             let mut scope = Scope::new(ScopeKind::Class, bindings);
-            scope.class_name = Some(name.clone());
+            scope.class_name = Some(name);
             this.scopes.push(scope);
             this.body(&node.body);
             let Some(scope) = this.scopes.pop() else {
@@ -261,35 +269,38 @@ impl Visitor<'_> {
             });
             let mut facts = FunctionFacts::default();
             // What class attributes hold lives as long as the class.
-            let attributes: BTreeMap<&String, &Value> = scope.values.iter().collect();
+            let mut attributes: Vec<(Name, &Value)> = Vec::new();
+            #[allow(clippy::iter_over_hash_type, reason = "they are put in order")]
+            for (&attribute, value) in &scope.values {
+                attributes.push((attribute, value));
+            }
+            attributes.sort_unstable_by_key(|(attribute, _)| *attribute);
             for (attribute, value) in attributes {
-                if !scope.methods.contains_key(attribute) {
+                if !scope.methods.has(attribute) {
                     held = std::mem::take(&mut held).or(&value.held());
                 }
             }
             let mut behaviour = FunctionFacts::default();
-            for (method_name, &method) in &scope.methods {
+            for &(method_name, method) in scope.methods.iter() {
                 let method = &this.found.functions[method];
                 facts.do_also(method);
-                if !CONSTRUCTORS.contains(&method_name.as_str()) {
+                if !CONSTRUCTORS.contains(&method_name.text()) {
                     behaviour.do_also(method);
                 }
                 // Position 0 is the object itself, which the caller of the class does not pass.
                 // Constructors are asked themselves where it matters.
-                facts.mutated_params.extend(
-                    method
-                        .mutated_params
-                        .iter()
-                        .filter(|&&index| index > 0)
-                        .map(|index| index - 1),
-                );
+                for &index in &method.mutated_params {
+                    if index > 0 {
+                        facts.mutated_params.insert(index - 1);
+                    }
+                }
             }
             facts.class = Some(ClassFacts {
                 name,
                 behaviour: this.found.functions.len(),
                 has_plain_attributes: bases.is_empty()
                     && !has_descriptors
-                    && scope.methods.keys().all(|name| is_plain(name)),
+                    && scope.methods.iter().all(|(name, _)| is_plain(name)),
                 bases: std::mem::take(&mut bases),
                 methods: scope.methods,
             });

@@ -3,10 +3,13 @@
 use super::questions::{added_to, constant_key, identifiers, item_text, literal, target_names};
 use super::{Scope, ScopeKind, Visitor, tables};
 use crate::binder;
-use crate::cell::Detail;
-use crate::facts::{How, Key, Kind, Op, Source, Value};
+use crate::facts::{How, Keys, Kind, Op, Source, Value};
 use crate::fingerprint;
+use crate::name::Name;
 use crate::syntax::{Comprehension, Expr, FStringPart, InterpolatedStringElement, deeper};
+
+/// No path is longer, and other texts need not be kept.
+const MAX_PATH: usize = 4096;
 
 impl Visitor<'_> {
     pub(super) fn expr(&mut self, expr: &Expr) -> Value {
@@ -72,8 +75,7 @@ impl Visitor<'_> {
                     .unwrap_or_default();
                 let bindings = binder::of_expression(&node.body, self.class_name());
                 let id = self.function(node.parameters.as_deref(), bindings, |this| {
-                    this.adding_to =
-                        added_to(&node.body).map(|name| this.mangled(name).into_owned());
+                    this.adding_to = added_to(&node.body).map(|name| this.mangled(name));
                     let value = this.expr(&node.body);
                     this.adding_to = None;
                     if let Some(frame) = this.frame() {
@@ -105,8 +107,7 @@ impl Visitor<'_> {
                     if let (Some(Expr::StringLiteral(key)), Some(literal)) =
                         (&item.key, value.literal)
                     {
-                        let text = format!("s:{}", key.value.to_str());
-                        items.push((Key::Item(text), literal));
+                        items.push((tables::column_key(key.value.to_str()), literal));
                     }
                     // `{**d}` holds what is in `d`.
                     let value = match &item.key {
@@ -215,7 +216,7 @@ impl Visitor<'_> {
                 let text = node.value.to_str();
                 self.string_text(text);
                 Value {
-                    text: Some(text.to_owned()),
+                    text: (text.len() <= MAX_PATH).then(|| Name::new(text)),
                     ..literal(expr)
                 }
             }
@@ -229,11 +230,11 @@ impl Visitor<'_> {
                     && let Expr::Call(call) = &*node.value
                     && let Expr::Name(name) = &*call.func
                     && matches!(name.id.as_str(), "globals" | "vars" | "locals")
-                    && let Some(name) = item_text(&constant_key(&node.slice))
+                    && let Some(name) = item_text(constant_key(&node.slice))
                 {
                     // `globals()['g']` reads `g` besides being unknown.
                     let line = self.line(expr);
-                    self.read_path(&name, Vec::new(), How::Load, line);
+                    self.read_path(name, Keys::new(), How::Load, line);
                 }
                 self.chain(expr, None, How::Load)
             }
@@ -294,8 +295,8 @@ impl Visitor<'_> {
     }
 
     pub(super) fn string_text(&mut self, text: &str) {
-        if self.detail == Detail::Everything {
-            self.found.string_names.extend(identifiers(text));
+        if self.detail.is_everything() {
+            identifiers(text).for_each(|name| _ = self.found.string_names.insert(name));
         }
     }
 
@@ -308,7 +309,7 @@ impl Visitor<'_> {
         let mut bindings = binder::Bindings::default();
         for generator in generators {
             target_names(&generator.target, &mut |name| {
-                bindings.bound.insert(self.mangled(name).into_owned());
+                bindings.bound.insert(self.mangled(name));
             });
         }
         self.scopes
@@ -341,7 +342,7 @@ impl Visitor<'_> {
     pub(super) fn bind_in_comprehension(&mut self, target: &Expr, value: &Value) {
         match target {
             Expr::Name(node) => {
-                let name = self.mangled(node.id.as_str()).into_owned();
+                let name = self.mangled(node.id.as_str());
                 if let Some(scope) = self.scopes.last_mut() {
                     scope.values.insert(name, value.clone());
                 }

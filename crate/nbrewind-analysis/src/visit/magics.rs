@@ -4,8 +4,9 @@ use super::Visitor;
 use super::questions::{identifiers, without_options};
 use crate::binder;
 use crate::effects::Note;
-use crate::facts::{FilePath, How, Op, Outside, Value, Varies};
+use crate::facts::{FilePath, How, Keys, Op, Outside, Value, Varies};
 use crate::knowledge;
+use crate::name::Name;
 use crate::syntax::{IpyEscapeKind, Stmt, parse, parse_expression};
 
 impl Visitor<'_> {
@@ -71,9 +72,9 @@ impl Visitor<'_> {
                 rest = &after[end + 1..];
             } else {
                 if let Some(name) = identifiers(after).next()
-                    && after.starts_with(name.as_str())
+                    && after.starts_with(name.text())
                 {
-                    self.read_path(&name, Vec::new(), How::Load, line);
+                    self.read_path(name, Keys::new(), How::Load, line);
                 }
                 rest = after.strip_prefix('$').unwrap_or(after);
             }
@@ -109,9 +110,9 @@ impl Visitor<'_> {
                         construct: format!("%{name}"),
                         line,
                     });
-                    self.outside(Outside::EnvironmentWrite(Some(variable.trim().to_owned())));
+                    self.outside(Outside::EnvironmentWrite(Some(Name::new(variable.trim()))));
                     // No name is touched, but what the value becomes is for IPython to say.
-                    self.found.unknown.insert(Note {
+                    self.found.unknown.push(Note {
                         construct: format!("%{name}"),
                         line,
                     });
@@ -121,7 +122,7 @@ impl Visitor<'_> {
                         construct: "%env".to_owned(),
                         line,
                     });
-                    let variable = (!rest.is_empty()).then(|| rest.to_owned());
+                    let variable = (!rest.is_empty()).then(|| Name::new(rest));
                     self.outside(Outside::EnvironmentRead(variable));
                 }
             },
@@ -143,7 +144,7 @@ impl Visitor<'_> {
             }
             "xdel" => {
                 if let Some(variable) = identifiers(rest).last() {
-                    self.read_path(&variable, Vec::new(), How::Store, line);
+                    self.read_path(variable, Keys::new(), How::Store, line);
                     self.unbind(&variable);
                 }
             }
@@ -187,7 +188,7 @@ impl Visitor<'_> {
     pub(crate) fn write_file(&mut self, path: &str) {
         let literal = !path.contains(['$', '{']);
         let path = if literal {
-            FilePath::Literal(path.to_owned())
+            FilePath::Literal(Name::new(path))
         } else {
             FilePath::Unknown
         };
@@ -197,7 +198,7 @@ impl Visitor<'_> {
     /// A script for another program: files and the network are open to it, names of the notebook are not.
     pub(crate) fn run_process(&mut self, construct: &str, script: &str, line: usize) {
         self.note_process(construct, script, line);
-        self.found.unknown.insert(Note {
+        self.found.unknown.push(Note {
             construct: construct.to_owned(),
             line,
         });

@@ -22,13 +22,13 @@ pub(crate) use questions::without_options;
 use crate::binder;
 use crate::cell::Detail;
 use crate::effects::{Marks, Note, StatementEffects, StatementKind};
-use crate::facts::{FunctionFacts, FunctionId, Op, StatementFacts, Value};
+use crate::facts::{FunctionFacts, FunctionId, Key, Op, StatementFacts, Value};
 use crate::fingerprint;
 use crate::name::Name;
+use crate::sorted::{Map, Set};
 use crate::syntax::{Expr, Stmt};
 use questions::{dotted, shows_no_table};
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
-use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ScopeKind {
@@ -42,11 +42,11 @@ struct Scope {
     kind: ScopeKind,
     bindings: binder::Bindings,
     /// What the names of this scope may refer to.
-    values: HashMap<String, Value>,
+    values: HashMap<Name, Value>,
     /// Names a class body has bound so far; before that the lookup goes on to the globals.
-    bound_so_far: HashSet<String>,
-    class_name: Option<String>,
-    methods: BTreeMap<String, FunctionId>,
+    bound_so_far: HashSet<Name>,
+    class_name: Option<Name>,
+    methods: Map<FunctionId>,
 }
 
 impl Scope {
@@ -57,7 +57,7 @@ impl Scope {
             values: HashMap::default(),
             bound_so_far: HashSet::default(),
             class_name: None,
-            methods: BTreeMap::new(),
+            methods: Map::default(),
         }
     }
 }
@@ -80,31 +80,31 @@ struct CurrentStatement {
 /// What the summary of a statement says of names.
 #[derive(Default)]
 struct StatementNames {
-    reads: BTreeSet<String>,
-    writes: BTreeSet<String>,
-    mutates: BTreeSet<String>,
-    deletes: BTreeSet<String>,
-    calls: BTreeSet<String>,
-    attribute_stores: BTreeSet<String>,
+    reads: Set<Name>,
+    writes: Set<Name>,
+    mutates: Set<Name>,
+    deletes: Set<Name>,
+    calls: Set<Name>,
+    attribute_stores: Set<Name>,
 }
 
 /// What the walk found in a whole cell.
 #[derive(Default)]
 pub(crate) struct Found {
-    pub reads: BTreeSet<String>,
-    pub loads: BTreeSet<String>,
-    pub writes: BTreeSet<String>,
-    pub mutates: BTreeSet<String>,
-    pub deletes: BTreeSet<String>,
-    pub string_names: BTreeSet<String>,
-    pub files_read: BTreeSet<String>,
-    pub files_written: BTreeSet<String>,
-    pub unknown: BTreeSet<Note>,
+    pub reads: Set<Name>,
+    pub loads: Set<Name>,
+    pub writes: Set<Name>,
+    pub mutates: Set<Name>,
+    pub deletes: Set<Name>,
+    pub string_names: Set<Name>,
+    pub files_read: Set<Name>,
+    pub files_written: Set<Name>,
+    pub unknown: Vec<Note>,
     pub marks: Marks,
-    pub named_functions: BTreeMap<String, FunctionId>,
+    pub named_functions: Map<FunctionId>,
     pub functions: Vec<FunctionFacts>,
     pub statements: Vec<(StatementFacts, StatementEffects)>,
-    pub imports: BTreeMap<String, String>,
+    pub imports: Map<Name>,
 }
 
 pub(crate) struct Visitor<'t> {
@@ -118,21 +118,19 @@ pub(crate) struct Visitor<'t> {
     current: CurrentStatement,
     statement_index: usize,
     /// Names surely bound at this point, and by which statement.
-    definite: HashMap<String, usize>,
-    undo: Vec<(String, Option<usize>)>,
+    definite: HashMap<Name, usize>,
+    undo: Vec<(Name, Option<usize>)>,
     n_conditions: usize,
     /// Import bindings of this cell: name to dotted name.
-    imports: HashMap<String, String>,
+    imports: Map<Name>,
     /// What the names this cell binds may refer to.
-    module_values: HashMap<String, Value>,
+    module_values: HashMap<Name, Value>,
     has_lazy_annotations: bool,
-    history: Vec<(String, usize)>,
-    /// For texts that are looked up and dropped.
-    buffer: String,
+    history: Vec<(Name, usize)>,
     /// The name to which the statement that comes only adds something.
-    adding_to: Option<String>,
+    adding_to: Option<Name>,
     /// Of tables whose names stand at these offsets, the columns that are looked at.
-    columns: HashMap<usize, Vec<String>>,
+    columns: Vec<(usize, Box<[Key]>)>,
 }
 
 impl<'t> Visitor<'t> {
@@ -142,6 +140,10 @@ impl<'t> Visitor<'t> {
         imports: &[(Name, Name)],
         detail: Detail,
     ) -> Self {
+        let mut own_imports = Map::default();
+        for &(name, module) in imports {
+            own_imports.insert(name, module);
+        }
         Visitor {
             detail,
             line_of,
@@ -154,16 +156,12 @@ impl<'t> Visitor<'t> {
             definite: HashMap::default(),
             undo: Vec::new(),
             n_conditions: 0,
-            imports: imports
-                .iter()
-                .map(|(name, module)| (name.text().to_owned(), module.text().to_owned()))
-                .collect(),
+            imports: own_imports,
             module_values: HashMap::default(),
             has_lazy_annotations: false,
             history: Vec::new(),
-            buffer: String::new(),
             adding_to: None,
-            columns: HashMap::default(),
+            columns: Vec::new(),
         }
     }
 
@@ -172,7 +170,7 @@ impl<'t> Visitor<'t> {
         self.begin();
         let kind = self.kind_of(stmt);
         let discarded = match stmt {
-            Stmt::Expr(node) if self.detail == Detail::Everything => match &*node.value {
+            Stmt::Expr(node) if self.detail.is_everything() => match &*node.value {
                 Expr::Call(call) => dotted(&call.func),
                 Expr::Await(inner) => match &*inner.value {
                     Expr::Call(call) => dotted(&call.func),
@@ -183,7 +181,7 @@ impl<'t> Visitor<'t> {
             _ => None,
         };
         self.stmt(stmt);
-        let (fingerprint, values) = fingerprint::with_values(stmt);
+        let (fingerprint, values) = fingerprint::with_values(stmt, self.detail);
         self.finish(fingerprint, kind, discarded);
         if let Some((facts, _)) = self.found.statements.last_mut() {
             facts.names_value = stmt.is_assign_stmt() && values.is_some();
@@ -197,7 +195,7 @@ impl<'t> Visitor<'t> {
 
     fn begin(&mut self) {
         self.current = CurrentStatement {
-            names: (self.detail == Detail::Everything).then(StatementNames::default),
+            names: (self.detail.is_everything()).then(StatementNames::default),
             ..CurrentStatement::default()
         };
     }
@@ -213,7 +211,7 @@ impl<'t> Visitor<'t> {
         &mut self,
         fingerprint: fingerprint::Hash,
         kind: StatementKind,
-        discarded_call: Option<String>,
+        discarded_call: Option<Name>,
     ) {
         let current = std::mem::take(&mut self.current);
         let names = current.names.unwrap_or_default();
@@ -229,13 +227,13 @@ impl<'t> Visitor<'t> {
             },
             StatementEffects {
                 kind,
-                reads: names.reads.into_iter().collect(),
-                writes: names.writes.into_iter().collect(),
-                mutates: names.mutates.into_iter().collect(),
-                deletes: names.deletes.into_iter().collect(),
-                calls: names.calls.into_iter().collect(),
-                discarded_call,
-                attribute_stores: names.attribute_stores.into_iter().collect(),
+                reads: names.reads.texts(),
+                writes: names.writes.texts(),
+                mutates: names.mutates.texts(),
+                deletes: names.deletes.texts(),
+                calls: names.calls.texts(),
+                discarded_call: discarded_call.map(|name| name.text().to_owned()),
+                attribute_stores: names.attribute_stores.texts(),
                 ..StatementEffects::default()
             },
         ));
@@ -256,17 +254,16 @@ impl<'t> Visitor<'t> {
 
     pub(crate) fn into_found(mut self) -> Found {
         let writes = &self.found.writes;
-        let imports = self
-            .imports
-            .drain()
-            .filter(|(name, _)| writes.contains(name));
-        self.found.imports = imports.collect();
-        let writes = &self.found.writes;
+        self.found.imports = std::mem::take(&mut self.imports);
+        self.found.imports.retain(|name| writes.has(name));
         let mut history: Vec<Note> = self
             .history
             .drain(..)
-            .filter(|(name, _)| !writes.contains(name))
-            .map(|(construct, line)| Note { construct, line })
+            .filter(|(name, _)| !writes.has(*name))
+            .map(|(name, line)| Note {
+                construct: name.text().to_owned(),
+                line,
+            })
             .collect();
         history.sort();
         history.dedup();
@@ -277,6 +274,7 @@ impl<'t> Visitor<'t> {
             &mut self.found.marks.process,
             &mut self.found.marks.network,
             &mut self.found.marks.reads_source,
+            &mut self.found.unknown,
         ] {
             notes.sort();
             notes.dedup();

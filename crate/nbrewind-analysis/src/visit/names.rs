@@ -4,63 +4,58 @@ use super::questions::{constant_key, dotted, is_mask_of, item_text};
 use super::tables::{self, Columns};
 use super::{Resolved, ScopeKind, Visitor};
 use crate::effects::Note;
-use crate::facts::{How, Key, Kind, Op, Outside, Path, Relation, Source, Value, Varies};
+use crate::facts::{How, Key, Keys, Kind, Op, Outside, Path, Relation, Source, Value, Varies};
 use crate::knowledge::{self, Sections};
+use crate::name::Name;
 use crate::syntax::{Expr, Ranged};
+use smallvec::SmallVec;
 
 impl Visitor<'_> {
     /// A value by name, without a read.
-    pub(super) fn value_of(&self, name: &str) -> Value {
+    pub(super) fn value_of(&self, name: Name) -> Value {
         match self.resolve(name) {
             Resolved::Local(index) => self.scopes[index]
                 .values
-                .get(name)
+                .get(&name)
                 .cloned()
                 .unwrap_or_default(),
             Resolved::ClassOrGlobal(index) => {
                 let own = self.scopes[index]
                     .values
-                    .get(name)
+                    .get(&name)
                     .cloned()
                     .unwrap_or_default();
-                own.or(&Value::of(Source::Name(name.to_owned())))
+                own.or(&Value::of(Source::Name(name)))
             }
             Resolved::Global => {
-                let mut value = Value::of(Source::Name(name.to_owned()));
-                if let Some(known) = self.module_values.get(name) {
-                    value.text = known.text.clone();
+                let mut value = Value::of(Source::Name(name));
+                if let Some(known) = self.module_values.get(&name) {
+                    value.text = known.text;
                 }
                 value
             }
         }
     }
 
-    pub(super) fn is_global(&self, name: &str) -> bool {
+    pub(super) fn is_global(&self, name: Name) -> bool {
         matches!(
             self.resolve(name),
             Resolved::Global | Resolved::ClassOrGlobal(_)
         )
     }
 
-    pub(super) fn read_path(&mut self, root: &str, keys: Vec<Key>, how: How, line: usize) {
-        self.read_columns(root, keys, how, Vec::new(), line);
+    pub(super) fn read_path(&mut self, root: Name, keys: Keys, how: How, line: usize) {
+        self.read_columns(root, keys, how, Box::default(), line);
     }
 
     /// Reads a path; if it leads to a table, only these columns of it, where there are any.
-    fn read_columns(
-        &mut self,
-        root: &str,
-        keys: Vec<Key>,
-        how: How,
-        columns: Vec<String>,
-        line: usize,
-    ) {
+    fn read_columns(&mut self, root: Name, keys: Keys, how: How, columns: Box<[Key]>, line: usize) {
         if !self.is_global(root) {
             return;
         }
         let is_exposed = self
             .definite
-            .get(root)
+            .get(&root)
             .is_none_or(|&index| index < self.statement_index);
         self.mark(root, &keys, line);
         self.record_read(root, line);
@@ -68,10 +63,7 @@ impl Visitor<'_> {
         // above may be behind it; the dataflow pass then reads what it finds.
         if is_exposed || how == How::Call || how == How::Method {
             self.op(Op::Read {
-                path: Path {
-                    root: root.to_owned(),
-                    keys,
-                },
+                path: Path { root, keys },
                 how,
                 is_own: !is_exposed,
                 columns,
@@ -87,58 +79,49 @@ impl Visitor<'_> {
     ) -> T {
         // Of functions it is only known which names they read.
         let columns = if self.in_function() { None } else { columns() };
-        let Some(columns) = columns.filter(|found| !self.columns.contains_key(&found.at)) else {
+        let is_known = |found: &Columns| self.columns.iter().any(|(at, _)| *at == found.at);
+        let Some(columns) = columns.filter(|found| !is_known(found)) else {
             return evaluate(self);
         };
-        self.columns.insert(columns.at, columns.names);
+        let keys = tables::column_keys(&columns.names);
+        self.columns.push((columns.at, keys));
         let value = evaluate(self);
-        self.columns.remove(&columns.at);
+        self.columns.pop();
         value
     }
 
     /// What a name stands for, through this cell's imports and the usual aliases.
-    fn imported<'n>(&'n self, root: &'n str) -> &'n str {
+    fn imported(&self, root: Name) -> &'static str {
         match self.imports.get(root) {
-            Some(module) => module,
-            None if self.module_values.contains_key(root) => root,
-            None => knowledge::value("aliases", root).unwrap_or(root),
+            Some(module) => module.text(),
+            None if self.module_values.contains_key(&root) => root.text(),
+            None => knowledge::value("aliases", &root).unwrap_or(root.text()),
         }
     }
 
     /// The dotted name behind a path.
-    pub(super) fn full_name(&self, root: &str, keys: &[Key]) -> String {
-        let mut name = String::new();
-        self.write_full_name(root, keys, &mut name);
-        name
-    }
-
-    fn write_full_name(&self, root: &str, keys: &[Key], name: &mut String) {
-        name.push_str(self.imported(root));
+    pub(super) fn full_name(&self, root: Name, keys: &[Key]) -> Name {
+        let mut parts: SmallVec<[&str; 8]> = SmallVec::new();
+        parts.push(self.imported(root));
         for key in keys {
             let Key::Attr(attr) = key else { break };
-            name.push('.');
-            name.push_str(attr);
+            parts.push(".");
+            parts.push(attr.text());
         }
+        Name::joined(&parts)
     }
 
     /// Notes what a global path is known to touch.
-    pub(super) fn mark(&mut self, root: &str, keys: &[Key], line: usize) {
-        let mut full = std::mem::take(&mut self.buffer);
-        full.clear();
-        self.write_full_name(root, keys, &mut full);
-        let ends = full.match_indices('.').map(|(at, _)| at);
-        let found = ends
-            .chain(std::iter::once(full.len()))
-            .map(|end| knowledge::sections(&full[..end]))
-            .fold(Sections::default(), Sections::or);
+    pub(super) fn mark(&mut self, root: Name, keys: &[Key], line: usize) {
+        let full = self.full_name(root, keys);
+        let found = full.sections_of_path();
         if !found.is_empty() {
-            self.mark_as(found, &full, root, keys, line);
+            self.mark_as(found, full.text(), root, keys, line);
         }
-        self.buffer = full;
     }
 
-    fn mark_as(&mut self, found: Sections, full: &str, root: &str, keys: &[Key], line: usize) {
-        let mut construct = root.to_owned();
+    fn mark_as(&mut self, found: Sections, full: &str, root: Name, keys: &[Key], line: usize) {
+        let mut construct = root.text().to_owned();
         for key in keys {
             let Key::Attr(attr) = key else { break };
             construct.push('.');
@@ -194,7 +177,7 @@ impl Visitor<'_> {
         if name.is_empty() {
             return;
         }
-        let name = self.mangled(name).into_owned();
+        let name = self.mangled(name);
         // `:=` leaves a comprehension.
         let mut depth = self.scopes.len();
         while depth > 0 && self.scopes[depth - 1].kind == ScopeKind::Comprehension {
@@ -214,7 +197,7 @@ impl Visitor<'_> {
                     Some(depth - 1)
                 };
                 if let Some(scope) = owner.and_then(|owner| self.scopes.get_mut(owner)) {
-                    scope.bound_so_far.insert(name.clone());
+                    scope.bound_so_far.insert(name);
                     let merged = match scope.values.remove(&name) {
                         Some(old) => old.or(&value),
                         None => value,
@@ -225,36 +208,36 @@ impl Visitor<'_> {
             }
         }
         if let Some(frame) = self.frame() {
-            frame.writes.insert(name.clone());
+            frame.writes.insert(name);
             self.found.loads.insert(name);
             return;
         }
         let is_definite = self.n_conditions == 0;
-        self.found.writes.insert(name.clone());
-        self.summarize(|names| names.writes.insert(name.clone()));
+        self.found.writes.insert(name);
+        self.summarize(|names| names.writes.insert(name));
         match value.sources.first() {
             Some((Source::Function(id), Relation::Same)) => {
-                self.found.named_functions.insert(name.clone(), *id);
+                self.found.named_functions.insert(name, *id);
             }
             _ if is_definite => {
-                self.found.named_functions.remove(&name);
+                self.found.named_functions.remove(name);
             }
             _ => {}
         }
         match value.sources.first() {
             Some((Source::Module(module), Relation::Same)) => {
-                self.imports.insert(name.clone(), module.clone());
+                self.imports.insert(name, *module);
             }
             _ => {
-                self.imports.remove(&name);
+                self.imports.remove(name);
                 let merged = match self.module_values.remove(&name) {
                     Some(old) if !is_definite => old.or(&value),
                     _ => value.clone(),
                 };
-                self.module_values.insert(name.clone(), merged);
+                self.module_values.insert(name, merged);
             }
         }
-        self.set_definite(&name);
+        self.set_definite(name);
         self.op(Op::Bind {
             name,
             value,
@@ -266,8 +249,8 @@ impl Visitor<'_> {
         if name.is_empty() {
             return;
         }
-        let name = self.mangled(name).into_owned();
-        if !self.is_global(&name) {
+        let name = self.mangled(name);
+        if !self.is_global(name) {
             return;
         }
         if let Some(frame) = self.frame() {
@@ -281,10 +264,10 @@ impl Visitor<'_> {
         {
             return;
         }
-        self.found.deletes.insert(name.clone());
-        self.summarize(|names| names.deletes.insert(name.clone()));
+        self.found.deletes.insert(name);
+        self.summarize(|names| names.deletes.insert(name));
         if let Some(old) = self.definite.remove(&name) {
-            self.undo.push((name.clone(), Some(old)));
+            self.undo.push((name, Some(old)));
         }
         let is_definite = self.n_conditions == 0;
         self.op(Op::Unbind { name, is_definite });
@@ -322,7 +305,7 @@ impl Visitor<'_> {
         let (object, key, slice) = match target {
             Expr::Attribute(node) => (
                 &*node.value,
-                Key::Attr(self.mangled(node.attr.as_str()).into_owned()),
+                Key::Attr(self.mangled(node.attr.as_str())),
                 None,
             ),
             Expr::Subscript(node) => (&*node.value, constant_key(&node.slice), Some(&*node.slice)),
@@ -336,54 +319,58 @@ impl Visitor<'_> {
             && callee.id.as_str() == "globals"
             && !self.in_function()
         {
-            let name = name.trim_start_matches("s:").to_owned();
+            let name = name.text().trim_start_matches("s:");
             self.expr(object);
-            self.bind(&name, held);
+            self.bind(name, held);
             return;
         }
         if let Some((table, column)) = tables::stored(target) {
-            let key = Key::Item(format!("s:{column}"));
-            let table = self.mangled(table).into_owned();
+            let key = tables::column_key(&column);
+            let table = self.mangled(table);
             // The other rows of the column stay.
-            self.read_path(&table, vec![key.clone()], How::Load, line);
+            self.read_path(table, Keys::from_slice(&[key]), How::Load, line);
             if let Some(slice) = slice {
                 self.expr(slice);
             }
-            self.mutate(self.value_of(&table), Some(key), held);
+            self.mutate(self.value_of(table), Some(key), held);
             return;
         }
-        let target_value = self.chain(object, Some(key.clone()), How::Store);
+        let target_value = self.chain(object, Some(key), How::Store);
         if let Some(slice) = slice {
             self.expr(slice);
         }
         if let Some(path) = store
-            && let Some(root) = path.split('.').next()
+            && let Some(root) = path.split('.').next().map(Name::new)
             && self.is_global(root)
         {
             if !self.in_function() {
-                self.summarize(|names| names.attribute_stores.insert(path.clone()));
+                self.summarize(|names| names.attribute_stores.insert(path));
             }
             let full = self.full_name(root, &[]);
-            if full == "builtins" || full == "__builtins__" {
+            if matches!(full.text(), "builtins" | "__builtins__") {
                 self.unknown(&path, line);
             }
             if path.contains(".rcParams") || path.contains(".options.") {
-                let library = full.split('.').next().unwrap_or_default().to_owned();
-                self.outside(Outside::Configure(library));
+                self.configure(full);
             }
         }
         if let Some((root, keys)) = self.path_of(object) {
-            let full = self.full_name(&root, &keys);
-            if full == "os.environ" {
-                self.outside(Outside::EnvironmentWrite(item_text(&key)));
+            let full = self.full_name(root, &keys);
+            if full.text() == "os.environ" {
+                self.outside(Outside::EnvironmentWrite(item_text(key)));
                 return;
             }
             if full.ends_with(".rcParams") || full.contains(".options") {
-                let library = full.split('.').next().unwrap_or_default().to_owned();
-                self.outside(Outside::Configure(library));
+                self.configure(full);
             }
         }
         self.mutate(target_value, Some(key), held);
+    }
+
+    /// Sets up the library in which this is.
+    pub(super) fn configure(&mut self, full: Name) {
+        let library = full.text().split('.').next().unwrap_or_default();
+        self.outside(Outside::Configure(Name::new(library)));
     }
 
     pub(super) fn delete(&mut self, target: &Expr) {
@@ -391,7 +378,7 @@ impl Visitor<'_> {
             Expr::Name(node) => {
                 let name = self.mangled(node.id.as_str());
                 let line = self.line(target);
-                self.read_path(&name, Vec::new(), How::Store, line);
+                self.read_path(name, Keys::new(), How::Store, line);
                 self.unbind(node.id.as_str());
             }
             Expr::Tuple(node) => node.elts.iter().for_each(|target| self.delete(target)),
@@ -404,13 +391,13 @@ impl Visitor<'_> {
     }
 
     /// Root and steps of a path of attributes and constant items over a global name.
-    pub(super) fn path_of(&self, expr: &Expr) -> Option<(String, Vec<Key>)> {
-        let mut keys = Vec::new();
+    pub(super) fn path_of(&self, expr: &Expr) -> Option<(Name, Keys)> {
+        let mut keys = Keys::new();
         let mut at = expr;
         loop {
             match at {
                 Expr::Attribute(node) => {
-                    keys.push(Key::Attr(self.mangled(node.attr.as_str()).into_owned()));
+                    keys.push(Key::Attr(self.mangled(node.attr.as_str())));
                     at = &node.value;
                 }
                 Expr::Subscript(node) => {
@@ -418,9 +405,9 @@ impl Visitor<'_> {
                     at = &node.value;
                 }
                 Expr::Name(node) => {
-                    let root = self.mangled(node.id.as_str()).into_owned();
+                    let root = self.mangled(node.id.as_str());
                     keys.reverse();
-                    return (!root.is_empty() && self.is_global(&root)).then_some((root, keys));
+                    return (!root.is_empty() && self.is_global(root)).then_some((root, keys));
                 }
                 _ => return None,
             }
@@ -429,25 +416,25 @@ impl Visitor<'_> {
 
     /// Evaluates a chain of attributes and items. `last` is a step that the caller takes itself.
     pub(super) fn chain(&mut self, expr: &Expr, last: Option<Key>, how: How) -> Value {
-        let method = match &last {
-            Some(Key::Attr(method)) if how == How::Method => Some(method.clone()),
+        let method = match last {
+            Some(Key::Attr(method)) if how == How::Method => Some(method.text()),
             _ => None,
         };
         let columns = || match how {
-            How::Load | How::Method => tables::of_chain(expr, method.as_deref()),
+            How::Load | How::Method => tables::of_chain(expr, method),
             _ => None,
         };
         self.looking_at(columns, |this| this.chain_inner(expr, last, how))
     }
 
     fn chain_inner(&mut self, expr: &Expr, last: Option<Key>, how: How) -> Value {
-        let mut keys = Vec::new();
+        let mut keys = Keys::new();
         let mut slices = Vec::new();
         let mut at = expr;
         loop {
             match at {
                 Expr::Attribute(node) => {
-                    keys.push(Key::Attr(self.mangled(node.attr.as_str()).into_owned()));
+                    keys.push(Key::Attr(self.mangled(node.attr.as_str())));
                     at = &node.value;
                 }
                 Expr::Subscript(node) => {
@@ -459,19 +446,20 @@ impl Visitor<'_> {
             }
         }
         keys.reverse();
-        let (first_key, n_keys) = (keys.first().cloned(), keys.len());
+        let (first_key, n_keys) = (keys.first().copied(), keys.len());
         let root_value = match at {
             Expr::Name(node) => {
                 let name = self.mangled(node.id.as_str());
                 keys.extend(last);
                 let line = self.line(at);
                 if !name.is_empty() {
-                    self.environment_path(&name, &keys, how);
-                    self.note_closure_change(&name, how);
-                    let columns = self.columns.get(&at.start().to_usize());
-                    let columns = columns.cloned().unwrap_or_default();
-                    self.read_columns(&name, keys, how, columns, line);
-                    self.value_of(&name)
+                    self.environment_path(name, &keys, how);
+                    self.note_closure_change(name, how);
+                    let start = at.start().to_usize();
+                    let columns = self.columns.iter().find(|(at, _)| *at == start);
+                    let columns = columns.map(|(_, keys)| keys.clone()).unwrap_or_default();
+                    self.read_columns(name, keys, how, columns, line);
+                    self.value_of(name)
                 } else {
                     Value::default()
                 }
@@ -490,18 +478,18 @@ impl Visitor<'_> {
         }
         // `np.mgrid[:3, :3]` makes an array of its own.
         let makes_array = n_keys > 1
-            && matches!(&first_key, Some(Key::Attr(attribute)) if matches!(attribute.as_str(), "mgrid" | "ogrid" | "r_" | "c_"))
-            && self.imported(root) == "numpy";
+            && matches!(&first_key, Some(Key::Attr(attribute)) if matches!(attribute.text(), "mgrid" | "ogrid" | "r_" | "c_"))
+            && self.imported(Name::new(root)) == "numpy";
         if makes_array {
             return Value::default();
         }
         if is_masked {
-            return root_value.picked(&Relation::Rows);
+            return root_value.picked(Relation::Rows);
         }
         match first_key {
             None => root_value,
             Some(_) if how != How::Store && is_list_of_columns => {
-                root_value.picked(&Relation::Columns)
+                root_value.picked(Relation::Columns)
             }
             Some(key) => root_value.part(Some(key)),
         }
@@ -517,7 +505,7 @@ impl Visitor<'_> {
     }
 
     /// A function that changes what its closure holds has a state of its own.
-    pub(super) fn note_closure_change(&mut self, name: &str, how: How) {
+    pub(super) fn note_closure_change(&mut self, name: Name, how: How) {
         if !matches!(how, How::Store | How::Method) {
             return;
         }
@@ -535,19 +523,19 @@ impl Visitor<'_> {
     }
 
     /// Environment variables behind `os.environ['X']`.
-    pub(super) fn environment_path(&mut self, root: &str, keys: &[Key], how: How) {
+    pub(super) fn environment_path(&mut self, root: Name, keys: &[Key], how: How) {
         if how == How::Store || !self.is_global(root) || keys.is_empty() {
             return;
         }
-        let n_steps = match (self.imported(root), &keys[0]) {
+        let n_steps = match (self.imported(root), keys[0]) {
             ("os.environ", Key::Item(_) | Key::Any) => 0,
-            ("os", Key::Attr(attribute)) if attribute == "environ" => match keys.get(1) {
+            ("os", Key::Attr(attribute)) if attribute.text() == "environ" => match keys.get(1) {
                 Some(Key::Attr(_)) => return,
                 _ => 1,
             },
             _ => return,
         };
-        let variable = keys.get(n_steps).and_then(item_text);
+        let variable = keys.get(n_steps).copied().and_then(item_text);
         self.outside(Outside::EnvironmentRead(variable));
     }
 }

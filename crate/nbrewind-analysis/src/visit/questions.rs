@@ -2,7 +2,9 @@
 
 use crate::facts::{Key, Kind, Value};
 use crate::fingerprint;
+use crate::name::Name;
 use crate::syntax::{ExceptHandler, Expr, InterpolatedStringElement, Stmt, ast, deeper};
+use smallvec::SmallVec;
 
 pub(super) fn literal(expr: &Expr) -> Value {
     Value {
@@ -13,19 +15,19 @@ pub(super) fn literal(expr: &Expr) -> Value {
 }
 
 /// `a.b.c` as text.
-pub(super) fn dotted(expr: &Expr) -> Option<String> {
-    let mut parts = Vec::new();
+pub(super) fn dotted(expr: &Expr) -> Option<Name> {
+    let mut parts: SmallVec<[&str; 8]> = SmallVec::new();
     let mut at = expr;
     loop {
         match at {
             Expr::Attribute(node) => {
-                parts.push(node.attr.as_str());
+                parts.extend([node.attr.as_str(), "."]);
                 at = &node.value;
             }
             Expr::Name(node) => {
                 parts.push(node.id.as_str());
                 parts.reverse();
-                return (!parts.contains(&"")).then(|| parts.join("."));
+                return (!parts.contains(&"")).then(|| Name::joined(&parts));
             }
             _ => return None,
         }
@@ -35,9 +37,9 @@ pub(super) fn dotted(expr: &Expr) -> Option<String> {
 /// The key of a constant subscript. The prefix keeps `d['1']` and `d[1]` apart.
 pub(super) fn constant_key(slice: &Expr) -> Key {
     match slice {
-        Expr::StringLiteral(node) => Key::Item(format!("s:{}", node.value.to_str())),
+        Expr::StringLiteral(node) => super::tables::column_key(node.value.to_str()),
         Expr::NumberLiteral(node) => match &node.value {
-            crate::syntax::Number::Int(int) => Key::Item(format!("i:{int}")),
+            crate::syntax::Number::Int(int) => Key::Item(Name::new(&format!("i:{int}"))),
             _ => Key::Any,
         },
         _ => Key::Any,
@@ -45,9 +47,9 @@ pub(super) fn constant_key(slice: &Expr) -> Key {
 }
 
 /// The text of a constant string key.
-pub(super) fn item_text(key: &Key) -> Option<String> {
+pub(super) fn item_text(key: Key) -> Option<Name> {
     match key {
-        Key::Item(item) => item.strip_prefix("s:").map(str::to_owned),
+        Key::Item(item) => item.text().strip_prefix("s:").map(Name::new),
         _ => None,
     }
 }
@@ -155,10 +157,10 @@ pub(super) fn target_names(target: &Expr, found: &mut dyn FnMut(&str)) {
     }
 }
 
-pub(super) fn identifiers(text: &str) -> impl Iterator<Item = String> + '_ {
+pub(super) fn identifiers(text: &str) -> impl Iterator<Item = Name> + '_ {
     text.split(|character: char| !character.is_alphanumeric() && character != '_')
         .filter(|word| word.starts_with(|first: char| first.is_alphabetic() || first == '_'))
-        .map(str::to_owned)
+        .map(Name::new)
 }
 
 /// The code of `%timeit -n 10 -r3 code`.

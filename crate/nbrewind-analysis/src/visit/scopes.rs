@@ -1,16 +1,15 @@
 //! Where names live: scopes and frames, what is surely bound, and where findings go.
 
 use super::{Resolved, ScopeKind, Visitor};
-use crate::binder::mangle;
+use crate::binder;
 use crate::effects::Note;
 use crate::facts::{
     FilePath, FunctionFacts, FunctionId, Key, Op, Outside, Relation, Source, Value,
 };
 use crate::judge::is_history_name;
+use crate::name::Name;
+use crate::sorted::Set;
 use crate::syntax::Ranged;
-use rustc_hash::FxHashSet as HashSet;
-use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 impl Visitor<'_> {
     pub(super) fn line(&self, node: &impl Ranged) -> usize {
@@ -38,7 +37,7 @@ impl Visitor<'_> {
             construct: construct.to_owned(),
             line,
         };
-        self.found.unknown.insert(note.clone());
+        self.found.unknown.push(note.clone());
         match self.frame() {
             Some(frame) => frame.unknown.push(note),
             None => self.current.ops.push(Op::Unknown),
@@ -46,16 +45,16 @@ impl Visitor<'_> {
     }
 
     pub(super) fn outside(&mut self, outside: Outside) {
-        match &outside {
+        match outside {
             Outside::FileRead(FilePath::Literal(path))
             | Outside::FolderRead(FilePath::Literal(path))
                 if !path.is_empty() =>
             {
-                self.found.files_read.insert(path.clone());
+                self.found.files_read.insert(path);
             }
             Outside::FileWrite(FilePath::Literal(path))
             | Outside::FolderMake(FilePath::Literal(path)) => {
-                self.found.files_written.insert(path.clone());
+                self.found.files_written.insert(path);
             }
             _ => {}
         }
@@ -67,26 +66,24 @@ impl Visitor<'_> {
         }
     }
 
-    pub(super) fn class_name(&self) -> Option<&str> {
-        self.scopes
-            .iter()
-            .rev()
-            .find_map(|scope| scope.class_name.as_deref())
+    pub(super) fn class_name(&self) -> Option<Name> {
+        self.scopes.iter().rev().find_map(|scope| scope.class_name)
     }
 
-    pub(super) fn mangled<'n>(&self, name: &'n str) -> Cow<'n, str> {
+    /// A name as it is looked up.
+    pub(super) fn mangled(&self, name: &str) -> Name {
         // Most names are not private, and need not know their class.
         if name.starts_with("__") {
-            mangle(name, self.class_name())
+            binder::mangled(name, self.class_name())
         } else {
-            Cow::Borrowed(name)
+            Name::new(name)
         }
     }
 
-    pub(super) fn resolve(&self, name: &str) -> Resolved {
+    pub(super) fn resolve(&self, name: Name) -> Resolved {
         // Functions inside a class have this one for `super()`.
-        if name == "__class__"
-            && self.in_function()
+        if self.in_function()
+            && name.text() == "__class__"
             && let Some(class) = self
                 .scopes
                 .iter()
@@ -98,11 +95,13 @@ impl Visitor<'_> {
         for (index, scope) in self.scopes.iter().enumerate().rev() {
             let is_visible = scope.kind != ScopeKind::Class || is_innermost;
             if is_visible {
-                if scope.bindings.globals.contains(name) {
+                if scope.bindings.globals.contains(&name) {
                     return Resolved::Global;
                 }
-                if scope.bindings.bound.contains(name) && !scope.bindings.nonlocals.contains(name) {
-                    return if scope.kind == ScopeKind::Class && !scope.bound_so_far.contains(name) {
+                if scope.bindings.bound.contains(&name) && !scope.bindings.nonlocals.contains(&name)
+                {
+                    return if scope.kind == ScopeKind::Class && !scope.bound_so_far.contains(&name)
+                    {
                         Resolved::ClassOrGlobal(index)
                     } else {
                         Resolved::Local(index)
@@ -115,22 +114,22 @@ impl Visitor<'_> {
         Resolved::Global
     }
 
-    pub(super) fn set_definite(&mut self, name: &str) {
-        let old = self.definite.insert(name.to_owned(), self.statement_index);
-        self.undo.push((name.to_owned(), old));
+    pub(super) fn set_definite(&mut self, name: Name) {
+        let old = self.definite.insert(name, self.statement_index);
+        self.undo.push((name, old));
     }
 
     /// Runs `f` as code that may not run, or not to its end. Returns the names it surely binds when it does.
-    pub(super) fn maybe(&mut self, f: impl FnOnce(&mut Self)) -> BTreeSet<String> {
+    pub(super) fn maybe(&mut self, f: impl FnOnce(&mut Self)) -> Set<Name> {
         let mark = self.undo.len();
         self.n_conditions += 1;
         f(self);
         self.n_conditions -= 1;
-        let mut bound = BTreeSet::new();
+        let mut bound = Set::default();
         while self.undo.len() > mark {
             if let Some((name, old)) = self.undo.pop() {
                 if self.definite.contains_key(&name) {
-                    bound.insert(name.clone());
+                    bound.insert(name);
                 }
                 match old {
                     Some(index) => self.definite.insert(name, index),
@@ -142,32 +141,28 @@ impl Visitor<'_> {
     }
 
     /// Applies what all branches that can be left normally agree on.
-    pub(super) fn join(&mut self, branches: Vec<Option<BTreeSet<String>>>) {
+    pub(super) fn join(&mut self, branches: Vec<Option<Set<Name>>>) {
         let mut branches = branches.into_iter().flatten();
-        if let Some(first) = branches.next() {
-            let common = branches.fold(first, |common, branch| {
-                common.intersection(&branch).cloned().collect()
-            });
-            for name in common {
-                self.set_definite(&name);
+        if let Some(mut common) = branches.next() {
+            branches.for_each(|branch| common.keep_common(&branch));
+            for &name in &common {
+                self.set_definite(name);
             }
         }
     }
 
     /// Names a global read with its consequences for a function of this cell.
-    pub(super) fn record_read(&mut self, name: &str, line: usize) {
-        if !self.found.loads.contains(name) {
-            self.found.loads.insert(name.to_owned());
+    pub(super) fn record_read(&mut self, name: Name, line: usize) {
+        self.found.loads.insert(name);
+        if is_history_name(&name) {
+            self.history.push((name, line));
         }
-        if is_history_name(name) {
-            self.history.push((name.to_owned(), line));
-        }
-        let is_added_to = self.adding_to.take_if(|adding| adding == name).is_some();
+        let is_added_to = self.adding_to.take_if(|adding| *adding == name).is_some();
         if let Some(frame) = self.frame() {
             if is_added_to {
-                frame.adds_to.insert(name.to_owned());
+                frame.adds_to.insert(name);
             } else {
-                frame.reads.insert(name.to_owned());
+                frame.reads.insert(name);
             }
             return;
         }
@@ -177,14 +172,14 @@ impl Visitor<'_> {
         }
     }
 
-    pub(super) fn record_exposed(&mut self, name: &str) {
-        match self.definite.get(name) {
+    pub(super) fn record_exposed(&mut self, name: Name) {
+        match self.definite.get(&name) {
             None => {
-                self.found.reads.insert(name.to_owned());
-                self.summarize(|names| names.reads.insert(name.to_owned()));
+                self.found.reads.insert(name);
+                self.summarize(|names| names.reads.insert(name));
             }
             Some(&index) if index < self.statement_index => {
-                self.summarize(|names| names.reads.insert(name.to_owned()));
+                self.summarize(|names| names.reads.insert(name));
             }
             Some(_) => {}
         }
@@ -192,31 +187,33 @@ impl Visitor<'_> {
 
     /// What a function of this cell does, done by the cell itself.
     pub(super) fn record_invocation(&mut self, id: FunctionId) {
-        let mut seen = HashSet::from_iter([id]);
+        let mut seen = Set::default();
+        seen.insert(id);
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
             let Some(facts) = self.found.functions.get(id) else {
                 continue;
             };
-            let reads: BTreeSet<String> = facts.reads.union(&facts.adds_to).cloned().collect();
+            let mut reads = facts.reads.clone();
+            reads.add_all(&facts.adds_to);
             let mutates = facts.mutates.clone();
             let (writes, deletes) = (facts.writes.clone(), facts.deletes.clone());
-            for name in reads {
-                self.record_exposed(&name);
-                if let Some(&next) = self.found.named_functions.get(&name)
+            for &name in &reads {
+                self.record_exposed(name);
+                if let Some(&next) = self.found.named_functions.get(name)
                     && seen.insert(next)
                 {
                     pending.push(next);
                 }
             }
             self.summarize(|names| {
-                names.mutates.extend(mutates.iter().cloned());
-                names.writes.extend(writes.iter().cloned());
-                names.deletes.extend(deletes.iter().cloned());
+                names.mutates.add_all(&mutates);
+                names.writes.add_all(&writes);
+                names.deletes.add_all(&deletes);
             });
-            self.found.mutates.extend(mutates);
-            self.found.writes.extend(writes);
-            self.found.deletes.extend(deletes);
+            self.found.mutates.add_all(&mutates);
+            self.found.writes.add_all(&writes);
+            self.found.deletes.add_all(&deletes);
         }
     }
 
@@ -227,19 +224,19 @@ impl Visitor<'_> {
 
     /// What the value is may change; if not `is_deep`, a list or a dict only has other items.
     pub(super) fn record_change(&mut self, value: &Value, is_deep: bool) {
-        for (source, how) in &value.sources {
-            if !is_deep && *how == Relation::Same || *how == Relation::Rows {
+        for &(source, how) in &value.sources {
+            if !is_deep && how == Relation::Same || how == Relation::Rows {
                 continue;
             }
             match source {
                 Source::Name(name) => {
                     if let Some(frame) = self.frame() {
-                        frame.deep_mutates.insert(name.clone());
+                        frame.deep_mutates.insert(name);
                     }
                 }
                 Source::Param(function, index) => {
-                    if let Some(facts) = self.found.functions.get_mut(*function) {
-                        facts.deep_params.insert(*index);
+                    if let Some(facts) = self.found.functions.get_mut(function) {
+                        facts.deep_params.insert(index);
                     }
                 }
                 _ => {}
@@ -251,22 +248,21 @@ impl Visitor<'_> {
             .sources
             .iter()
             .filter(|(_, how)| *how != Relation::Rows)
-            .map(|(source, _)| source.clone())
+            .map(|(source, _)| *source)
             .collect();
         while let Some(source) = pending.pop() {
             if seen.contains(&source) {
                 continue;
             }
-            match &source {
+            match source {
                 Source::Name(name) => {
-                    let name = name.clone();
                     match self.frame() {
                         Some(frame) => {
-                            frame.mutates.insert(name.clone());
+                            frame.mutates.insert(name);
                         }
                         None => {
-                            self.found.mutates.insert(name.clone());
-                            self.summarize(|names| names.mutates.insert(name.clone()));
+                            self.found.mutates.insert(name);
+                            self.summarize(|names| names.mutates.insert(name));
                         }
                     }
                     if !self.in_function()
@@ -282,13 +278,13 @@ impl Visitor<'_> {
                                         Relation::Holds | Relation::HoldsItems | Relation::Rows
                                     )
                                 })
-                                .map(|(source, _)| source.clone()),
+                                .map(|(source, _)| *source),
                         );
                     }
                 }
                 Source::Param(function, index) => {
-                    if let Some(facts) = self.found.functions.get_mut(*function) {
-                        facts.mutated_params.insert(*index);
+                    if let Some(facts) = self.found.functions.get_mut(function) {
+                        facts.mutated_params.insert(index);
                     }
                 }
                 _ => {}

@@ -3,8 +3,9 @@
 use super::questions::{added_to, is_only_imports, items, terminates};
 use super::{ScopeKind, Visitor};
 use crate::effects::{Note, StatementKind};
-use crate::facts::{How, Kind, Op, Relation, Source, Value};
+use crate::facts::{How, Keys, Kind, Op, Relation, Source, Value};
 use crate::knowledge;
+use crate::name::Name;
 use crate::syntax::{ExceptHandler, Expr, IpyEscapeKind, Pattern, Stmt, ast, deeper};
 
 impl Visitor<'_> {
@@ -62,7 +63,7 @@ impl Visitor<'_> {
                             kind: value.kind,
                             literal: value.literal,
                             text: value.text,
-                            ..self.value_of(&self.mangled(name.id.as_str()))
+                            ..self.value_of(self.mangled(name.id.as_str()))
                         };
                     }
                 }
@@ -184,14 +185,14 @@ impl Visitor<'_> {
                             (top, top)
                         }
                     };
-                    self.bind(name, Value::of(Source::Module(bound.to_owned())));
+                    self.bind(name, Value::of(Source::Module(Name::new(bound))));
                 }
             }
             Stmt::ImportFrom(node) => self.import_from(node),
             // Handled before the body is walked; at top level `global x` changes nothing.
             Stmt::Global(_) | Stmt::Nonlocal(_) => {}
             Stmt::Expr(node) => {
-                self.adding_to = added_to(&node.value).map(|name| self.mangled(name).into_owned());
+                self.adding_to = added_to(&node.value).map(|name| self.mangled(name));
                 let value = self.expr(&node.value);
                 self.adding_to = None;
                 // A displayed value is gone through by its `repr`, which does not use up iterators.
@@ -232,21 +233,21 @@ impl Visitor<'_> {
     pub(super) fn augment(&mut self, node: &ast::StmtAugAssign) {
         match &*node.target {
             Expr::Name(target) => {
-                let name = self.mangled(target.id.as_str()).into_owned();
+                let name = self.mangled(target.id.as_str());
                 let line = self.line(&*node.target);
                 if name.is_empty() {
                     self.expr(&node.value);
                     return;
                 }
-                self.read_path(&name, Vec::new(), How::Load, line);
+                self.read_path(name, Keys::new(), How::Load, line);
                 let held = self.expr(&node.value);
-                if self.is_global(&name) && !self.in_function() && self.scopes.is_empty() {
-                    self.record_mutation(&Value::of(Source::Name(name.clone())));
+                if self.is_global(name) && !self.in_function() && self.scopes.is_empty() {
+                    self.record_mutation(&Value::of(Source::Name(name)));
                     let is_definite = self.n_conditions == 0;
-                    self.found.writes.insert(name.clone());
-                    self.summarize(|names| names.writes.insert(name.clone()));
-                    self.set_definite(&name);
-                    let value = Value::of(Source::Name(name.clone()));
+                    self.found.writes.insert(name);
+                    self.summarize(|names| names.writes.insert(name));
+                    self.set_definite(name);
+                    let value = Value::of(Source::Name(name));
                     self.op(Op::Augment { name, is_definite });
                     // `l += [a]` keeps `a`.
                     if held
@@ -261,9 +262,9 @@ impl Visitor<'_> {
                         });
                     }
                 } else {
-                    let value = self.value_of(&name);
+                    let value = self.value_of(name);
                     self.record_change(&value, false);
-                    if self.is_global(&name) {
+                    if self.is_global(name) {
                         self.bind(target.id.as_str(), value);
                     }
                 }
@@ -292,17 +293,20 @@ impl Visitor<'_> {
                     construct: format!("from {module} import *"),
                     line,
                 };
-                self.found.unknown.insert(note.clone());
+                self.found.unknown.push(note.clone());
                 match self.frame() {
                     Some(frame) => frame.unknown.push(note),
-                    None => self.current.ops.push(Op::Star(module.clone())),
+                    None => self.current.ops.push(Op::Star(Name::new(&module))),
                 }
                 continue;
             }
             let name = alias.asname.as_ref().unwrap_or(&alias.name);
             self.bind(
                 name.as_str(),
-                Value::of(Source::Module(format!("{module}.{}", alias.name.as_str()))),
+                Value::of(Source::Module(Name::new(&format!(
+                    "{module}.{}",
+                    alias.name.as_str()
+                )))),
             );
         }
     }
@@ -329,7 +333,7 @@ impl Visitor<'_> {
             Stmt::Expr(node) => match &*node.value {
                 Expr::Call(call) => match self.path_of(&call.func) {
                     Some((root, keys))
-                        if knowledge::has("config-calls", &self.full_name(&root, &keys)) =>
+                        if knowledge::has("config-calls", &self.full_name(root, &keys)) =>
                     {
                         StatementKind::Config
                     }
@@ -341,7 +345,7 @@ impl Visitor<'_> {
                 // `pd.options.display.max_rows = 5`, `plt.rcParams['figure.dpi'] = 100`.
                 let is_option = |target: &Expr| {
                     self.path_of(target).is_some_and(|(root, keys)| {
-                        let full = self.full_name(&root, &keys);
+                        let full = self.full_name(root, &keys);
                         full.starts_with("pandas.options.")
                             || full.ends_with(".rcParams")
                             || full.starts_with("IPython.core.interactiveshell.InteractiveShell")

@@ -5,13 +5,24 @@
 //! are followed that are known, with their columns as constants; whether the thing is a table is for the pass to say.
 
 use super::questions::is_mask_of;
+use crate::facts::Key;
 use crate::knowledge;
+use crate::name::Name;
 use crate::syntax::{Expr, Ranged, ast};
 
 /// The name of a table, by where it stands, and the columns that are looked at.
 pub(super) struct Columns {
     pub at: usize,
     pub names: Vec<String>,
+}
+
+/// A column as a step of a path.
+pub(super) fn column_key(column: &str) -> Key {
+    Key::Item(Name::joined(&["s:", column]))
+}
+
+pub(super) fn column_keys(columns: &[String]) -> Box<[Key]> {
+    columns.iter().map(|column| column_key(column)).collect()
 }
 
 /// A constant column, or a display of such.
