@@ -114,7 +114,7 @@ def test_trap_3_mutation_inside_a_module_and_what_cannot_be_stored(tmp_path: Pat
     with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as bundle:
         bundle.writestr("k", "v")
     cells = {
-        "a": "import helpers, logging, sqlite3, zipfile",
+        "a": "import helpers, logging, sqlite3, zipfile\nimport pandas as pd",
         "b": "helpers.CACHE['k'] = 1",
         "c": "class Gather(logging.Handler):\n    def __init__(self):\n        super().__init__()\n        self.rows = []\n    def emit(self, record):\n        self.rows.append(record.getMessage())",
         # The lock of a handler cannot be stored, and no statement below names `gather`.
@@ -122,7 +122,7 @@ def test_trap_3_mutation_inside_a_module_and_what_cannot_be_stored(tmp_path: Pat
         "e": "logging.getLogger('mine').warning('heard')",
         # Of what libraries hold beside their locks, use changes more than matters.
         "f": "handler = logging.StreamHandler()\nbundle = zipfile.ZipFile('bundle.zip')\nbase = sqlite3.connect('base.db')",
-        "g": "[one.read('k') for one in (bundle,)]\n[list(one.execute('select 1')) for one in (base,)]",
+        "g": "[one.read('k') for one in (bundle,)]\nrows = pd.read_sql('select 1 as k', base)",
         "x": "x = 1",
     }
     audit(tmp_path, cells)
