@@ -8,8 +8,11 @@ use crate::fingerprint;
 use crate::name::Name;
 use crate::syntax::{Comprehension, Expr, FStringPart, InterpolatedStringElement, deeper};
 
-/// No path is longer, and other texts need not be kept.
-const MAX_PATH: usize = 4096;
+/// Names are kept for good, and a text that is being typed is another one at every keystroke. So only what may be a path,
+/// a variable of the environment or the name of something is one.
+fn may_be_name(text: &str) -> bool {
+    text.len() <= 512 && !text.contains('\n')
+}
 
 impl Visitor<'_> {
     pub(super) fn expr(&mut self, expr: &Expr) -> Value {
@@ -216,7 +219,7 @@ impl Visitor<'_> {
                 let text = node.value.to_str();
                 self.string_text(text);
                 Value {
-                    text: (text.len() <= MAX_PATH).then(|| Name::new(text)),
+                    text: may_be_name(text).then(|| Name::new(text)),
                     ..literal(expr)
                 }
             }
