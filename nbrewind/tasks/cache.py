@@ -492,7 +492,6 @@ class TaskCache:
             **options,
         )
         facts = fingerprinter.run()
-        self._determined.update(fact.fp for fact in facts if fact.fp and fact.fp not in fact.draws)
         for name in fingerprinter.collisions:
             self.note(f"{name}: Dask gives the result of another task that has the same key")
         writers = Writers(self)
@@ -511,6 +510,8 @@ class TaskCache:
         self._count(plan)
         for key, node in graph.outputs.items():
             fact = facts[node.idx]
+            if fact.fp is not None and fact.fp not in fact.draws:
+                self._determined.add(fact.fp)
             may_hold = not any(
                 decisions[one.idx].why.startswith(("writer", "follows a writer"))
                 for one in (node.resolved(),)
