@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from nbrewind.fingerprint.library import module_version
 from nbrewind.fingerprint.walker import LARGE, Context, Fact, Place, register
 
 # Items of these sizes fill the slices of a large buffer without rest; others are copied before they are read.
@@ -154,7 +155,14 @@ def _ufunc_fact(obj: Any, ctx: Context) -> Fact:
     name: str = obj.__name__
     if getattr(np, name, None) is obj:
         return Fact("ufunc", (name, np.__version__))
-    return Fact("opaque", opaque=f"ufunc {obj.__name__} is not numpy's own")
+    # Others do not say where they come from; pickle looks for them by name as well.
+    for module in _OF_UFUNCS:
+        if getattr(sys.modules.get(module), name, None) is obj:
+            return Fact("ufunc", (module, name, module_version(module)))
+    return Fact("opaque", opaque=f"ufunc {name} is not numpy's own")
+
+
+_OF_UFUNCS = ("scipy.special",)
 
 
 def _column_fact(values: Any, holder: int, ctx: Context) -> Fact:

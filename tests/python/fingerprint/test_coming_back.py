@@ -9,6 +9,7 @@ import matplotlib.figure
 import pandas as pd
 import pyarrow as pa
 import pytest
+import scipy.special
 from dask.utils import SerializableLock
 
 from nbrewind.fingerprint import Context, walk
@@ -103,3 +104,9 @@ def make():
     return add, peek, again
 add, peek, again = make()
 """
+
+
+def test_functions_of_special_mathematics_have_content() -> None:
+    assert walk(scipy.special.gamma).fp is not None
+    assert walk(scipy.special.gamma).fp != walk(scipy.special.expit).fp
+    assert loaded([scipy.special.gamma]) == [scipy.special.gamma]
