@@ -2,12 +2,14 @@
 
 None of that is content of a value that the notebook has, and a cluster that is made anew knows nothing of it. So a
 cell that does such a thing always executes: what it leaves is there for the others, and what it asks is asked now.
-Only what the user's own code calls counts; Dask asks its clusters all the time.
+Only what the user's own code calls counts; Dask asks its clusters all the time. How many workers a cluster is given by
+the cell that makes it is part of how it is made again: a repeat that needs no cluster starts none.
 """
 
 from __future__ import annotations
 
 import functools
+import weakref
 from types import ModuleType
 from typing import Any
 
@@ -24,7 +26,7 @@ _STATE = {
             nthreads ncores scheduler_info who_has has_what processing nbytes call_stack story
         """
     },
-    "distributed.deploy.cluster": {"Cluster": "scale adapt"},
+    "distributed.deploy.cluster": {"Cluster": "__init__ scale adapt"},
     "distributed.deploy.spec": {"SpecCluster": "scale adapt"},
     "distributed.event": {"Event": "__init__"},
     "distributed.multi_lock": {"MultiLock": "__init__"},
@@ -49,13 +51,33 @@ def hook_state(module: ModuleType) -> None:
     for kind, names in _STATE[module.__name__].items():
         for name in names.split():
             told = f"distributed's {kind}" if name == "__init__" else f"{kind}.{name}"
-            futures.hook(getattr(module, kind), name, functools.partial(_note, told))
+            note = functools.partial(_scaled if name in {"scale", "adapt"} else _note, told)
+            is_cluster = module.__name__ == "distributed.deploy.cluster" and name == "__init__"
+            futures.hook(getattr(module, kind), name, _made if is_cluster else note)
 
 
 def unhook_state(module: ModuleType) -> None:
     """Undo `hook_state`."""
     kinds = {getattr(module, kind) for kind in _STATE[module.__name__]}
     futures.unhook(kinds.__contains__)
+
+
+# By cluster, in which run it was made.
+_made_in: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+
+
+def _made(original: Any, cluster: Any, *args: Any, **kwargs: Any) -> Any:
+    cache = current_cache()
+    if cache is not None:
+        _made_in[cluster] = cache.n_begun
+    return original(cluster, *args, **kwargs)
+
+
+def _scaled(told: str, original: Any, cluster: Any, *args: Any, **kwargs: Any) -> Any:
+    cache = current_cache()
+    if cache is not None and _made_in.get(cluster) == cache.n_begun:
+        return original(cluster, *args, **kwargs)
+    return _note(told, original, cluster, *args, **kwargs)
 
 
 def _note(told: str, original: Any, *args: Any, **kwargs: Any) -> Any:
