@@ -148,6 +148,24 @@ def test_a_file_with_a_computed_path_is_an_input_of_all_that_follows(store, tmp_
     assert (again.value, again.n_run) == ("'ONE'", 0)
 
 
+def test_looking_for_installed_packages_reads_no_folder(store):
+    source = """
+import dask
+def known(x):
+    import sys
+    from importlib.metadata import entry_points
+    # As in a kernel, where modules are also looked for in the working folder.
+    sys.path.insert(0, chr(46))
+    return len(entry_points()) > 0
+result = dask.delayed(known)(1).compute()
+"""
+    [first] = run_session(store, source, replay=False)
+    assert (first.value, first.error) == ("True", None)
+    store.with_name("more.txt").touch()
+    [second] = run_session(store, source)
+    assert (second.value, second.n_run) == ("True", 0), second.why
+
+
 def test_a_file_read_natively_by_a_computed_path_is_an_input(store, tmp_path):
     source = """
 import pandas as pd

@@ -80,23 +80,6 @@ result = client.compute(lazy).result()
     assert (cell.value, cell.error) == ("2", None)
 
 
-def test_looking_for_installed_packages_reads_no_folder(store):
-    source = """
-def known(x):
-    import sys
-    from importlib.metadata import entry_points
-    # As in a kernel, where modules are also looked for in the working folder.
-    sys.path.insert(0, chr(46))
-    return len(entry_points()) > 0
-result = client.submit(known, 1).result()
-"""
-    [first] = run_session(store, source, engine="distributed", replay=False)
-    assert (first.value, first.error) == ("True", None)
-    store.with_name("more.txt").touch()
-    [second] = run_session(store, source, engine="distributed")
-    assert (second.value, second.n_run) == ("True", 0), second.why
-
-
 def test_actors_and_annotations_work(store):
     source = """
 import dask
