@@ -502,6 +502,13 @@ def namespace_fact() -> Fact:
     return Fact("opaque", opaque=text, mutable=True, marks=[f"unknown: {text}"])
 
 
+@register("IPython.core.interactiveshell:InteractiveShell")
+def _shell_fact(shell: Any, ctx: Context) -> Fact:
+    # Through it code can reach every name, and shares none with who else has it.
+    text = "it is the shell of IPython"
+    return Fact("opaque", opaque=text, marks=[f"unknown: {text}"])
+
+
 @register("builtins:module")
 def _module_fact(module: types.ModuleType, ctx: Context) -> Fact:
     name = module.__name__

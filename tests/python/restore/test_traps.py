@@ -123,7 +123,8 @@ def test_trap_3_mutation_inside_a_module_and_what_cannot_be_stored(tmp_path: Pat
         # Of what libraries hold beside their locks, use changes more than matters.
         "f": "handler = logging.StreamHandler()\nbundle = zipfile.ZipFile('bundle.zip')\nbase = sqlite3.connect('base.db')",
         "g": "[one.read('k') for one in (bundle,)]\nrows = pd.read_sql('select 1 as k', base)",
-        "x": "x = 1",
+        # Through the shell everything could be reached: it joins no names.
+        "x": "ip = get_ipython()\nx = 1",
     }
     audit(tmp_path, cells)
 
@@ -143,7 +144,9 @@ def test_trap_3_mutation_inside_a_module_and_what_cannot_be_stored(tmp_path: Pat
         ):
             shown = look(kernel, what)
             assert shown == value or how[name] == "stub" and f"`{name}` was not restored" in shown
-        assert [how[name] for name in ("handler", "bundle", "base")] == ["rebuilt"] * 3
+        assert [how[name] for name in ("handler", "bundle", "base", "ip")] == ["rebuilt"] * 4
+        assert how["rows"] == how["x"] == "loaded"
+        assert kernel.show("print(ip is get_ipython())") == "True\n"
         assert kernel.show("print(bundle.read('k'), *base.execute('select 2'))") == "b'v' (2,)\n"
         record = "logging.LogRecord('n', 30, '', 1, 'said', (), None)"
         assert ("stderr", "said\n") in kernel.run(f"handler.emit({record})")
