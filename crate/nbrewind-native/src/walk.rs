@@ -18,7 +18,7 @@ use pyo3::exceptions::PyRecursionError;
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet,
-    PyString, PyTuple,
+    PyString, PyTuple, PyType,
 };
 
 use crate::memory::{LARGE, Memory, Place, digests, digests_of};
@@ -47,6 +47,62 @@ struct Findings {
     n_opaque: u64,
 }
 
+impl Findings {
+    fn extend(&mut self, other: Self) {
+        self.opaque.extend(other.opaque);
+        self.refs.extend(other.refs);
+        self.idents.extend(other.idents);
+        self.marks.extend(other.marks);
+        self.handles.extend(other.handles);
+        self.files.extend(other.files);
+        self.components.extend(other.components);
+        self.buffers.extend(other.buffers);
+        self.n_bytes += other.n_bytes;
+        self.n_opaque += other.n_opaque;
+    }
+}
+
+/// True for texts, numbers, and tuples and frozen sets of them: what they are, nothing else has to do with.
+fn is_plain(obj: &Bound<'_, PyAny>) -> bool {
+    if let Ok(tuple) = obj.cast_exact::<PyTuple>() {
+        tuple.iter().all(|item| is_plain(&item))
+    } else if let Ok(set) = obj.cast_exact::<PyFrozenSet>() {
+        set.iter().all(|item| is_plain(&item))
+    } else {
+        obj.is_none()
+            || obj.is_exact_instance_of::<PyString>()
+            || obj.is_exact_instance_of::<PyInt>()
+            || obj.is_exact_instance_of::<PyFloat>()
+            || obj.is_exact_instance_of::<PyBool>()
+            || obj.is_exact_instance_of::<PyBytes>()
+            || obj.is_exact_instance_of::<PyComplex>()
+    }
+}
+
+/// How deep a first look at an item of a set goes, and how many objects it meets. It puts the items in order, no more.
+const LOOK_DEPTH: u32 = 6;
+const LOOK_STEPS: u32 = 100;
+
+/// A walk that does not go to the end.
+#[derive(Clone, Copy)]
+struct Look {
+    /// The depth of the walk at which it ends.
+    depth: u32,
+    n_left: u32,
+    /// True when there was more.
+    is_cut: bool,
+}
+
+impl Look {
+    fn new(depth: u32, n_left: u32) -> Self {
+        Self {
+            depth,
+            n_left,
+            is_cut: false,
+        }
+    }
+}
+
 struct Walker<'py> {
     py: Python<'py>,
     facts: Bound<'py, PyAny>,
@@ -64,6 +120,8 @@ struct Walker<'py> {
     labels: Vec<String>,
     found: Findings,
     depth: u32,
+    /// While items without an order are looked at for the first time.
+    look: Option<Look>,
     numpy: Option<Rc<Numpy<'py>>>,
     /// By address, which the reference keeps from being used again.
     dtypes: HashMap<usize, (Bound<'py, PyAny>, Option<Vec<u8>>)>,
@@ -123,6 +181,7 @@ impl<'py> Walker<'py> {
             labels: Vec::new(),
             found: Findings::default(),
             depth: 0,
+            look: None,
             numpy,
             dtypes: HashMap::new(),
         }
@@ -144,6 +203,14 @@ impl<'py> Walker<'py> {
         if self.depth >= MAX_DEPTH {
             self.note_opaque(format!("nested more than {MAX_DEPTH} levels deep"));
             return Ok(());
+        }
+        if let Some(look) = &mut self.look {
+            if self.depth >= look.depth || look.n_left == 0 {
+                look.is_cut = true;
+                hasher.update(b".");
+                return Ok(());
+            }
+            look.n_left -= 1;
         }
         self.depth += 1;
         let done = self.feed_inner(hasher, obj);
@@ -200,7 +267,9 @@ impl<'py> Walker<'py> {
         } else if let Ok(dict) = obj.cast_exact::<PyDict>() {
             if !self.seen(hasher, obj) {
                 put_len(hasher, b'd', dict.len());
-                for (key, value) in dict.iter() {
+                // What describes an item may fill the dictionary, and other threads may.
+                let pairs: Vec<_> = dict.iter().collect();
+                for (key, value) in pairs {
                     self.feed(hasher, &key)?;
                     self.feed(hasher, &value)?;
                 }
@@ -218,6 +287,10 @@ impl<'py> Walker<'py> {
                 // SAFETY: the GIL is held and no Python code runs while the bytes are read.
                 self.put_content(hasher, b'B', unsafe { bytes.as_bytes() })?;
             }
+        } else if let (Some(look), Ok(class)) = (&mut self.look, obj.cast::<PyType>()) {
+            // Items of a set have it in common.
+            look.is_cut = true;
+            put_bytes(hasher, b'C', class.qualname()?.to_str()?.as_bytes());
         } else if !self.feed_numpy(hasher, obj)? {
             self.feed_fact(hasher, obj)?;
         }
@@ -384,27 +457,76 @@ impl<'py> Walker<'py> {
     }
 
     /// Sets: every element by itself, sorted by digest, so that the order of iteration does not matter.
+    /// Items in no order: by what a first look at each tells. What that did not see to its end is then fed in this order,
+    /// once, like everything else: items of sets may lead to each other, and to the set.
     fn feed_unordered(
         &mut self,
         hasher: &mut blake3::Hasher,
         tag: u8,
         items: &[Bound<'py, PyAny>],
     ) -> PyResult<()> {
-        let mut digests = Vec::with_capacity(items.len());
-        for item in items {
-            let memo = std::mem::take(&mut self.memo);
-            let mut inner = blake3::Hasher::new();
-            let done = self.feed(&mut inner, item);
-            self.memo = memo;
-            done?;
-            digests.push(*inner.finalize().as_bytes());
+        let outer = self.look.take();
+        let look = match &outer {
+            None => Look::new(self.depth + LOOK_DEPTH, LOOK_STEPS),
+            // Half of what is left, in equal parts: whichever comes first.
+            Some(outer) => Look::new(outer.depth, outer.n_left / 2 / items.len().max(1) as u32),
+        };
+        if let Some(outer) = outer.filter(|_| look.n_left == 0) {
+            put_len(hasher, tag, items.len());
+            self.look = Some(Look {
+                is_cut: true,
+                ..outer
+            });
+            return Ok(());
         }
-        digests.sort_unstable();
-        put_len(hasher, tag, digests.len());
-        for digest in &digests {
+        let mut looked = Vec::with_capacity(items.len());
+        for item in items {
+            let (digest, is_all) = if is_plain(item) {
+                let mut inner = blake3::Hasher::new();
+                self.feed(&mut inner, item)?;
+                (*inner.finalize().as_bytes(), true)
+            } else {
+                self.look_at(item, look)?
+            };
+            looked.push((digest, (!is_all).then_some(item)));
+        }
+        looked.sort_by_key(|(digest, _)| *digest);
+        put_len(hasher, tag, looked.len());
+        for (digest, _) in &looked {
             hasher.update(digest);
         }
+        let mut rest = looked.into_iter().filter_map(|(_, item)| item);
+        if let Some(outer) = outer {
+            let is_cut = outer.is_cut || rest.next().is_some();
+            self.look = Some(Look {
+                is_cut,
+                ..Look::new(outer.depth, outer.n_left / 2)
+            });
+            return Ok(());
+        }
+        for item in rest {
+            self.feed(hasher, item)?;
+        }
         Ok(())
+    }
+
+    /// The digest of an item by itself, as far as the look goes; and whether it tells all, which it does not of what others
+    /// may share.
+    fn look_at(&mut self, item: &Bound<'py, PyAny>, look: Look) -> PyResult<([u8; 32], bool)> {
+        let memo = std::mem::take(&mut self.memo);
+        let found = std::mem::take(&mut self.found);
+        self.look = Some(look);
+        let mut inner = blake3::Hasher::new();
+        let done = self.feed(&mut inner, item);
+        let is_cut = self.look.take().is_some_and(|look| look.is_cut);
+        let is_all = !is_cut && self.memo.is_empty();
+        self.memo = memo;
+        let seen = std::mem::replace(&mut self.found, found);
+        done?;
+        if is_all {
+            self.found.extend(seen);
+        }
+        Ok((*inner.finalize().as_bytes(), is_all))
     }
 
     fn feed_fact(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
