@@ -287,14 +287,27 @@ impl<'py> Walker<'py> {
                 // SAFETY: the GIL is held and no Python code runs while the bytes are read.
                 self.put_content(hasher, b'B', unsafe { bytes.as_bytes() })?;
             }
-        } else if let (Some(look), Ok(class)) = (&mut self.look, obj.cast::<PyType>()) {
-            // Items of a set have it in common.
-            look.is_cut = true;
-            put_bytes(hasher, b'C', class.qualname()?.to_str()?.as_bytes());
+        } else if let Some(name) = self.class_to_name(obj)? {
+            put_bytes(hasher, b'C', name.as_bytes());
         } else if !self.feed_numpy(hasher, obj)? {
             self.feed_fact(hasher, obj)?;
         }
         Ok(())
+    }
+
+    /// In a first look at an item of a set: the name of a class of the notebook, which the others have in common.
+    fn class_to_name(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<Option<String>> {
+        let (Some(look), Ok(class)) = (&mut self.look, obj.cast::<PyType>()) else {
+            return Ok(None);
+        };
+        if class
+            .getattr(pyo3::intern!(self.py, "__module__"))?
+            .ne("__main__")?
+        {
+            return Ok(None);
+        }
+        look.is_cut = true;
+        Ok(Some(class.qualname()?.to_str()?.to_owned()))
     }
 
     /// Arrays that own their memory, and scalars of numpy: there may be very many of them. False when this is something
