@@ -58,11 +58,13 @@ _LIBRARY_ROOTS = tuple(
     )
 )
 CONNECTS = "opens a connection"
-# Python's own looking around: for a line to show, for what packages there are (wherever modules are looked for: in
-# the working folder, and in a folder that a worker of Dask has for as long as it lives).
-_LOOKS_AROUND = (
-    "linecache.py",
-    "warnings.py",
+# Python's own reading, for a line to show.
+_READS = ("linecache.py", "warnings.py")
+# And its listing of folders, for what packages there are, wherever modules are looked for: in the working folder,
+# and in a folder that a worker of Dask has for as long as it lives. What a package says of itself is a file like
+# others.
+_LISTS = (
+    *_READS,
     os.path.join("importlib", "metadata", "__init__.py"),
     os.path.join("importlib_metadata", "__init__.py"),
 )
@@ -332,7 +334,7 @@ def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
         path = args[0] if args and args[0] is not None else "."
         if isinstance(path, int):
             recorder.changes.append(f"{event} of a descriptor")
-        elif not _is_bookkeeping(4):
+        elif not _is_bookkeeping(4, _LISTS):
             given = os.fsdecode(path)
             full = os.path.abspath(given)
             if not recorder.is_noise(full):
@@ -363,8 +365,8 @@ def _may_exist() -> bool:
     return False
 
 
-def _is_bookkeeping(depth: int) -> bool:
-    """True when Python itself looks: for a module to import, a line to show in a warning, a package's version."""
+def _is_bookkeeping(depth: int, files: tuple[str, ...] = _READS) -> bool:
+    """True when Python itself looks, from one of these files of it or for a module to import."""
     frame: types.FrameType | None = sys._getframe(depth - 1)
     for _ in range(4):
         if frame is None:
@@ -376,7 +378,7 @@ def _is_bookkeeping(depth: int) -> bool:
             "find_spec",
         }:
             return True
-        if name.endswith(_LOOKS_AROUND):
+        if name.endswith(files):
             return True
         frame = frame.f_back
     return False

@@ -469,7 +469,6 @@ impl<'py> Walker<'py> {
         Ok(())
     }
 
-    /// Sets: every element by itself, sorted by digest, so that the order of iteration does not matter.
     /// Items in no order: by what a first look at each tells. What that did not see to its end is then fed in this order,
     /// once, like everything else: items of sets may lead to each other, and to the set.
     fn feed_unordered(

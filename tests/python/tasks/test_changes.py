@@ -166,6 +166,24 @@ result = dask.delayed(known)(1).compute()
     assert (second.value, second.n_run) == ("True", 0), second.why
 
 
+def test_what_a_package_beside_the_notebook_says_of_itself_is_a_file(store):
+    source = """
+import dask
+def known(x):
+    import sys
+    from importlib.metadata import version
+    sys.path.insert(0, chr(46))
+    return version("mine")
+result = dask.delayed(known)(1).compute()
+"""
+    said = store.with_name("mine-1.dist-info") / "METADATA"
+    said.parent.mkdir()
+    for number in ("1.0", "2.0"):
+        said.write_text(f"Metadata-Version: 2.1\nName: mine\nVersion: {number}\n")
+        [cell] = run_session(store, source)
+        assert (cell.value, cell.error) == (repr(number), None)
+
+
 def test_a_file_read_natively_by_a_computed_path_is_an_input(store, tmp_path):
     source = """
 import pandas as pd
