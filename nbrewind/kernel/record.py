@@ -133,9 +133,13 @@ def recipe_for(session: Session, run: Run, version: CoVariable) -> list[dict[str
 
 
 def _is_used_up_by_reading(value: Any, facts: NameFacts) -> bool:
-    """True for generators, open files and what holds a generator. A query leaves a connection as it was."""
-    holds = any("generator" in text for text in facts.opaque)
+    """True for generators, open files, and what holds one. A query leaves a connection as it was."""
+    holds = any(word in text for text in facts.opaque for word in _USED_UP)
     return bool(facts.opaque) and (holds or isinstance(value, Iterator))
+
+
+# In words on what has no content: kinds of iterators, files and readers.
+_USED_UP = ("generator", "iterator", "TextIOWrapper", "Buffered", "FileIO", "reader", "Cursor")
 
 
 def _with_uses(
