@@ -9,6 +9,9 @@ LABEXTENSION=data/data/share/jupyter/labextensions/nbrewind
 # pyo3's build script must see one Python always, else every crate above it is built again and again.
 export PYO3_PYTHON=$VENV/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+# Node trusts only the authorities that it brings along; behind a proxy of an institute the system knows one more.
+AUTHORITIES=/etc/ssl/certs/ca-certificates.crt
+if [ -z "${NODE_EXTRA_CA_CERTS:-}" ] && [ -r "$AUTHORITIES" ]; then export NODE_EXTRA_CA_CERTS=$AUTHORITIES; fi
 
 say() { printf '\n== %s\n' "$*"; }
 
