@@ -65,6 +65,8 @@ NEVER_RECORDED = "the cell that made it is never recorded"
 
 
 _WORD = "word: "
+# The walker's mark of what holds a value that is not a number and of which a module has only one.
+_NAN = "nan"
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # Of longer texts and larger collections nobody says what they name.
 _MAX_TEXT = 2000
@@ -139,6 +141,11 @@ class CoVariable:
     def is_handle(self) -> bool:
         """True when every name is a compute engine: not content, rebuilt by its recipe."""
         return all(fact.handles for fact in self.facts.values())
+
+    @property
+    def holds_nan(self) -> bool:
+        """True when `np.nan` or `math.nan` itself is in it, not only a value like it."""
+        return any(_NAN in fact.marks for fact in self.facts.values())
 
     @property
     def is_unrecorded(self) -> bool:

@@ -12,6 +12,7 @@ What differs from plain pickling, and why:
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import math
 import pickle
@@ -265,6 +266,10 @@ def _rebuild_generic(implementations: list[tuple[type, Any]], own: dict[str, Any
     return made
 
 
+# What modules call `nan`: a list has it by which object it is, not by its value.
+_MODULES_WITH_NAN = ("numpy", "math")
+
+
 class _Pickler(cloudpickle.Pickler):
     def __init__(
         self,
@@ -378,6 +383,22 @@ class _Pickler(cloudpickle.Pickler):
         return (_rebuild_object_view, (owner, *what))
 
 
+class _NanPickler(_Pickler):
+    """Keeps which object a value is that is not a number. It asks for every object, so only who holds one is given to it."""
+
+    def persistent_id(self, obj: Any) -> str | None:
+        if type(obj) is float and obj != obj:  # noqa: PLR0124 - nothing else is unequal to itself
+            for name in _MODULES_WITH_NAN:
+                if obj is getattr(sys.modules.get(name), "nan", None):
+                    return name
+        return None
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid: str) -> Any:
+        return importlib.import_module(pid).nan
+
+
 def _place_in_library(value: Any) -> tuple[str, str] | None:
     """Module and name of what a library has only one of, where no reducer is asked; None for all others."""
     if type(value) is list or type(value) is dict:
@@ -386,10 +407,15 @@ def _place_in_library(value: Any) -> tuple[str, str] | None:
 
 
 def dump(
-    values: dict[str, Any], namespace: dict[str, Any], view_owners: set[int]
+    values: dict[str, Any],
+    namespace: dict[str, Any],
+    view_owners: set[int],
+    *,
+    holds_nan: bool = False,
 ) -> tuple[bytes, list[pickle.PickleBuffer], list[Any]]:
     """One stream for these names, its out-of-band buffers, and its pieces: arrays of bytes, and columns of frames.
 
+    `holds_nan`: among them is `np.nan` or `math.nan` itself.
     Raises whatever the objects' own pickling raises.
     """
     file = io.BytesIO()
@@ -400,7 +426,8 @@ def dump(
         for name, value in values.items()
         if (place := _place_in_library(value)) is not None
     }
-    _Pickler(file, namespace, view_owners, buffers, pieces).dump({**values, **held})
+    kind = _NanPickler if holds_nan else _Pickler
+    kind(file, namespace, view_owners, buffers, pieces).dump({**values, **held})
     return file.getvalue(), buffers, pieces
 
 
@@ -420,7 +447,7 @@ def load(
     _namespace, _pieces, _memory = namespace, pieces, memory
     try:
         with collector.paused():
-            values: dict[str, Any] = pickle.loads(head, buffers=buffers)
+            values: dict[str, Any] = _Unpickler(io.BytesIO(head), buffers=buffers).load()
     finally:
         _namespace, _pieces, _memory = before
     return values

@@ -84,7 +84,9 @@ def store_version(session: Session, version: CoVariable) -> None:
     if version.why is None and not version.is_handle:
         values = {name: session.namespace[name] for name in version.names}
         try:
-            stream = pickling.dump(values, session.namespace, session.state.view_owners)
+            stream = pickling.dump(
+                values, session.namespace, session.state.view_owners, holds_nan=version.holds_nan
+            )
             if not trial.comes_back(session, version, stream):
                 version.why = "what is loaded for it is not what was there"
                 session.history.put_manifest(version)

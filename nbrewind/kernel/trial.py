@@ -50,6 +50,9 @@ def comes_back(
     if version.joint is None or version.n_bytes > MAX_BYTES or len(head) > MAX_HEAD:
         return True
     classes = frozenset(_GLOBAL.findall(head))
+    if classes and version.holds_nan:
+        # Some classes keep the value and not the object.
+        classes |= {b"nan"}
     if not classes or classes in session.proven or classes & _OWN_CLASSES:
         return True
     if any(

@@ -83,6 +83,19 @@ fn is_plain(obj: &Bound<'_, PyAny>) -> bool {
 const LOOK_DEPTH: u32 = 6;
 const LOOK_STEPS: u32 = 100;
 
+/// The mark of values that hold one of a module's values that are not numbers: their pickles must keep which it is.
+const NAN: &str = "nan";
+const MODULES_WITH_NAN: [&str; 2] = ["numpy", "math"];
+
+/// What the modules that are loaded call `nan`.
+fn nans_of<'py>(py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyAny>, &'static str)>> {
+    let modules = py.import("sys")?.getattr("modules")?;
+    Ok(MODULES_WITH_NAN
+        .into_iter()
+        .filter_map(|name| Some((modules.get_item(name).ok()?.getattr("nan").ok()?, name)))
+        .collect())
+}
+
 /// A walk that does not go to the end.
 #[derive(Clone, Copy)]
 struct Look {
@@ -123,6 +136,8 @@ struct Walker<'py> {
     /// While items without an order are looked at for the first time.
     look: Option<Look>,
     numpy: Option<Rc<Numpy<'py>>>,
+    /// Values that are not numbers and of which a module has only one, with its name: `np.nan in values` asks which it is.
+    nans: Vec<(Bound<'py, PyAny>, &'static str)>,
     /// By address, which the reference keeps from being used again.
     dtypes: HashMap<usize, (Bound<'py, PyAny>, Option<Vec<u8>>)>,
 }
@@ -183,6 +198,7 @@ impl<'py> Walker<'py> {
             depth: 0,
             look: None,
             numpy,
+            nans: Vec::new(),
             dtypes: HashMap::new(),
         }
     }
@@ -246,6 +262,9 @@ impl<'py> Walker<'py> {
         } else if let Ok(number) = obj.cast_exact::<PyFloat>() {
             hasher.update(b"f");
             hasher.update(&number.value().to_bits().to_le_bytes());
+            if number.value().is_nan() {
+                self.note_nan(hasher, obj);
+            }
         } else if let Ok(number) = obj.cast_exact::<PyComplex>() {
             hasher.update(b"c");
             hasher.update(&number.real().to_bits().to_le_bytes());
@@ -293,6 +312,14 @@ impl<'py> Walker<'py> {
             self.feed_fact(hasher, obj)?;
         }
         Ok(())
+    }
+
+    /// A value that is not a number is in a list when it is the same object.
+    fn note_nan(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) {
+        if let Some((_, name)) = self.nans.iter().find(|(nan, _)| nan.is(obj)) {
+            put_bytes(hasher, b'n', name.as_bytes());
+            self.found.marks.insert(NAN.to_owned());
+        }
     }
 
     /// In a first look at an item of a set: the name of a class of the notebook, which the others have in common.
@@ -754,7 +781,13 @@ pub fn walk<'py>(
         memory.lock().begin_look();
     }
     let numpy = Numpy::loaded(facts.py())?;
+    // What tasks are given goes to other processes, which have values that are not numbers of their own.
+    let nans = match paths {
+        None => nans_of(facts.py())?,
+        Some(_) => Vec::new(),
+    };
     let mut walker = Walker::new(facts, memory, paths, None, numpy);
+    walker.nans = nans;
     let mut hasher = blake3::Hasher::new();
     walker.feed(&mut hasher, &obj)?;
     Ok(walker.finish(&hasher)?.0)
@@ -847,6 +880,7 @@ pub fn walk_namespace<'py>(
         memory.lock().begin_sweep();
     }
     let numpy = Numpy::loaded(facts.py())?;
+    let nans = nans_of(facts.py())?;
     let mut walks = Vec::with_capacity(values.len());
     let mut parents: Vec<usize> = (0..values.len()).collect();
     let mut first_owner: HashMap<usize, usize> = HashMap::new();
@@ -855,6 +889,7 @@ pub fn walk_namespace<'py>(
     let mut kept = Vec::new();
     for (position, value) in values.iter().enumerate() {
         let mut walker = Walker::new(facts.clone(), memory, None, root.clone(), numpy.clone());
+        walker.nans.clone_from(&nans);
         let mut hasher = blake3::Hasher::new();
         walker.feed(&mut hasher, value)?;
         spans.extend(walker.found.buffers.iter().map(|it| span(it, position)));

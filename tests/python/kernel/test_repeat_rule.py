@@ -60,6 +60,7 @@ CASES = [
     Case("a change through an alias", {"a": "x = [1]", "b": "y = x", "c": "y.append(2)", "d": "print(x)"}, {"c": "y.append(3)"}, "c d"),
     Case("a change through a function's parameter", {"a": "x = [1]", "b": "def add(l): l.append(7)", "c": "add(x)", "d": "print(x)"}, {"b": "def add(l): l.append(8)"}, "b c d"),
     Case("a change through a function's global", {"a": "x = [1]", "b": "def add(): x.append(7)", "c": "add()", "d": "print(x)"}, {"b": "def add(): x.append(8)"}, "b c d"),
+    Case("np.nan, or a value like it", {"a": "import numpy as np", "b": "values = [np.nan]", "c": "print(np.nan in values)"}, {"b": "values = [float('nan')]"}, "b c"),
     Case("a copy where a shared list was", {"a": "x = [1]", "b": "y = x", "c": "x.append(2)", "d": "print(y)"}, {"b": "y = list(x)"}, "b c d"),
     Case("a pure reader of identity", {"a": "x = [1]", "b": "y = x", "c": "print(x is y)"}, {"b": "y = list(x)"}, "b c"),
     Case("a name that shadows a builtin", {"a": "z = 1", "b": "print(len([1, 2]))"}, {"a": "len = lambda v: 99"}, "a b"),

@@ -429,3 +429,17 @@ def test_trap_10_a_damaged_byte_is_never_a_value(tmp_path: Path) -> None:
                     assert shown in {truth, "refused\n"} or "was not restored" in shown
         path.write_bytes(content)
     assert n_refused > 0
+
+
+def test_which_object_a_value_is_that_is_not_a_number(tmp_path: Path) -> None:
+    cells = {
+        "a": "import math\nimport numpy as np\nimport pandas as pd",
+        "b": "values = [1, np.nan, float('nan')]\nplace = {np.nan: 1, math.nan: 2, (3, np.nan): 4}\nframe = pd.DataFrame({'x': ['a', np.nan, 3]}, dtype=object)",
+        "c": "from sklearn.impute import SimpleImputer\nimputer = SimpleImputer(missing_values=np.nan)\ndef gone(value=np.nan):\n    return value is np.nan",
+    }
+    check = "print(values.index(np.nan), values[2] is np.nan, place[np.nan], place[math.nan], place[3, np.nan], frame['x'].iloc[1] is np.nan, imputer.missing_values is np.nan, gone(), gone(values[1]))"
+    audit(tmp_path, cells)
+    with elsewhere(tmp_path) as kernel:
+        how = restore(kernel, "c")
+        assert set(how.values()) == {"loaded"}, how
+        assert kernel.show(check) == "1 False 1 2 4 True True True True\n"
