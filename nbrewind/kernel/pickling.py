@@ -384,10 +384,10 @@ class _Pickler(cloudpickle.Pickler):
 
 
 class _NanPickler(_Pickler):
-    """Keeps which object a value is that is not a number. It asks for every object, so only who holds one is given to it."""
+    """Keeps which object a value is that is not a number. It asks for every object: others go without it."""
 
     def persistent_id(self, obj: Any) -> str | None:
-        if type(obj) is float and obj != obj:  # noqa: PLR0124 - nothing else is unequal to itself
+        if type(obj) is float and math.isnan(obj):
             for name in _MODULES_WITH_NAN:
                 if obj is getattr(sys.modules.get(name), "nan", None):
                     return name
