@@ -4,15 +4,16 @@
 use crate::effects::{CellEffects, Directives, FunctionEffects, ParseError, StatementKind};
 use crate::facts::{FunctionFacts, Source};
 use crate::fingerprint::{self, Hash, hash_parts, to_hex};
-use crate::knowledge;
+use crate::knowledge::{self, Section};
 use crate::name::Name;
 use crate::program::{Program, Statement};
 use crate::sorted::{Map, Set};
 use crate::syntax::{Ranged, Stmt, parse};
 use crate::visit::{Found, Visitor};
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// How much of the summary is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,19 +56,15 @@ pub(crate) struct Names {
 }
 
 /// Python text cut out of a cell, with the way back to the cell's offsets.
-struct Prepared {
-    text: String,
+struct Prepared<'s> {
+    text: Cow<'s, str>,
     /// (offset in `text`, offset in the cell), ascending; between two entries offsets run in parallel.
     breaks: Vec<(usize, usize)>,
 }
 
-impl Prepared {
+impl<'s> Prepared<'s> {
     /// Removes byte order mark, carriage returns and common leading indentation from `source[from..]`.
-    fn new(source: &str, from: usize) -> Self {
-        let mut prepared = Prepared {
-            text: String::with_capacity(source.len() - from),
-            breaks: Vec::new(),
-        };
+    fn new(source: &'s str, from: usize) -> Self {
         let body = &source[from..];
         // IPython takes the first line's indentation off every line.
         let first = body
@@ -75,6 +72,15 @@ impl Prepared {
             .find(|line| !line.trim().is_empty())
             .unwrap_or_default();
         let indent = &first[..first.len() - first.trim_start_matches([' ', '\t']).len()];
+        let has_mark = from == 0 && body.starts_with('\u{feff}');
+        if indent.is_empty() && !has_mark && !body.contains('\r') {
+            return Prepared {
+                text: Cow::Borrowed(body),
+                breaks: vec![(0, from)],
+            };
+        }
+        let mut text = String::with_capacity(body.len());
+        let mut breaks = Vec::new();
         let mut at = from;
         for line in body.split_inclusive('\n') {
             let mut start = 0;
@@ -84,18 +90,21 @@ impl Prepared {
             if line[start..].starts_with(indent) {
                 start += indent.len();
             }
-            prepared.breaks.push((prepared.text.len(), at + start));
+            breaks.push((text.len(), at + start));
             let content = &line[start..];
             match content.strip_suffix("\r\n") {
                 Some(rest) => {
-                    prepared.text.push_str(rest);
-                    prepared.text.push('\n');
+                    text.push_str(rest);
+                    text.push('\n');
                 }
-                None => prepared.text.push_str(content),
+                None => text.push_str(content),
             }
             at += line.len();
         }
-        prepared
+        Prepared {
+            text: Cow::Owned(text),
+            breaks,
+        }
     }
 
     fn original(&self, offset: usize) -> usize {
@@ -115,13 +124,17 @@ impl Prepared {
 /// Facts about one cell; never an error.
 /// `imports`: what other cells import under names that this one uses.
 pub(crate) fn analyze(
-    source: &Rc<str>,
+    source: &Arc<str>,
     tags: &[String],
     imports: &[(Name, Name)],
     detail: Detail,
 ) -> Cell {
-    let folded = source.replace("\r\n", "\n");
-    let exact_fingerprint = hash_parts(detail, "exact", &[folded.as_bytes()]);
+    let exact_fingerprint = if source.contains('\r') {
+        let folded = source.replace("\r\n", "\n");
+        hash_parts(detail, "exact", &[folded.as_bytes()])
+    } else {
+        hash_parts(detail, "exact", &[source.as_bytes()])
+    };
     let mut line_starts = vec![0];
     line_starts.extend(source.match_indices('\n').map(|(at, _)| at + 1));
     let line_at = |offset: usize| line_starts.partition_point(|&start| start <= offset).max(1);
@@ -144,10 +157,10 @@ pub(crate) fn analyze(
     if let Some(magic) = &magic {
         parts.push(hash_parts(detail, "cell magic", &[magic.line.as_bytes()]));
         let name = magic.name.as_str();
-        if !knowledge::has("python-cell-magics", name) {
+        if !knowledge::has(Section::PythonCellMagics, name) {
             // The body is no Python: any change of it counts.
             is_exact = true;
-            let kind = if knowledge::has("pure-cell-magics", name) {
+            let kind = if knowledge::has(Section::PureCellMagics, name) {
                 StatementKind::Magic
             } else {
                 StatementKind::Other
@@ -243,14 +256,14 @@ pub(crate) fn analyze(
     }
     let names = Names::new(&mut found, &effects.directives);
     let mut statements: Vec<Statement> = Vec::with_capacity(found.statements.len());
-    for ((facts, mut statement), (start, end)) in found.statements.into_iter().zip(spans) {
+    for ((facts, summary), (start, end)) in found.statements.into_iter().zip(spans) {
         statements.push(Statement::new(facts));
-        if detail.is_everything() {
+        if let Some(mut statement) = summary {
             statement.start = start;
             statement.end = end;
             statement.line = line_at(start);
             statement.end_line = line_at(end.saturating_sub(1).max(start));
-            effects.statements.push(statement);
+            effects.statements.push(*statement);
         }
     }
     if has_outputs {
@@ -389,11 +402,13 @@ fn is_quiet(text: &str) -> bool {
             .contains('#')
             || !ends_in_comment(trimmed);
     }
-    let mut lines: Vec<&str> = trimmed.lines().collect();
-    while let Some(last) = lines.pop() {
+    for last in trimmed.rsplit('\n') {
         let last = last.trim();
         if last.is_empty() || last.starts_with('#') {
             continue;
+        }
+        if !last.contains(';') {
+            return false;
         }
         return match code_of_line(last) {
             Some(code) => code.trim_end().ends_with(';'),
@@ -487,7 +502,7 @@ fn magic_outputs(magic: &CellMagic) -> Vec<String> {
 fn opaque_magic(visitor: &mut Visitor, magic: &CellMagic, body: &str) {
     let name = magic.name.as_str();
     let construct = format!("%%{name}");
-    if knowledge::has("pure-cell-magics", name) {
+    if knowledge::has(Section::PureCellMagics, name) {
         return;
     }
     if matches!(name, "writefile" | "file") {
@@ -501,7 +516,7 @@ fn opaque_magic(visitor: &mut Visitor, magic: &CellMagic, body: &str) {
         return;
     }
     visitor.expanded_names(&magic.arguments, 1);
-    if knowledge::has("process-cell-magics", name) || matches!(name, "!" | "sx" | "system") {
+    if knowledge::has(Section::ProcessCellMagics, name) || matches!(name, "!" | "sx" | "system") {
         let is_shell = matches!(name, "bash" | "sh" | "!" | "sx" | "system");
         visitor.run_process(&construct, if is_shell { body } else { "" }, 1);
         visitor.expanded_names(body, 2);
@@ -521,7 +536,8 @@ fn opaque_magic(visitor: &mut Visitor, magic: &CellMagic, body: &str) {
 /// `# nbrewind: reads=a,b writes=c` comments and cell tags.
 fn directives(source: &str, tags: &[String]) -> Directives {
     let mut found = Directives::default();
-    for line in source.lines() {
+    let is_directed = source.contains('#') && source.contains("nbrewind:");
+    for line in source.lines().filter(|_| is_directed) {
         let Some(comment) = line.trim_start().strip_prefix('#') else {
             continue;
         };

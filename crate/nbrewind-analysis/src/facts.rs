@@ -467,7 +467,7 @@ pub(crate) struct StatementFacts {
     pub fingerprint: Hash,
     /// Of what it computes, where that is less.
     pub values: Option<Hash>,
-    pub ops: Vec<Op>,
+    pub ops: Box<[Op]>,
     /// An expression statement, whose value may be displayed.
     pub is_expression: bool,
     /// All that it does is to give names to a value.

@@ -1,6 +1,7 @@
 //! How calls of code that is not in the notebook change what they are given, as far as their names tell.
 
-use crate::knowledge;
+use crate::knowledge::{self, Section};
+use crate::name::Name;
 
 /// How a callee changes what it is given.
 #[derive(Debug, Clone)]
@@ -15,17 +16,17 @@ pub(crate) struct Judgement {
 }
 
 /// What is called, as far as it is looked at here.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Called<'a> {
-    Name(&'a str),
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Called {
+    Name(Name),
     /// A function of a module, or of something in one.
     InModule,
-    Method(&'a str),
+    Method(Name),
     Other,
 }
 
 /// `full` is the dotted name, if it is known.
-pub(crate) fn judge(full: Option<&str>, called: Called<'_>, is_inplace: bool) -> Judgement {
+pub(crate) fn judge(full: Option<Name>, called: Called, is_inplace: bool) -> Judgement {
     let mut judgement = Judgement {
         changes_receiver: false,
         changed_arguments: None,
@@ -37,7 +38,7 @@ pub(crate) fn judge(full: Option<&str>, called: Called<'_>, is_inplace: bool) ->
             let full = full.unwrap_or(name);
             judgement.changed_arguments = knowledge::mutated_arguments(full);
             judgement.is_open = judgement.changed_arguments.is_none();
-            judgement.is_fresh = knowledge::has("fresh-builtins", full)
+            judgement.is_fresh = full.is_in(Section::FreshBuiltins)
                 || (full.contains('.') && !judgement.is_open && is_plain_function(full));
         }
         Called::InModule => {
@@ -49,13 +50,13 @@ pub(crate) fn judge(full: Option<&str>, called: Called<'_>, is_inplace: bool) ->
             if is_inplace {
                 judgement.changes_receiver = true;
                 judgement.changed_arguments = Some(Vec::new());
-            } else if knowledge::has("fills-argument-methods", method) {
+            } else if method.is_in(Section::FillsArgumentMethods) {
                 judgement.changes_receiver = true;
                 judgement.changed_arguments = Some(vec![0]);
-            } else if knowledge::has("pure-methods", method) {
+            } else if method.is_in(Section::PureMethods) {
                 judgement.changed_arguments = Some(Vec::new());
-                judgement.is_fresh = !knowledge::has("view-methods", method);
-            } else if knowledge::has("receiver-only-methods", method) {
+                judgement.is_fresh = !method.is_in(Section::ViewMethods);
+            } else if method.is_in(Section::ReceiverOnlyMethods) {
                 judgement.changes_receiver = true;
                 judgement.changed_arguments = Some(Vec::new());
             } else {
@@ -68,10 +69,10 @@ pub(crate) fn judge(full: Option<&str>, called: Called<'_>, is_inplace: bool) ->
 }
 
 /// Functions of known libraries give new objects; classes keep what they are given.
-fn is_plain_function(full: &str) -> bool {
-    let last = full.rsplit('.').next().unwrap_or(full);
-    !knowledge::has("view-functions", full) && !last.starts_with(|first: char| first.is_uppercase())
-        || knowledge::has("frame-makers", full)
+fn is_plain_function(full: Name) -> bool {
+    let last = full.text().rsplit('.').next().unwrap_or_default();
+    !full.is_in(Section::ViewFunctions) && !last.starts_with(|first: char| first.is_uppercase())
+        || full.is_in(Section::FrameMakers)
 }
 
 /// Makes a new container with the items of the one that is given.

@@ -1,21 +1,120 @@
 //! What is known about code the analysis cannot see: builtins, libraries, magics. The facts are data, in
 //! `data/effects.txt`; this module only looks them up.
 
+use crate::name::Name;
 use rustc_hash::FxHashMap as HashMap;
 use std::sync::LazyLock;
 
 static TABLES: LazyLock<Tables> =
     LazyLock::new(|| Tables::new(include_str!("../data/effects.txt")));
 
+/// A section of the tables, which answers one question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Section {
+    Aliases,
+    PureBuiltins,
+    FreshBuiltins,
+    IteratorMakers,
+    PureMethods,
+    ViewMethods,
+    ReceiverOnlyMethods,
+    FillsArgumentMethods,
+    ChangingMethods,
+    KeepsArgumentMethods,
+    PureModules,
+    MutatingFunctions,
+    ViewFunctions,
+    FrameMakers,
+    GroupMethods,
+    FrameAttributes,
+    DictMakers,
+    NamespaceMakers,
+    StringEvaluators,
+    FileReaders,
+    FileWriters,
+    FileFunctions,
+    PathMethods,
+    ConfigCalls,
+    ShowsOnly,
+    Nondeterministic,
+    RandomState,
+    Seeds,
+    Environment,
+    Process,
+    Network,
+    ReadsSource,
+    UnknownFunctions,
+    UnknownAttributes,
+    PythonCellMagics,
+    PureCellMagics,
+    ProcessCellMagics,
+    PythonLineMagics,
+    PureLineMagics,
+    Stars,
+    SameValues,
+    Builtins,
+}
+
+impl Section {
+    /// As they are written in the tables.
+    const ALL: [(&str, Section); 42] = [
+        ("aliases", Section::Aliases),
+        ("pure-builtins", Section::PureBuiltins),
+        ("fresh-builtins", Section::FreshBuiltins),
+        ("iterator-makers", Section::IteratorMakers),
+        ("pure-methods", Section::PureMethods),
+        ("view-methods", Section::ViewMethods),
+        ("receiver-only-methods", Section::ReceiverOnlyMethods),
+        ("fills-argument-methods", Section::FillsArgumentMethods),
+        ("changing-methods", Section::ChangingMethods),
+        ("keeps-argument-methods", Section::KeepsArgumentMethods),
+        ("pure-modules", Section::PureModules),
+        ("mutating-functions", Section::MutatingFunctions),
+        ("view-functions", Section::ViewFunctions),
+        ("frame-makers", Section::FrameMakers),
+        ("group-methods", Section::GroupMethods),
+        ("frame-attributes", Section::FrameAttributes),
+        ("dict-makers", Section::DictMakers),
+        ("namespace-makers", Section::NamespaceMakers),
+        ("string-evaluators", Section::StringEvaluators),
+        ("file-readers", Section::FileReaders),
+        ("file-writers", Section::FileWriters),
+        ("file-functions", Section::FileFunctions),
+        ("path-methods", Section::PathMethods),
+        ("config-calls", Section::ConfigCalls),
+        ("shows-only", Section::ShowsOnly),
+        ("nondeterministic", Section::Nondeterministic),
+        ("random-state", Section::RandomState),
+        ("seeds", Section::Seeds),
+        ("environment", Section::Environment),
+        ("process", Section::Process),
+        ("network", Section::Network),
+        ("reads-source", Section::ReadsSource),
+        ("unknown-functions", Section::UnknownFunctions),
+        ("unknown-attributes", Section::UnknownAttributes),
+        ("python-cell-magics", Section::PythonCellMagics),
+        ("pure-cell-magics", Section::PureCellMagics),
+        ("process-cell-magics", Section::ProcessCellMagics),
+        ("python-line-magics", Section::PythonLineMagics),
+        ("pure-line-magics", Section::PureLineMagics),
+        ("stars", Section::Stars),
+        ("same-values", Section::SameValues),
+        ("builtins", Section::Builtins),
+    ];
+}
+
 /// Sections of the tables, as a set of bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sections(u64);
 
 impl Sections {
+    const fn of(section: Section) -> Self {
+        Sections(1 << section as u32)
+    }
+
     /// Whether this section is among them.
-    pub(crate) fn has(self, section: &str) -> bool {
-        let bit = TABLES.sections.get(section);
-        bit.is_some_and(|bit| self.0 & (1 << bit) != 0)
+    pub(crate) fn has(self, section: Section) -> bool {
+        self.0 & Sections::of(section).0 != 0
     }
 
     pub(crate) fn is_empty(self) -> bool {
@@ -30,19 +129,17 @@ impl Sections {
 /// All sections in one: the walk asks of nearly every name in which of many sections it is.
 #[derive(Default)]
 struct Tables {
-    /// The bit of every section.
-    sections: HashMap<&'static str, u32>,
     exact: HashMap<&'static str, Sections>,
     /// Prefixes that end before `*`, by their first byte.
     prefixes: HashMap<u8, Vec<(&'static str, Sections)>>,
     /// `key=value` and `key:value` entries, by section.
-    values: HashMap<(u32, &'static str), &'static str>,
+    values: HashMap<(Section, &'static str), &'static str>,
 }
 
 impl Tables {
     fn new(text: &'static str) -> Self {
         let mut tables = Tables::default();
-        let mut section = 0;
+        let mut section = None;
         for line in text.lines() {
             let line = line.trim();
             if line.starts_with('#') {
@@ -52,12 +149,12 @@ impl Tables {
                 .strip_prefix('[')
                 .and_then(|rest| rest.strip_suffix(']'))
             {
-                let next = u32::try_from(tables.sections.len()).unwrap_or(u32::MAX);
-                assert!(next < u64::BITS, "a bit for every section");
-                section = *tables.sections.entry(name).or_insert(next);
+                let mut known = Section::ALL.iter();
+                section = known.find(|(known, _)| *known == name).map(|one| one.1);
                 continue;
             }
-            let bit = Sections(1 << section);
+            let Some(section) = section else { continue };
+            let bit = Sections::of(section);
             for word in line.split_whitespace() {
                 let (key, value) = word
                     .split_once(['=', ':'])
@@ -94,39 +191,19 @@ pub(crate) fn sections(name: &str) -> Sections {
     found
 }
 
-/// Whether `name` is in the section, exactly or through a `prefix*` entry.
-pub(crate) fn has(section: &str, name: &str) -> bool {
+/// Whether `name` is in the section, exactly or through a `prefix*` entry. A [`Name`] knows it already.
+pub(crate) fn has(section: Section, name: &str) -> bool {
     sections(name).has(section)
 }
 
 /// The value of `key` in a section of pairs.
-pub(crate) fn value(section: &str, key: &str) -> Option<&'static str> {
-    let section = TABLES.sections.get(section)?;
-    TABLES.values.get(&(*section, key)).copied()
-}
-
-/// Whether `name` or a module that contains it is in the section.
-pub(crate) fn has_module(section: &str, name: &str) -> bool {
-    let mut module = name;
-    loop {
-        if has(section, module) {
-            return true;
-        }
-        match module.rfind('.') {
-            Some(at) => module = &module[..at],
-            None => return false,
-        }
-    }
-}
-
-/// Whether a name resolves without being defined in the notebook.
-pub(crate) fn is_builtin(name: &str) -> bool {
-    has("builtins", name) || has("pure-builtins", name)
+pub(crate) fn value(section: Section, key: &str) -> Option<&'static str> {
+    TABLES.values.get(&(section, key)).copied()
 }
 
 /// Positions of the arguments that a known function changes; `None` when the function is not known.
-pub(crate) fn mutated_arguments(dotted: &str) -> Option<Vec<usize>> {
-    if let Some(positions) = value("mutating-functions", dotted) {
+pub(crate) fn mutated_arguments(dotted: Name) -> Option<Vec<usize>> {
+    if let Some(positions) = dotted.value(Section::MutatingFunctions) {
         return Some(
             positions
                 .split(',')
@@ -135,18 +212,35 @@ pub(crate) fn mutated_arguments(dotted: &str) -> Option<Vec<usize>> {
         );
     }
     let is_pure = if dotted.contains('.') {
-        has_module("pure-modules", dotted)
+        dotted.sections_of_path().has(Section::PureModules)
     } else {
-        has("pure-builtins", dotted)
+        dotted.is_in(Section::PureBuiltins)
     };
     is_pure.then(Vec::new)
 }
 
 /// The random state a drawing function advances.
-pub(crate) fn random_state(dotted: &str) -> Option<&'static str> {
-    if !has("nondeterministic", dotted) && !has("seeds", dotted) {
+pub(crate) fn random_state(dotted: Name) -> Option<&'static str> {
+    if !dotted.is_in(Section::Nondeterministic) && !dotted.is_in(Section::Seeds) {
         return None;
     }
     let (module, _) = dotted.rsplit_once('.')?;
-    value("random-state", module)
+    value(Section::RandomState, module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_section_of_the_tables_is_asked_for() {
+        let text = include_str!("../data/effects.txt");
+        let written = text.lines().filter_map(|line| {
+            let name = line.trim().strip_prefix('[')?;
+            name.strip_suffix(']')
+        });
+        let known: Vec<&str> = Section::ALL.iter().map(|(name, _)| *name).collect();
+        assert_eq!(written.collect::<Vec<_>>(), known);
+        assert!(Section::ALL.len() <= u64::BITS as usize);
+    }
 }

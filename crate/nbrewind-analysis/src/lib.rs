@@ -8,6 +8,7 @@
     reason = "a name is hashed and compared by its number; what it keeps beside that are answers of tables"
 )]
 
+mod ahead;
 mod binder;
 mod cell;
 mod dataflow;

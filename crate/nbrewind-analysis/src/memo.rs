@@ -2,11 +2,12 @@
 //! calls are: `seed(1)` is a seed when a cell has `from random import seed`.
 
 use crate::cell::{self, Cell, Detail};
-use crate::knowledge;
+use crate::knowledge::Section;
 use crate::name::Name;
 use rustc_hash::FxHashMap as HashMap;
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Names and the modules, or things of modules, that they stand for.
 pub(crate) type Modules = HashMap<Name, Name>;
@@ -20,7 +21,7 @@ const MAX_CONTEXTS: usize = 4;
 /// A text with its tags, analysed alone and in the contexts it was met in, each when somebody asks for the first time.
 #[derive(Debug)]
 pub(crate) struct Text {
-    source: Rc<str>,
+    source: Arc<str>,
     tags: Vec<String>,
     detail: Detail,
     facts: OnceCell<Facts>,
@@ -47,7 +48,7 @@ impl Facts {
                 .iter()
                 .filter(|name| !alone.imports.has(**name))
                 .map(|&name| {
-                    let usual = knowledge::value("aliases", &name);
+                    let usual = name.value(Section::Aliases);
                     let usual = usual.filter(|_| !names.writes.has(name));
                     (name, usual.map(Name::new))
                 })
@@ -62,8 +63,27 @@ impl Facts {
     }
 }
 
+/// A text that is to be read.
+pub(crate) struct Reading<'t> {
+    source: &'t Arc<str>,
+    tags: &'t [String],
+    detail: Detail,
+}
+
+impl Reading<'_> {
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    /// As if there were no other cells.
+    pub(crate) fn read(&self) -> Cell {
+        cell::analyze(self.source, self.tags, &[], self.detail)
+    }
+}
+
 impl Text {
-    fn new(source: Rc<str>, tags: &[String], detail: Detail) -> Self {
+    fn new(source: Arc<str>, tags: &[String], detail: Detail) -> Self {
         Text {
             source,
             tags: tags.to_vec(),
@@ -74,8 +94,22 @@ impl Text {
     }
 
     fn facts(&self) -> &Facts {
-        let analyze = || cell::analyze(&self.source, &self.tags, &[], self.detail);
-        self.facts.get_or_init(|| Facts::new(analyze()))
+        self.facts.get_or_init(|| Facts::new(self.reading().read()))
+    }
+
+    /// All that it takes to read this text, for whoever does.
+    pub(crate) fn reading(&self) -> Reading<'_> {
+        Reading {
+            source: &self.source,
+            tags: &self.tags,
+            detail: self.detail,
+        }
+    }
+
+    /// What somebody else found who read it.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn is_read_as(&self, cell: Cell) {
+        self.facts.get_or_init(|| Facts::new(cell));
     }
 
     pub(crate) fn is_analysed(&self) -> bool {
@@ -136,7 +170,7 @@ impl Text {
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
     detail: Detail,
-    texts: HashMap<Rc<str>, Vec<Rc<Text>>>,
+    texts: HashMap<Arc<str>, Vec<Rc<Text>>>,
     /// Texts added since the last sweep.
     n_new: usize,
 }
@@ -155,7 +189,7 @@ impl Memo {
         {
             return text.clone();
         }
-        let source: Rc<str> = source.into();
+        let source: Arc<str> = source.into();
         let text = Rc::new(Text::new(source.clone(), tags, self.detail));
         self.texts.entry(source).or_default().push(text.clone());
         self.n_new += 1;

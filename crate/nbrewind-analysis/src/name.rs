@@ -3,16 +3,30 @@
 //! Every text is kept once and for good. That is what identifiers, constant keys and paths of the notebooks that were
 //! analysed take, a few dozen bytes for each that was ever typed.
 
-use crate::knowledge::{self, Sections};
+use crate::knowledge::{self, Section, Sections};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
-static NAMES: LazyLock<Mutex<FxHashMap<&'static str, Name>>> = LazyLock::new(Mutex::default);
+/// Several tables natively, so that threads which read texts seldom wait for each other.
+const N_TABLES: usize = if cfg!(target_arch = "wasm32") { 1 } else { 32 };
+
+static NAMES: LazyLock<[Mutex<Table>; N_TABLES]> =
+    LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
+
+#[derive(Default)]
+struct Table {
+    by_text: FxHashMap<&'static str, Name>,
+    in_order: Vec<Name>,
+}
+
+fn table(which: usize) -> MutexGuard<'static, Table> {
+    NAMES[which].lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 struct Entry {
     text: Box<str>,
@@ -28,19 +42,31 @@ pub(crate) struct Name(&'static Entry);
 
 impl Name {
     pub(crate) fn new(text: &str) -> Self {
-        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&known) = names.get(text) {
+        let bytes = text.as_bytes();
+        let of = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
+        let which = (bytes.len() + of(bytes.first()) + 3 * of(bytes.last())) % N_TABLES;
+        let mut names = table(which);
+        if let Some(&known) = names.by_text.get(text) {
             return known;
         }
-        let index = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        let index = names.in_order.len() * N_TABLES + which;
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
         let entry: &'static Entry = Box::leak(Box::new(Entry {
             text: text.into(),
             index,
             sections: OnceLock::new(),
             of_path: OnceLock::new(),
         }));
-        names.insert(&entry.text, Name(entry));
+        names.by_text.insert(&entry.text, Name(entry));
+        names.in_order.push(Name(entry));
         Name(entry)
+    }
+
+    /// The name that has this number.
+    pub(crate) fn of_index(index: u32) -> Option<Self> {
+        let index = index as usize;
+        let names = table(index % N_TABLES);
+        names.in_order.get(index / N_TABLES).copied()
     }
 
     /// The name that these parts are together.
@@ -81,10 +107,21 @@ impl Name {
         })
     }
 
+    /// Whether the tables have it in this section.
+    pub(crate) fn is_in(self, section: Section) -> bool {
+        self.sections().has(section)
+    }
+
+    /// Its value in a section of pairs.
+    pub(crate) fn value(self, section: Section) -> Option<&'static str> {
+        let is_there = self.is_in(section);
+        is_there.then(|| knowledge::value(section, &self.0.text))?
+    }
+
     /// Whether it resolves without being defined in the notebook.
     pub(crate) fn is_builtin(self) -> bool {
         let sections = self.sections();
-        sections.has("builtins") || sections.has("pure-builtins")
+        sections.has(Section::Builtins) || sections.has(Section::PureBuiltins)
     }
 }
 

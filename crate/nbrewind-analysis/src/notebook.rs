@@ -1,5 +1,6 @@
 //! Whole notebooks: the dataflow graph, and which cells are stale after an edit and why.
 
+use crate::ahead;
 use crate::cell::{Cell, Detail};
 use crate::dataflow::{
     CellOutcome, Digest, Extra, Manner, ReadRecord, Turn, Version, World, label,
@@ -337,9 +338,11 @@ fn in_context(texts: &[Rc<Text>]) -> Vec<Rc<Cell>> {
 
 fn texts(memo: &mut Memo, cells: &[CellInput]) -> Vec<Rc<Text>> {
     let cells = cells.iter();
-    cells
+    let texts: Vec<Rc<Text>> = cells
         .map(|cell| memo.text(&cell.source, &cell.tags))
-        .collect()
+        .collect();
+    ahead::read(texts.iter());
+    texts
 }
 
 /// For every edited cell the audited one it was: by id and occurrence, else by content among those left over.

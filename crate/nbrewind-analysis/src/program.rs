@@ -4,7 +4,7 @@ use crate::facts::StatementFacts;
 use crate::fingerprint::Hash;
 use crate::name::Name;
 use std::cell::OnceCell;
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub(crate) use crate::facts::{
     Call, Callee, FilePath, FunctionFacts as Function, Key, Keys, Op, Outside, Path, Relation,
@@ -32,7 +32,7 @@ pub(crate) struct Statement {
 
 impl Statement {
     pub(crate) fn new(facts: StatementFacts) -> Self {
-        let ops = facts.ops.into_boxed_slice();
+        let ops = facts.ops;
         let configures = ops.iter().filter_map(|op| match op {
             Op::Outside(Outside::Configure(library)) => Some(*library),
             _ => None,
@@ -64,7 +64,7 @@ pub(crate) struct Program {
     /// The code looks at its own text.
     pub reads_source: bool,
     /// The text of the cell.
-    pub text: Rc<str>,
+    pub text: Arc<str>,
     /// See [`Program::takes_prints`].
     pub takes_prints: OnceCell<bool>,
     pub declared_reads: Box<[Name]>,

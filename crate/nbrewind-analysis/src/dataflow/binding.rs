@@ -5,7 +5,7 @@ use super::version::{Version, digest};
 use super::{Manner, Touched, World};
 use crate::facts::Kind;
 use crate::fingerprint::Hash;
-use crate::knowledge;
+use crate::knowledge::Section;
 use crate::name::Name;
 use crate::program::{Key, Relation, Source, Value};
 use std::rc::Rc;
@@ -151,7 +151,7 @@ impl World {
     }
 
     fn import(&mut self, name: Name, module: Name) {
-        let dotted = knowledge::value("same-values", &module).map_or(module, Name::new);
+        let dotted = module.value(Section::SameValues).map_or(module, Name::new);
         let id = ObjectId::module(dotted);
         if let Some((parent, attribute)) = dotted.rsplit_once('.') {
             let parent = ObjectId::module(Name::new(parent));
@@ -355,7 +355,7 @@ impl World {
                 }
             }
         }
-        objects.sort_unstable();
+        objects.sort_unstable_by(ObjectId::order);
         objects.dedup();
         let needs_own = !holds.is_empty()
             || !of_items.is_empty()

@@ -3,7 +3,7 @@
 use super::state::{ObjectId, ObjectKind};
 use super::{Code, World};
 use crate::judge::{Called, Judgement, copies_items, judge};
-use crate::knowledge;
+use crate::knowledge::{self, Section};
 use crate::name::Name;
 use crate::program::{Call, Callee, Function, Key, Relation, Source};
 use rustc_hash::FxHashSet as HashSet;
@@ -13,16 +13,8 @@ use std::rc::Rc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Callable {
     full: Option<Name>,
-    called: CalledName,
+    called: Called,
     is_inplace: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum CalledName {
-    Name(Name),
-    InModule,
-    Method(Name),
-    Other,
 }
 
 /// What is known of a function by its dotted name.
@@ -44,7 +36,8 @@ pub(super) struct Library {
 }
 
 impl Library {
-    fn new(full: &str) -> Self {
+    fn new(name: Name) -> Self {
+        let full = name.text();
         let last = full.rsplit('.').next().unwrap_or(full);
         Library {
             looks_only: matches!(
@@ -61,15 +54,15 @@ impl Library {
                     | "callable"
                     | "help"
             ),
-            makes_iterator: knowledge::has("iterator-makers", full),
-            is_fresh_builtin: knowledge::has("fresh-builtins", full),
-            is_builtin: knowledge::has("pure-builtins", full),
-            is_view: knowledge::has("view-functions", full),
+            makes_iterator: name.is_in(Section::IteratorMakers),
+            is_fresh_builtin: name.is_in(Section::FreshBuiltins),
+            is_builtin: name.is_in(Section::PureBuiltins),
+            is_view: name.is_in(Section::ViewFunctions),
             is_class: last.starts_with(|first: char| first.is_uppercase()),
             copies_items: copies_items(full),
             may_give_argument: matches!(full, "max" | "min" | "getattr" | "memoryview"),
             grows_when_read: full == "collections.defaultdict",
-            kind: kind_of_result(full),
+            kind: kind_of_result(name),
         }
     }
 
@@ -167,7 +160,7 @@ impl World {
     /// Whether the callee may keep code of the notebook that comes with these arguments.
     fn carries_code(&self, call: &Call, arguments: &[Vec<ObjectId>]) -> bool {
         if let Callee::Name(name) = &call.callee
-            && knowledge::has("fresh-builtins", name)
+            && name.is_in(Section::FreshBuiltins)
         {
             return false;
         }
@@ -225,13 +218,13 @@ impl World {
         let mut parts = called.text().splitn(2, '.');
         let root = Name::new(parts.next().unwrap_or_default());
         let Some(binding) = self.binding(root) else {
-            return knowledge::is_builtin(&root);
+            return root.is_builtin();
         };
         if binding.module.is_some() {
             return false;
         }
         match parts.next() {
-            Some(method) => knowledge::has("keeps-argument-methods", method),
+            Some(method) => knowledge::has(Section::KeepsArgumentMethods, method),
             None => {
                 let mut objects = binding.objects.iter();
                 objects.all(|id| self.state.object(*id).code.is_some())
@@ -273,8 +266,8 @@ impl World {
     fn is_missing(&mut self, name: Name) -> bool {
         self.binding(name).is_none()
             && self.state.taint().is_none()
-            && !knowledge::is_builtin(&name)
-            && knowledge::value("aliases", &name).is_none()
+            && !name.is_builtin()
+            && name.value(Section::Aliases).is_none()
     }
 
     /// An object of the notebook's own class that is called may change: itself, or as an item of what it was taken from.
@@ -391,13 +384,13 @@ impl World {
             return true;
         }
         let Some(binding) = self.binding(callee) else {
-            return match knowledge::mutated_arguments(&callee) {
+            return match knowledge::mutated_arguments(callee) {
                 Some(positions) => positions.contains(&position),
                 None => true,
             };
         };
         if let Some(module) = binding.module {
-            return match knowledge::mutated_arguments(&module) {
+            return match knowledge::mutated_arguments(module) {
                 Some(positions) => keyword.is_none() && positions.contains(&position),
                 None => true,
             };
@@ -588,7 +581,7 @@ impl World {
         let library = match full {
             Some(full) => {
                 let functions = &mut self.answers.functions;
-                *functions.entry(full).or_insert_with(|| Library::new(&full))
+                *functions.entry(full).or_insert_with(|| Library::new(full))
             }
             None => Library::UNKNOWN,
         };
@@ -686,7 +679,7 @@ impl World {
             _ => None,
         };
         // A method that is known to change the object only leaves what it holds alone.
-        let is_shallow = knowledge::has("receiver-only-methods", method) && key.is_none();
+        let is_shallow = method.is_in(Section::ReceiverOnlyMethods) && key.is_none();
         let mut seen = HashSet::default();
         if is_shallow {
             for &id in receiver {
@@ -695,7 +688,7 @@ impl World {
         } else {
             self.change_deeply(receiver, None, &mut seen);
         }
-        if knowledge::has("keeps-argument-methods", method) {
+        if method.is_in(Section::KeepsArgumentMethods) {
             for &id in receiver {
                 for held in arguments {
                     self.keep(id, held);
@@ -778,12 +771,12 @@ impl World {
 
     fn judgement(&mut self, full: Option<Name>, call: &Call) -> Rc<Judgement> {
         let called = match &call.callee {
-            Callee::Name(name) => CalledName::Name(*name),
+            Callee::Name(name) => Called::Name(*name),
             Callee::Method { path, method, .. } => match path {
-                Some(path) if full.is_some() && self.is_module(path.root) => CalledName::InModule,
-                _ => CalledName::Method(*method),
+                Some(path) if full.is_some() && self.is_module(path.root) => Called::InModule,
+                _ => Called::Method(*method),
             },
-            Callee::Other(_) => CalledName::Other,
+            Callee::Other(_) => Called::Other,
         };
         let is_inplace = call.is_inplace;
         let callable = Callable {
@@ -792,22 +785,14 @@ impl World {
             is_inplace,
         };
         let known = self.answers.calls.entry(callable);
-        let judgement = known.or_insert_with(|| {
-            let called = match &called {
-                CalledName::Name(name) => Called::Name(name),
-                CalledName::InModule => Called::InModule,
-                CalledName::Method(method) => Called::Method(method),
-                CalledName::Other => Called::Other,
-            };
-            Rc::new(judge(full.as_deref(), called, is_inplace))
-        });
+        let judgement = known.or_insert_with(|| Rc::new(judge(full, called, is_inplace)));
         judgement.clone()
     }
 
     fn is_module(&mut self, root: Name) -> bool {
         match self.binding(root) {
             Some(binding) => binding.module.is_some_and(|module| !module.ends_with('.')),
-            None => knowledge::value("aliases", &root).is_some(),
+            None => root.value(Section::Aliases).is_some(),
         }
     }
 
@@ -822,7 +807,7 @@ impl World {
         };
         let module = match self.binding(root) {
             Some(binding) => binding.module?,
-            None => knowledge::value("aliases", &root).map_or(root, Name::new),
+            None => root.value(Section::Aliases).map_or(root, Name::new),
         };
         if keys.is_empty() {
             return Some(module);
@@ -839,16 +824,16 @@ impl World {
     }
 }
 
-fn kind_of_result(full: &str) -> ObjectKind {
-    if knowledge::has("frame-makers", full) {
+fn kind_of_result(name: Name) -> ObjectKind {
+    if name.is_in(Section::FrameMakers) {
         ObjectKind::Frame
-    } else if knowledge::has("dict-makers", full) {
+    } else if name.is_in(Section::DictMakers) {
         ObjectKind::Dict
-    } else if knowledge::has("namespace-makers", full) {
+    } else if name.is_in(Section::NamespaceMakers) {
         ObjectKind::Namespace
-    } else if knowledge::has("iterator-makers", full) {
+    } else if name.is_in(Section::IteratorMakers) {
         ObjectKind::Iterator
-    } else if matches!(full, "list" | "sorted") {
+    } else if matches!(name.text(), "list" | "sorted") {
         ObjectKind::List
     } else {
         ObjectKind::Foreign

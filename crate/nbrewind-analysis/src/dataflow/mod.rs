@@ -39,7 +39,7 @@ use crate::cell::Cell;
 use crate::facts::FunctionId;
 use crate::fingerprint::Hash;
 use crate::judge::Judgement;
-use crate::knowledge;
+use crate::knowledge::Section;
 use crate::name::Name;
 use crate::program::{self, Key, Op, Statement, Value};
 use calls::{Callable, Library};
@@ -640,7 +640,7 @@ impl World {
     }
 
     fn star(&mut self, module: Name) {
-        match knowledge::value("stars", &module) {
+        match module.value(Section::Stars) {
             Some(names) => {
                 for name in names.split(',') {
                     let dotted = Name::new(&format!("{module}.{name}", module = module.text()));

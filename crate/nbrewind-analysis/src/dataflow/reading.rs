@@ -6,7 +6,7 @@ use super::version::{Digest, Version};
 use super::{Code, Manner, Moment, ReadRecord, Step, World};
 use crate::facts::{CONSTRUCTORS, How};
 use crate::judge::is_history_name;
-use crate::knowledge;
+use crate::knowledge::Section;
 use crate::name::Name;
 use crate::program::{Key, Keys, Path};
 use rustc_hash::FxHashSet as HashSet;
@@ -527,7 +527,7 @@ impl World {
             let above = ambient.settings.of(|step| !self.is_from_below(Some(step)));
             is_set = above.is_some();
             version.certain = above.map_or(0, |above| above.certain);
-            is_shown = knowledge::has("shows-only", &library);
+            is_shown = library.is_in(Section::ShowsOnly);
         }
         // Some settings change what the cell shows, not what it computes.
         let key = if is_shown {
@@ -553,7 +553,7 @@ impl World {
             (ObjectKind::Frame, Key::Attr(attribute)) => {
                 let columns = &mut self.answers.frame_columns;
                 *columns.entry(attribute).or_insert_with(|| {
-                    let is_column = !knowledge::has("frame-attributes", &attribute);
+                    let is_column = !attribute.is_in(Section::FrameAttributes);
                     is_column.then(|| Key::Item(Name::new(&format!("s:{}", attribute.text()))))
                 })
             }

@@ -9,6 +9,7 @@ use crate::name::Name;
 use crate::program::Key;
 use rustc_hash::FxHashMap as HashMap;
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::rc::Rc;
 
 /// What a name stands for.
@@ -47,6 +48,14 @@ impl ObjectId {
         n: 1,
     };
     const MODULES: u32 = u32::MAX - 1;
+
+    /// The order in which they were made; of modules, that of their names, which is the same in every process.
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        if self.step == ObjectId::MODULES && other.step == ObjectId::MODULES {
+            return Name::of_index(self.n).cmp(&Name::of_index(other.n));
+        }
+        self.cmp(other)
+    }
 
     /// The module, or the thing of a module, of this name.
     pub(super) fn module(dotted: Name) -> Self {

@@ -18,6 +18,7 @@ pub(crate) use matched::Matched;
 pub(crate) use plan::is_cut_short;
 
 use crate::CellInput;
+use crate::ahead;
 use crate::dataflow::{Version, label};
 use crate::memo::{self, Memo, Text};
 use crate::verdict::{RunInput, Verdict};
@@ -152,6 +153,9 @@ impl Workbench {
 
     /// Follows all lists anew, as far as they are new.
     fn follow(&mut self) {
+        if !self.runs.is_empty() {
+            ahead::read(self.page.iter().chain(&self.sent_texts));
+        }
         self.matched = Matched::new(&self.cells, &self.page, &self.runs, &self.sent_texts);
         self.is_matched_anew = true;
         // Nothing has run, so nothing is compared, and no text is looked into.

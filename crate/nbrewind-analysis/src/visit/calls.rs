@@ -8,7 +8,7 @@ use crate::facts::{
     Value, Varies,
 };
 use crate::judge::{Called, Judgement, copies_items, judge};
-use crate::knowledge;
+use crate::knowledge::{self, Section};
 use crate::name::Name;
 use crate::sorted::Set;
 use crate::syntax::{Expr, ast, parse};
@@ -83,7 +83,6 @@ impl Visitor<'_> {
         {
             return result;
         }
-        let full = full.map(Name::text);
         if let Some(full) = full {
             self.known_call(full, node, &arguments, line);
         }
@@ -107,7 +106,7 @@ impl Visitor<'_> {
                 self.op(Op::Invoke(id));
             }
         }
-        let text = match full {
+        let text = match full.map(Name::text) {
             Some("pathlib.Path" | "Path" | "pathlib.PurePath" | "str") if arguments.len() == 1 => {
                 arguments[0].1.text
             }
@@ -123,7 +122,7 @@ impl Visitor<'_> {
                     result = result.or(&receiver.part(None));
                 }
                 // A copy of a container holds its items, and is none of them.
-                let is_copy = full.is_some_and(copies_items);
+                let is_copy = full.is_some_and(|full| copies_items(&full));
                 for (_, value) in &arguments {
                     let value = if is_copy {
                         value.element().held()
@@ -163,7 +162,9 @@ impl Visitor<'_> {
             return;
         };
         let receiver = self.mangled(receiver.id.as_str());
-        if knowledge::has("changing-methods", method.attr.as_str()) && !self.is_module(receiver) {
+        if knowledge::has(Section::ChangingMethods, method.attr.as_str())
+            && !self.is_module(receiver)
+        {
             let target = self.value_of(receiver);
             self.mutate(target, None, Value::default());
         }
@@ -306,18 +307,19 @@ impl Visitor<'_> {
     /// Effects outside the namespace of functions that are known by their full name.
     pub(super) fn known_call(
         &mut self,
-        full: &str,
+        name: Name,
         node: &ast::ExprCall,
         arguments: &[(Option<Name>, Value)],
         line: usize,
     ) {
+        let full = name.text();
         let has_seed = |name: &str| node.arguments.find_keyword(name).is_some();
-        if knowledge::has("seeds", full) {
+        if name.is_in(Section::Seeds) {
             if let Some((module, _)) = full.rsplit_once('.') {
-                let state = knowledge::value("random-state", module).unwrap_or(module);
+                let state = knowledge::value(Section::RandomState, module).unwrap_or(module);
                 self.outside(Outside::Seed(Name::new(state)));
             }
-        } else if let Some(state) = knowledge::random_state(full) {
+        } else if let Some(state) = knowledge::random_state(name) {
             self.outside(Outside::Draw(Name::new(state)));
         }
         let last = full.rsplit('.').next().unwrap_or(full);
@@ -357,12 +359,12 @@ impl Visitor<'_> {
             "os.chdir" => self.outside(Outside::FileWrite(FilePath::Unknown)),
             _ => {}
         }
-        if knowledge::has("process", full) {
+        if name.is_in(Section::Process) {
             self.outside(Outside::EnvironmentRead(None));
             self.outside(Outside::FileRead(FilePath::Unknown));
             self.outside(Outside::FileWrite(FilePath::Unknown));
         }
-        if knowledge::has("config-calls", full) {
+        if name.is_in(Section::ConfigCalls) {
             let library = full.split('.').next().unwrap_or(full);
             self.outside(Outside::Configure(Name::new(library)));
         }
@@ -377,7 +379,7 @@ impl Visitor<'_> {
 
     pub(super) fn file_call(
         &mut self,
-        full: Option<&str>,
+        full: Option<Name>,
         callee: &Callee,
         arguments: &[(Option<Name>, Value)],
     ) {
@@ -434,7 +436,7 @@ impl Visitor<'_> {
                 }
             }
             _ if matches!(
-                full,
+                full.map(Name::text),
                 Some("glob.glob" | "glob.iglob" | "os.listdir" | "os.scandir" | "os.walk")
             ) =>
             {
@@ -449,9 +451,9 @@ impl Visitor<'_> {
             }
             Callee::Method {
                 receiver, method, ..
-            } if knowledge::value("path-methods", method).is_some() => {
+            } if method.value(Section::PathMethods).is_some() => {
                 let path = self.file_path(receiver);
-                effects.push(match knowledge::value("path-methods", method) {
+                effects.push(match method.value(Section::PathMethods) {
                     Some("w") => Outside::FileWrite(path),
                     _ => Outside::FileRead(path),
                 });
@@ -476,7 +478,7 @@ impl Visitor<'_> {
                 });
             }
             _ => {
-                let known = full.and_then(|full| knowledge::value("file-functions", full));
+                let known = full.and_then(|full| full.value(Section::FileFunctions));
                 if let Some((how, position)) = known.and_then(|known| known.split_once(':')) {
                     if let Some((path, _)) = argument(position.parse().unwrap_or(0), &names) {
                         effects.push(if how == "w" {
@@ -488,7 +490,7 @@ impl Visitor<'_> {
                     if let Some(
                         "shutil.copy" | "shutil.copyfile" | "shutil.copy2" | "shutil.move"
                         | "os.rename" | "os.replace",
-                    ) = full
+                    ) = full.map(Name::text)
                         && let Some((path, _)) = argument(1, &["dst"])
                     {
                         effects.push(Outside::FileWrite(path));
@@ -498,17 +500,17 @@ impl Visitor<'_> {
                         Callee::Method { method, .. } => method.text(),
                         // A name that nothing imports is the notebook's own, whatever it is called.
                         Callee::Name(_) => full
-                            .and_then(|full| full.rsplit_once('.'))
+                            .and_then(|full| full.text().rsplit_once('.'))
                             .map(|(_, last)| last)
                             .unwrap_or_default(),
                         Callee::Other(_) => "",
                     };
-                    if let Some(position) = knowledge::value("file-readers", last)
+                    if let Some(position) = knowledge::value(Section::FileReaders, last)
                         && let Some((path, _)) = argument(position.parse().unwrap_or(0), &names)
                     {
                         effects.push(Outside::FileRead(path));
                     }
-                    if let Some(position) = knowledge::value("file-writers", last)
+                    if let Some(position) = knowledge::value(Section::FileWriters, last)
                         && let Some((path, _)) = argument(position.parse().unwrap_or(0), &names)
                     {
                         if mode(usize::MAX).is_some_and(|mode| mode.starts_with('a')) {
@@ -548,14 +550,14 @@ impl Visitor<'_> {
     /// Strings that a library evaluates: `df.query("a > @limit")`.
     pub(super) fn evaluated_strings(
         &mut self,
-        full: Option<&str>,
+        full: Option<Name>,
         callee: &Callee,
         node: &ast::ExprCall,
     ) {
         let (last, is_frame_method) = match callee {
             Callee::Method { method, path, .. } => {
                 let of_module = path.as_ref().is_some_and(|path| {
-                    self.imports.has(path.root) || knowledge::value("aliases", &path.root).is_some()
+                    self.imports.has(path.root) || path.root.value(Section::Aliases).is_some()
                 });
                 (
                     method.text(),
@@ -563,13 +565,13 @@ impl Visitor<'_> {
                 )
             }
             Callee::Name(_) => (
-                full.and_then(|full| full.rsplit('.').next())
+                full.and_then(|full| full.text().rsplit('.').next())
                     .unwrap_or_default(),
                 false,
             ),
             Callee::Other(_) => return,
         };
-        if !knowledge::has("string-evaluators", last) {
+        if !knowledge::has(Section::StringEvaluators, last) {
             return;
         }
         let mut names: Set<Name> = Set::default();
@@ -597,16 +599,16 @@ impl Visitor<'_> {
     pub(super) fn is_module(&self, name: Name) -> bool {
         self.imports.has(name)
             || (!self.module_values.contains_key(&name)
-                && (knowledge::value("aliases", &name).is_some()
-                    || (name.sections().has("pure-modules") && !self.found.writes.has(name))))
+                && (name.value(Section::Aliases).is_some()
+                    || (name.sections().has(Section::PureModules) && !self.found.writes.has(name))))
     }
 
-    pub(super) fn judge(&self, full: Option<&str>, callee: &Callee, is_inplace: bool) -> Judgement {
+    pub(super) fn judge(&self, full: Option<Name>, callee: &Callee, is_inplace: bool) -> Judgement {
         let called = match callee {
-            Callee::Name(name) => Called::Name(name),
+            Callee::Name(name) => Called::Name(*name),
             Callee::Method { path, method, .. } => match path {
                 Some(path) if full.is_some() && self.is_module(path.root) => Called::InModule,
-                _ => Called::Method(method),
+                _ => Called::Method(*method),
             },
             Callee::Other(_) => Called::Other,
         };
@@ -624,7 +626,7 @@ impl Visitor<'_> {
                 receiver, method, ..
             } = callee
         {
-            let is_deep = !knowledge::has("receiver-only-methods", method);
+            let is_deep = !method.is_in(Section::ReceiverOnlyMethods);
             self.record_change(receiver, is_deep);
         }
         let own_function = match callee {

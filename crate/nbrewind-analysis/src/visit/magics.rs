@@ -5,7 +5,7 @@ use super::questions::{identifiers, without_options};
 use crate::binder;
 use crate::effects::Note;
 use crate::facts::{FilePath, How, Keys, Op, Outside, Value, Varies};
-use crate::knowledge;
+use crate::knowledge::{self, Section};
 use crate::name::Name;
 use crate::syntax::{IpyEscapeKind, Stmt, parse, parse_expression};
 
@@ -93,7 +93,7 @@ impl Visitor<'_> {
         let text = text.trim();
         let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         let rest = rest.trim();
-        if knowledge::has("python-line-magics", name) {
+        if knowledge::has(Section::PythonLineMagics, name) {
             let code = without_options(rest);
             if name == "time" {
                 self.embedded(code, line, "%time");
@@ -148,7 +148,7 @@ impl Visitor<'_> {
                     self.unbind(&variable);
                 }
             }
-            _ if knowledge::has("pure-line-magics", name) => self.expanded_names(rest, line),
+            _ if knowledge::has(Section::PureLineMagics, name) => self.expanded_names(rest, line),
             _ => {
                 self.expanded_names(rest, line);
                 // `obj.magic x` of an unknown extension often takes names.

@@ -72,7 +72,7 @@ enum Resolved {
 #[derive(Default)]
 struct CurrentStatement {
     /// Only where the summary of statements is wanted.
-    names: Option<StatementNames>,
+    names: Option<Box<StatementNames>>,
     ops: Vec<Op>,
     n_calls: usize,
 }
@@ -103,7 +103,8 @@ pub(crate) struct Found {
     pub marks: Marks,
     pub named_functions: Map<FunctionId>,
     pub functions: Vec<FunctionFacts>,
-    pub statements: Vec<(StatementFacts, StatementEffects)>,
+    /// With their summaries, where these are wanted.
+    pub statements: Vec<(StatementFacts, Option<Box<StatementEffects>>)>,
     pub imports: Map<Name>,
 }
 
@@ -168,7 +169,11 @@ impl<'t> Visitor<'t> {
     /// Walks a top-level statement. Offsets and lines are filled in by the caller.
     pub(crate) fn top_level(&mut self, stmt: &Stmt) {
         self.begin();
-        let kind = self.kind_of(stmt);
+        let kind = if self.detail.is_everything() {
+            self.kind_of(stmt)
+        } else {
+            StatementKind::default()
+        };
         let discarded = match stmt {
             Stmt::Expr(node) if self.detail.is_everything() => match &*node.value {
                 Expr::Call(call) => dotted(&call.func),
@@ -194,10 +199,9 @@ impl<'t> Visitor<'t> {
     }
 
     fn begin(&mut self) {
-        self.current = CurrentStatement {
-            names: (self.detail.is_everything()).then(StatementNames::default),
-            ..CurrentStatement::default()
-        };
+        self.current.names = (self.detail.is_everything()).then(Box::default);
+        self.current.ops.clear();
+        self.current.n_calls = 0;
     }
 
     /// Adds to the summary of the statement, where one is wanted.
@@ -213,29 +217,29 @@ impl<'t> Visitor<'t> {
         kind: StatementKind,
         discarded_call: Option<Name>,
     ) {
-        let current = std::mem::take(&mut self.current);
-        let names = current.names.unwrap_or_default();
+        let effects = self.current.names.take().map(|names| StatementEffects {
+            kind,
+            reads: names.reads.texts(),
+            writes: names.writes.texts(),
+            mutates: names.mutates.texts(),
+            deletes: names.deletes.texts(),
+            calls: names.calls.texts(),
+            discarded_call: discarded_call.map(|name| name.text().to_owned()),
+            attribute_stores: names.attribute_stores.texts(),
+            ..StatementEffects::default()
+        });
         self.found.statements.push((
             StatementFacts {
                 fingerprint,
                 values: None,
-                ops: current.ops,
+                // What held them serves the next statement.
+                ops: self.current.ops.drain(..).collect(),
                 is_expression: false,
                 names_value: false,
                 shows_tables: false,
                 covers_cell: false,
             },
-            StatementEffects {
-                kind,
-                reads: names.reads.texts(),
-                writes: names.writes.texts(),
-                mutates: names.mutates.texts(),
-                deletes: names.deletes.texts(),
-                calls: names.calls.texts(),
-                discarded_call: discarded_call.map(|name| name.text().to_owned()),
-                attribute_stores: names.attribute_stores.texts(),
-                ..StatementEffects::default()
-            },
+            effects.map(Box::new),
         ));
         self.statement_index += 1;
     }

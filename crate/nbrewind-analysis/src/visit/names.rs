@@ -5,7 +5,7 @@ use super::tables::{self, Columns};
 use super::{Resolved, ScopeKind, Visitor};
 use crate::effects::Note;
 use crate::facts::{How, Key, Keys, Kind, Op, Outside, Path, Relation, Source, Value, Varies};
-use crate::knowledge::{self, Sections};
+use crate::knowledge::{self, Section, Sections};
 use crate::name::Name;
 use crate::syntax::{Expr, Ranged};
 use smallvec::SmallVec;
@@ -91,18 +91,22 @@ impl Visitor<'_> {
     }
 
     /// What a name stands for, through this cell's imports and the usual aliases.
-    fn imported(&self, root: Name) -> &'static str {
+    fn imported(&self, root: Name) -> Name {
         match self.imports.get(root) {
-            Some(module) => module.text(),
-            None if self.module_values.contains_key(&root) => root.text(),
-            None => knowledge::value("aliases", &root).unwrap_or(root.text()),
+            Some(module) => *module,
+            None if !root.is_in(Section::Aliases) || self.module_values.contains_key(&root) => root,
+            None => root.value(Section::Aliases).map_or(root, Name::new),
         }
     }
 
     /// The dotted name behind a path.
     pub(super) fn full_name(&self, root: Name, keys: &[Key]) -> Name {
+        let root = self.imported(root);
+        if !matches!(keys.first(), Some(Key::Attr(_))) {
+            return root;
+        }
         let mut parts: SmallVec<[&str; 8]> = SmallVec::new();
-        parts.push(self.imported(root));
+        parts.push(root.text());
         for key in keys {
             let Key::Attr(attr) = key else { break };
             parts.push(".");
@@ -116,11 +120,11 @@ impl Visitor<'_> {
         let full = self.full_name(root, keys);
         let found = full.sections_of_path();
         if !found.is_empty() {
-            self.mark_as(found, full.text(), root, keys, line);
+            self.mark_as(found, full, root, keys, line);
         }
     }
 
-    fn mark_as(&mut self, found: Sections, full: &str, root: Name, keys: &[Key], line: usize) {
+    fn mark_as(&mut self, found: Sections, full: Name, root: Name, keys: &[Key], line: usize) {
         let mut construct = root.text().to_owned();
         for key in keys {
             let Key::Attr(attr) = key else { break };
@@ -128,11 +132,11 @@ impl Visitor<'_> {
             construct.push_str(attr);
         }
         for section in [
-            "nondeterministic",
-            "environment",
-            "process",
-            "network",
-            "reads-source",
+            Section::Nondeterministic,
+            Section::Environment,
+            Section::Process,
+            Section::Network,
+            Section::ReadsSource,
         ] {
             if found.has(section) {
                 let note = Note {
@@ -140,13 +144,13 @@ impl Visitor<'_> {
                     line,
                 };
                 match section {
-                    "nondeterministic" => {
+                    Section::Nondeterministic => {
                         self.found.marks.nondeterministic.push(note);
                         // Whether a draw gives something else depends on whether the state was seeded.
                         if knowledge::random_state(full).is_none() {
                             let how = if full.starts_with("secrets.")
                                 || full.starts_with("uuid.")
-                                || full == "os.urandom"
+                                || full.text() == "os.urandom"
                             {
                                 Varies::Random
                             } else {
@@ -155,12 +159,12 @@ impl Visitor<'_> {
                             self.outside(Outside::Varies(how));
                         }
                     }
-                    "environment" => self.found.marks.environment.push(note),
-                    "process" => {
+                    Section::Environment => self.found.marks.environment.push(note),
+                    Section::Process => {
                         self.found.marks.process.push(note);
                         self.outside(Outside::Varies(Varies::Process));
                     }
-                    "network" => {
+                    Section::Network => {
                         self.found.marks.network.push(note);
                         self.outside(Outside::Varies(Varies::Network));
                     }
@@ -168,7 +172,7 @@ impl Visitor<'_> {
                 }
             }
         }
-        if found.has("unknown-functions") || found.has("unknown-attributes") {
+        if found.has(Section::UnknownFunctions) || found.has(Section::UnknownAttributes) {
             self.unknown(&construct, line);
         }
     }
@@ -479,7 +483,7 @@ impl Visitor<'_> {
         // `np.mgrid[:3, :3]` makes an array of its own.
         let makes_array = n_keys > 1
             && matches!(&first_key, Some(Key::Attr(attribute)) if matches!(attribute.text(), "mgrid" | "ogrid" | "r_" | "c_"))
-            && self.imported(Name::new(root)) == "numpy";
+            && self.imported(Name::new(root)).text() == "numpy";
         if makes_array {
             return Value::default();
         }
@@ -527,7 +531,7 @@ impl Visitor<'_> {
         if how == How::Store || !self.is_global(root) || keys.is_empty() {
             return;
         }
-        let n_steps = match (self.imported(root), keys[0]) {
+        let n_steps = match (self.imported(root).text(), keys[0]) {
             ("os.environ", Key::Item(_) | Key::Any) => 0,
             ("os", Key::Attr(attribute)) if attribute.text() == "environ" => match keys.get(1) {
                 Some(Key::Attr(_)) => return,

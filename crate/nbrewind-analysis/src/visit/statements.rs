@@ -4,7 +4,7 @@ use super::questions::{added_to, is_only_imports, items, terminates};
 use super::{ScopeKind, Visitor};
 use crate::effects::{Note, StatementKind};
 use crate::facts::{How, Keys, Kind, Op, Relation, Source, Value};
-use crate::knowledge;
+use crate::knowledge::{self, Section};
 use crate::name::Name;
 use crate::syntax::{ExceptHandler, Expr, IpyEscapeKind, Pattern, Stmt, ast, deeper};
 
@@ -322,7 +322,7 @@ impl Visitor<'_> {
                     let is_query = name == "env"
                         && !node.value.contains('=')
                         && node.value.split_whitespace().count() < 3;
-                    if knowledge::has("pure-line-magics", name) || is_query {
+                    if knowledge::has(Section::PureLineMagics, name) || is_query {
                         StatementKind::Magic
                     } else {
                         StatementKind::Other
@@ -333,7 +333,7 @@ impl Visitor<'_> {
             Stmt::Expr(node) => match &*node.value {
                 Expr::Call(call) => match self.path_of(&call.func) {
                     Some((root, keys))
-                        if knowledge::has("config-calls", &self.full_name(root, &keys)) =>
+                        if self.full_name(root, &keys).is_in(Section::ConfigCalls) =>
                     {
                         StatementKind::Config
                     }

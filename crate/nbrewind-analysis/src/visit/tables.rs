@@ -6,7 +6,7 @@
 
 use super::questions::is_mask_of;
 use crate::facts::Key;
-use crate::knowledge;
+use crate::knowledge::{self, Section};
 use crate::name::Name;
 use crate::syntax::{Expr, Ranged, ast};
 
@@ -55,7 +55,7 @@ pub(super) fn of_chain(expr: &Expr, method: Option<&str>) -> Option<Columns> {
     {
         // Grouped columns are only looked at by what makes something of them.
         let method = method.filter(|_| is_last)?;
-        let is_made = knowledge::has("group-methods", method)
+        let is_made = knowledge::has(Section::GroupMethods, method)
             || method == "apply"
                 && matches!(expr, Expr::Subscript(node) if node.slice.is_string_literal_expr());
         return is_made.then(|| of_table(table, with(names, by))).flatten();
