@@ -33,6 +33,9 @@ def owner_of(array: Any) -> Any:
 def _span(array: Any) -> tuple[int, int]:
     import numpy as np
 
+    flags = array.flags
+    if type(array) is np.ndarray and (flags.c_contiguous or flags.f_contiguous):
+        return array.__array_interface__["data"][0], array.nbytes
     # numpy 1 has it at the top.
     low, high = getattr(np.lib, "array_utils", np).byte_bounds(array)
     return low, high - low
@@ -99,10 +102,8 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
 
     start, n_bytes = _span(array)
     buffers = ((start, n_bytes, 0),)
-    flags = (
-        "writeable" if array.flags.writeable else "read-only",
-        "F" if np.isfortran(array) else "C",
-    )
+    seen = array.flags
+    flags = ("writeable" if seen.writeable else "read-only", "F" if seen.fnc else "C")
     head = (type(array), dtype_key(array.dtype), array.shape, flags)
     extra = getattr(array, "__dict__", None)
     owner = owner_of(array)

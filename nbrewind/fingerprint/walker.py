@@ -128,6 +128,9 @@ LIBRARY_OBJECT = "library object"
 
 # The handler of everything that no registered type covers.
 _FALLBACK = "*"
+# Facts that are kept from one walk for the next one: small, and long to work out or met again and again.
+_KNOWN = frozenset({"import", "lazy", "view"})
+_MAX_KNOWN = 20_000
 
 Handler = Callable[[Any, "Context"], Fact]
 _handlers: dict[str, Handler] = {}
@@ -171,6 +174,7 @@ class Context:
         context: dict[str, Any] | None = None,
         memory: _native.Memory | None = None,
         by_memory: bool = False,
+        known: dict[int, tuple[Any, Fact]] | None = None,
     ) -> None:
         self.namespace = namespace
         self.follow_globals = follow_globals
@@ -183,11 +187,27 @@ class Context:
         self.view_owners: set[int] = set()
         # Tasks in the lazy values that were met.
         self.n_lazy_nodes = 0
+        # Facts by identity, with their objects, for walks of one look at a namespace: nothing of the user's runs
+        # between them.
+        self.known = known
 
     def facts(self, obj: Any) -> Fact:
         """The fact for one object that the walker does not read by itself."""
         if type(obj) is Fact:
             return obj
+        known = self.known
+        if known is None:
+            return self._work_out(obj)
+        before = known.get(id(obj))
+        if before is not None:
+            return before[1]
+        fact = self._work_out(obj)
+        # What has no content here may have some in a walk of its own.
+        if fact.tag in _KNOWN and fact.opaque is None and len(known) < _MAX_KNOWN:
+            known[id(obj)] = (obj, fact)
+        return fact
+
+    def _work_out(self, obj: Any) -> Fact:
         handler = _handler_for(type(obj))
         try:
             if handler is not None:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nbrewind import _native
-from nbrewind.fingerprint import Context, Walk
+from nbrewind.fingerprint import Context, Fact, Walk
 from nbrewind.fingerprint.arrays import copies_on_write
 from nbrewind.fingerprint.objects import namespace_fact, singleton_fact
 
@@ -269,7 +269,8 @@ class NamespaceState:
             for name, value in self.unrecorded.items()
             if self.namespace.get(name) is value
         }
-        context = Context(namespace=self.namespace, memory=self.memory)
+        facts_known: dict[int, tuple[Any, Fact]] = {}
+        context = Context(namespace=self.namespace, memory=self.memory, known=facts_known)
         context.view_owners = self.view_owners = set()
         values = [self._as_walked(self.namespace[name]) for name in names]
         frames_copy = copies_on_write()
@@ -291,7 +292,9 @@ class NamespaceState:
             else:
                 found = walks[positions[0]]
                 if len(group) > 1 or (found.shares and not frames_copy):
-                    found, owners = self._joint({name: self.namespace[name] for name in group})
+                    found, owners = self._joint(
+                        {name: self.namespace[name] for name in group}, facts_known=facts_known
+                    )
                     self.view_owners |= owners
                 joint = found.fp
                 seen = found.seen if joint is None else None
@@ -345,7 +348,10 @@ class NamespaceState:
         return self._joint(values)[0].seen
 
     def _joint(
-        self, values: dict[str, Any], memory: _native.Memory | None = None
+        self,
+        values: dict[str, Any],
+        memory: _native.Memory | None = None,
+        facts_known: dict[int, tuple[Any, Fact]] | None = None,
     ) -> tuple[Walk, set[int]]:
         """The walk of all values together, and the arrays that frames among them are parts of, if that counts."""
         walked = {name: self._as_walked(value) for name, value in values.items()}
@@ -355,7 +361,8 @@ class NamespaceState:
             else tuple((name, walked[name]) for name in sorted(walked))
         )
         known = memory or self.memory
-        found = Context(namespace=self.namespace, memory=known).walk(whole)
+        context = Context(namespace=self.namespace, memory=known, known=facts_known)
+        found = context.walk(whole)
         if copies_on_write() or not found.shares:
             return found, set()
         # Else two frames that share their memory would be as good as two equal ones that do not.

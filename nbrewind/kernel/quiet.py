@@ -9,12 +9,15 @@ in doubt, it is done.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread
 import functools
 import re
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from nbrewind.kernel import record
@@ -116,7 +119,7 @@ class Quiet:
         return (
             not self.runs_later
             and self._modules_are_tame()
-            and all(map(_is_harmless_thread, threading.enumerate()))
+            and _has_harmless_threads()
             and record.shell_hooks(self._session.shell) == self._hooks
             and _has_harmless_signals()
             and _has_harmless_loop()
@@ -168,12 +171,38 @@ def _is_harmless(function: Any) -> bool:
     return module.partition(".")[0] in _HARMLESS_CODE
 
 
+def _has_harmless_threads() -> bool:
+    threads = threading.enumerate()
+    if all(map(_is_harmless_thread, threads)):
+        return True
+    frames = sys._current_frames()
+    return all(
+        _is_harmless_thread(thread) or _waits_for_work(thread, frames.get(thread.ident or 0))
+        for thread in threads
+    )
+
+
 def _is_harmless_thread(thread: threading.Thread) -> bool:
     if thread is threading.main_thread():
         return True
     if type(thread) is not threading.Thread:
         return type(thread).__module__.partition(".")[0] in _HARMLESS_CODE
     return _is_harmless(getattr(thread, "_target", None))
+
+
+def _waits_for_work(thread: threading.Thread, frame: FrameType | None) -> bool:
+    """True for a thread of a pool, as Dask and asyncio have one, that was given nothing.
+
+    It runs nothing before somebody gives it something: another thread, or a callback, which are looked at themselves.
+    """
+    pool = concurrent.futures.thread
+    if type(thread) is not threading.Thread or getattr(thread, "_target", None) is not pool._worker:
+        return False
+    if frame is None or frame.f_code is not pool._worker.__code__:
+        return False
+    found = frame.f_locals
+    queue = found.get("work_queue")
+    return type(queue) is SimpleQueue and queue.empty() and found.get("work_item") is None
 
 
 def _has_harmless_signals() -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -16,8 +17,9 @@ import pytest
 
 from nbrewind import _native
 from nbrewind.fingerprint import Context
-from nbrewind.kernel import pickling
+from nbrewind.kernel import namespace, pickling
 from nbrewind.kernel.history import History
+from nbrewind.tasks import graph, lazy
 
 N = 700_000
 
@@ -172,6 +174,30 @@ def test_every_change_of_what_was_loaded_is_seen(tracks_pages: bool, tmp_path: P
         assert memory.counts()["hashed"] < memory.counts()["known"]
         change(values, dice)
         assert walked(values, memory) == walked(values, None)
+
+
+def test_lazy_values_are_opened_once_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = np.arange(40.0)
+    parts = [dask.delayed(np.sum)(base[4 * n : 4 * n + 9]) for n in range(8)]
+    state = namespace.NamespaceState({"base": base, "parts": parts})
+    opened: list[int] = []
+    original = graph.build
+
+    def counted(dsk: Any, keys: Any) -> Any:
+        opened.append(1)
+        return original(dsk, keys)
+
+    monkeypatch.setattr(lazy, "build", counted)
+    state.sweep()
+    assert {version.names for version in state.bound.values()} == {("base", "parts")}
+    assert len(opened) == len(parts)
+    # What is known is forgotten after that.
+    version = state.bound["base"]
+    assert version.joint == state.fingerprint({"base": base, "parts": parts})
+    base[3] = -1
+    changed, _ = state.sweep()
+    assert [one.joint for one in changed] == [state.fingerprint({"base": base, "parts": parts})]
+    assert changed[0].joint != version.joint
 
 
 def test_layout_does_not_count_and_items_do() -> None:

@@ -21,6 +21,30 @@ def later():
     DONE
 threading.Thread(target=later).start()
 """,
+    "a pool of threads": """
+import time
+from concurrent.futures import ThreadPoolExecutor
+def later():
+    time.sleep(0.2)
+    x.append(2)
+    DONE
+pool = ThreadPoolExecutor(1)
+pool.submit(later)
+""",
+    "the end of what a pool of threads does": """
+import threading, time
+from concurrent.futures import ThreadPoolExecutor
+def later(future):
+    time.sleep(0.2)
+    x.append(2)
+    DONE
+pool = ThreadPoolExecutor(1)
+begun, go = threading.Event(), threading.Event()
+future = pool.submit(lambda: begun.set() or go.wait())
+begun.wait()
+future.add_done_callback(later)
+go.set()
+""",
     "a callback of the event loop": """
 import asyncio
 def later():
@@ -123,6 +147,27 @@ def test_without_a_disturbance_the_namespace_is_walked_once_a_cell(tmp_path: Pat
         kernel.run("z = 1", "e")
         # Twice for the first cell, which comes after a silent request, and once for each of the others.
         assert kernel.show("print(__counter__['n'])") == "5\n"
+
+
+def test_threads_of_a_pool_that_wait_for_work_disturb_nothing(tmp_path: Path) -> None:
+    count = (
+        "state = get_ipython()._nbrewind_session.state\nn = 0\nsweep = state.sweep\n"
+        "def counted(*args, **kwargs):\n    global n\n    n += 1\n    return sweep(*args, **kwargs)\n"
+        "state.sweep = counted"
+    )
+    with Live(tmp_path) as kernel:
+        audit(kernel)
+        kernel.run("import dask", "a")
+        kernel.silently(
+            f"exec({count!r}, globals().setdefault('__counter__', {{'get_ipython': get_ipython}}))"
+        )
+        kernel.run("x = dask.compute([dask.delayed(divmod)(n, 2) for n in range(9)])", "b")
+        kernel.run("y = 1", "c")
+        kernel.run("z = 1", "d")
+        threads = kernel.show("import threading; print(threading.active_count())")
+        # Six where the threads count; five when one of them is on its way back when its cell ends.
+        assert int(kernel.show("print(__counter__['n'])")) < 6
+    assert int(threads) > 1
 
 
 def test_memory_of_a_file_that_somebody_else_writes_to(tmp_path: Path) -> None:
