@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,35 @@ class Driver:
         return run.report(cell.id)
 
 
+def with_earlier(found: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+    """The report of a cell, with what was done for it before the notebook began again.
+
+    What was executed then and is replayed now has been executed; so have tasks.
+    """
+    if before is None or before["status"] != "executed":
+        return found
+    was, now = before.get("tasks") or {}, found.get("tasks") or {}
+    tasks = {key: was.get(key, 0) for key in ("hit", "run", "pruned")}
+    if found["status"] != "replayed":
+        tasks["run"] += now.get("run", 0)
+        n_others = sum(now.get(key, 0) for key in ("hit", "run", "pruned")) - tasks["run"]
+        tasks["pruned"] = min(now.get("pruned", 0), max(n_others, 0))
+        tasks["hit"] = max(n_others, 0) - tasks["pruned"]
+    why = Counter(was.get("why") or {}) + Counter(now.get("why") or {})
+    notes = [*(before.get("not_captured") or []), *(found.get("not_captured") or [])]
+    return found | {
+        "status": "executed" if found["status"] == "replayed" else found["status"],
+        "why": list(dict.fromkeys([*(before.get("why") or []), *(found.get("why") or [])])),
+        "seconds": before["seconds"] + found["seconds"],
+        "tasks": tasks | {"why": dict(why)},
+        "executed_tasks": [
+            *(before.get("executed_tasks") or []),
+            *(found.get("executed_tasks") or []),
+        ],
+        "not_captured": list(dict.fromkeys(notes)),
+    }
+
+
 async def run_notebook(
     notebook: Notebook,
     mode: str,
@@ -150,11 +180,13 @@ async def run_notebook(
     """Run every code cell in order; stops at the first that fails. Returns a report per cell that was reached.
 
     When a replayed value turns out to be needed and cannot be loaded, everything starts again in a new kernel
-    without the record that promised it: that is always right, and replays cost next to nothing.
+    without the record that promised it: that is always right, and replays cost next to nothing. The reports are of
+    all that was done, not only since the last beginning.
     """
     check_trust(store)
     cells = notebook.code_cells()
     distrusted: list[str] = []
+    earlier: dict[str, dict[str, Any]] = {}
     while True:
         reports: list[dict[str, Any]] = []
         restart: list[str] = []
@@ -167,6 +199,7 @@ async def run_notebook(
                 restart = report.get("restart_without") or []
                 if restart:
                     break
+                report = with_earlier(report, earlier.get(cell.id))
                 reports.append(report)
                 on_cell(cell, report)
                 if report["status"] == "failed":
@@ -185,6 +218,7 @@ async def run_notebook(
         if set(restart) <= set(distrusted):
             raise NotebookError(f"cell {report['cell_id']}: {'; '.join(report['why'])}", 1)
         distrusted += restart
+        earlier |= {found["cell_id"]: found for found in reports}
 
 
 def run(coroutine: Any) -> Any:

@@ -196,3 +196,31 @@ def test_what_a_cluster_holds_besides_tasks_is_asked_again(tmp_path: Path) -> No
     shown = book.repeat()
     assert "(10, 20, 30, 3)" in str(shown["ask"]) and '"5"' in str(shown["next"])
     assert "plain" not in book.executed
+
+
+def test_a_repeat_that_begins_again_reports_all_that_it_did(tmp_path: Path) -> None:
+    book = Book(
+        tmp_path,
+        {
+            "task": "import dask\ndef double(i):\n    return 2 * i",
+            "use": "dask.compute([dask.delayed(double)(i) for i in range(3)], scheduler='sync')[0]",
+            "letters": "g = iter('xyz')\nnext((i for i in g))",
+            "rest": "rest = (i for i in g)",
+            "last": "next(rest)",
+        },
+    )
+    book.audit()
+    book.edit(
+        task="import dask\ndef double(i):\n    return i + i + 1",
+        last="next(rest) + '!'",
+    )
+    shown = book.repeat()
+    # The values of these were promised, and turn out to be needed when the tasks have run.
+    assert "rest" in book.executed
+    assert {"task", "use", "last"} <= book.executed
+    assert "edited" in book.why("task")
+    assert book.summary["tasks"]["run"] == 3
+    assert book.summary["tasks"]["hit"] == 0
+    log = [task for found in book.reports for task in found.get("executed_tasks") or []]
+    assert [task["task"] for task in log] == ["double"] * 3
+    assert shown == book.from_scratch()
