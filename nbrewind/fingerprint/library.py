@@ -9,6 +9,8 @@ import os
 import re
 import sys
 import sysconfig
+import types
+import weakref
 from typing import Any
 
 _LIBRARY_ROOTS = tuple(
@@ -141,3 +143,23 @@ def is_importable(obj: Any) -> bool:
     module = getattr(obj, "__module__", None)
     qualname = getattr(obj, "__qualname__", "<none>")
     return is_library_module(module) and _resolves(module, qualname, obj)
+
+
+# Functions that libraries made -> the names under which their modules keep them; None: under none.
+_kept_as: weakref.WeakKeyDictionary[types.FunctionType, str | None] = weakref.WeakKeyDictionary()
+
+
+def place_of_function(func: types.FunctionType) -> tuple[str, str] | None:
+    """Module and name under which a library keeps a function that is called something else; None for all others.
+
+    Decorators leave such functions behind: `sympy.cacheit` is `__cacheit.<locals>.func_wrapper` to itself, and what
+    it closes over is the library's own.
+    """
+    module = func.__module__
+    if not is_library_module(module):
+        return None
+    names = vars(sys.modules[module])
+    if func not in _kept_as:
+        _kept_as[func] = next((name for name, one in list(names.items()) if one is func), None)
+    name = _kept_as[func]
+    return (module, name) if name is not None and names.get(name) is func else None

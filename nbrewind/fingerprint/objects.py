@@ -19,7 +19,12 @@ import types
 from dataclasses import dataclass
 from typing import Any
 
-from nbrewind.fingerprint.library import is_importable, is_library_module, module_version
+from nbrewind.fingerprint.library import (
+    is_importable,
+    is_library_module,
+    module_version,
+    place_of_function,
+)
 from nbrewind.fingerprint.walker import LIBRARY_OBJECT, Context, Fact, register
 
 
@@ -281,6 +286,9 @@ def generic_parts(
 def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
     if is_importable(func):
         return _import_fact(func.__module__, func.__qualname__)
+    place = place_of_function(func)
+    if place is not None:
+        return _import_fact(*place)
     generic = generic_parts(func)
     if generic is not None:
         known_as = (func.__name__, func.__qualname__, func.__doc__)
@@ -949,9 +957,11 @@ def _ends_with_effects(obj: Any) -> bool:
     """True for files that may have text to write, and generators that may have more to do."""
     if isinstance(obj, io.IOBase):
         return not obj.closed and obj.writable()
-    code = getattr(obj, "gi_code", None)
+    # Others are asked for nothing: a mock has whatever it is asked for, from then on.
+    if not isinstance(obj, types.GeneratorType):
+        return False
     # Only a `with` or `finally` in it runs when it is thrown away.
-    return code is not None and obj.gi_frame is not None and bool(code.co_exceptiontable)
+    return obj.gi_frame is not None and bool(obj.gi_code.co_exceptiontable)
 
 
 @register(

@@ -13,6 +13,7 @@ import pickle
 import re
 import sys
 import threading
+import tokenize
 import types
 import uuid
 from collections.abc import Iterator
@@ -455,11 +456,34 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
 SEEDING = re.compile("seed|state|generator", re.IGNORECASE)
 
 
+def speaks_of_seeding(source: str) -> bool:
+    """True when code or strings do: comments seed nothing."""
+    if SEEDING.search(source) is None:
+        return False
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (SyntaxError, tokenize.TokenError):
+        return True
+    return any(
+        token.type != tokenize.COMMENT and SEEDING.search(token.string) is not None
+        for token in tokens
+    )
+
+
+_STAR = re.compile(r"from ([\w.]+) import \*")
+
+
+def _is_star_of_library(unknown: str) -> bool:
+    """True when all that is unknown is which names were bound: importing a library seeds nothing."""
+    found = _STAR.match(unknown)
+    return found is not None and is_library_module(found[1])
+
+
 def may_seed(run: Run) -> bool:
     """True when the cell, or a function it can reach, speaks of seeds or states of generators."""
     return (
-        bool(run.unknown)
-        or SEEDING.search(run.source) is not None
+        any(not _is_star_of_library(text) for text in run.unknown)
+        or speaks_of_seeding(run.source)
         or any("seeds" in run.before_versions[name].facts[name].marks for name in run.present)
     )
 

@@ -26,6 +26,7 @@ from cloudpickle import cloudpickle
 from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.arrays import copies_on_write, whole_of
 from nbrewind.fingerprint.libraries import is_plain_tensor, storage_bytes
+from nbrewind.fingerprint.library import place_of_function
 from nbrewind.fingerprint.objects import (
     BUFFERED,
     is_current,
@@ -186,6 +187,12 @@ def _get_global(module: str, name: str) -> Any:
 def _reduce_held(obj: Any) -> Any:
     """What a library keeps for everyone is that very object in every process."""
     found = library_name_of(obj)
+    return NotImplemented if found is None else (_get_global, found)
+
+
+def _reduce_function(func: types.FunctionType) -> Any:
+    """A function that a library keeps under another name than its own."""
+    found = None if is_importable(func) else place_of_function(func)
     return NotImplemented if found is None else (_get_global, found)
 
 
@@ -479,6 +486,7 @@ _BY_TYPE: dict[type, Callable[[Any], Any]] = {
     type({}.values()): _reduce_view,
     type({}.items()): _reduce_view,
     memoryview: _reduce_memoryview,
+    types.FunctionType: _reduce_function,
     types.GeneratorType: _reduce_generator,
     **dict.fromkeys((io.TextIOWrapper, io.FileIO, *BUFFERED), _reduce_file),
     re.Match: _reduce_match,

@@ -558,7 +558,7 @@ class Session:
             self.unseen += opaque_constructs(effects)
             self.may_be_seeded = (
                 self.may_be_seeded
-                or record.SEEDING.search(text) is not None
+                or record.speaks_of_seeding(text)
                 or bool(effects["unknown"])
                 or bool(user_modules())
             )
