@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import sys
+from array import array as _array
 from typing import Any
 
 from nbrewind.fingerprint.library import module_version
@@ -28,6 +31,31 @@ def owner_of(array: Any) -> Any:
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
+
+
+def lender_of(array: Any) -> Any:
+    """What has the memory of an array that was made over it (`np.frombuffer`); None where nothing else can write to it.
+
+    Of what other objects lend, libraries see to it that nobody writes to it, or the array cannot be written to either.
+    """
+    import numpy as np
+
+    owner = owner_of(array)
+    lender = owner.base
+    if isinstance(lender, memoryview):
+        lender = lender.obj
+    if isinstance(owner, np.memmap) or isinstance(lender, mmap.mmap):
+        return lender if array.flags.writeable else None
+    return lender if isinstance(lender, bytearray | _array | ctypes.Array) else None
+
+
+def place_in(lender: Any, array: Any) -> int:
+    """How far into the memory that is lent the array begins, in bytes."""
+    import numpy as np
+
+    first: int = array.__array_interface__["data"][0]
+    whole: int = np.frombuffer(lender, dtype=np.uint8).__array_interface__["data"][0]
+    return first - whole
 
 
 def _span(array: Any) -> tuple[int, int]:
@@ -120,6 +148,13 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
         ctx.view_owners.add(id(owner))
         offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
         return Fact("view", (*head, array.strides, offset, owner), mutable=True, buffers=buffers)
+    if (lender := lender_of(array)) is not None and array.size > 0:
+        return Fact(
+            "lent",
+            (*head, array.strides, place_in(lender, array), lender),
+            mutable=True,
+            buffers=buffers,
+        )
     if array.dtype.hasobject:
         return Fact(
             "array of objects",

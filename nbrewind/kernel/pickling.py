@@ -27,7 +27,13 @@ import cloudpickle
 
 from nbrewind import _native, collector
 from nbrewind.fingerprint import is_importable
-from nbrewind.fingerprint.arrays import copies_on_write, owner_of, place_of
+from nbrewind.fingerprint.arrays import (
+    copies_on_write,
+    lender_of,
+    owner_of,
+    place_in,
+    place_of,
+)
 from nbrewind.fingerprint.objects import (
     generic_parts,
     library_name_of_container,
@@ -187,6 +193,21 @@ def _rebuild_view(
     if not writeable:
         view.flags.writeable = False
     return view
+
+
+def _rebuild_lent(
+    lender: Any,
+    dtype: Any,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int,
+    writeable: bool,
+) -> Any:
+    import numpy as np
+
+    array: Any = np.ndarray(shape, dtype=dtype, buffer=lender, offset=offset, strides=strides)
+    array.flags.writeable = writeable
+    return array
 
 
 def _rebuild_object_view(
@@ -360,6 +381,9 @@ class _Pickler(cloudpickle.Pickler):
                 _rebuild_view,
                 (owner, array.dtype, array.shape, array.strides, offset, array.flags.writeable),
             )
+        if (lender := lender_of(array)) is not None:
+            where = (array.strides, place_in(lender, array), array.flags.writeable)
+            return (_rebuild_lent, (lender, array.dtype, array.shape, *where))
         layout = _layout_of(array)
         flat = _flat(array, layout)
         what = (array.dtype, array.shape, layout, array.flags.writeable)

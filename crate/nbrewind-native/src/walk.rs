@@ -79,6 +79,12 @@ fn is_plain(obj: &Bound<'_, PyAny>) -> bool {
     }
 }
 
+/// True for an array over memory that another object has, and that others may write to.
+fn is_lent(array: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let arrays = array.py().import("nbrewind.fingerprint.arrays")?;
+    Ok(!arrays.call_method1("lender_of", (array,))?.is_none())
+}
+
 /// How deep a first look at an item of a set goes, and how many objects it meets. It puts the items in order, no more.
 const LOOK_DEPTH: u32 = 6;
 const LOOK_STEPS: u32 = 100;
@@ -386,6 +392,9 @@ impl<'py> Walker<'py> {
             && base.is_instance(&numpy.ndarray)?
         {
             // A view shares what it shows; a view of nothing shares nothing.
+            return Ok(false);
+        }
+        if !buffer.is_empty() && !base.is_none() && is_lent(obj)? {
             return Ok(false);
         }
         if self.seen(hasher, obj) {
