@@ -9,11 +9,9 @@ use crate::judge::is_history_name;
 use crate::name::Name;
 use crate::printing;
 use crate::syntax::{
-    Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, Number,
-    Parameters, Pattern, Singleton, Stmt, TypeParam, TypeParams, ast, deeper,
+    Arguments, Comprehension, ExceptHandler, Expr, FStringPart, InterpolatedStringElement, Look,
+    Number, Parameters, Pattern, Singleton, Stmt, TypeParam, TypeParams, ast, deeper, look_through,
 };
-use ast::visitor::{Visitor, walk_expr};
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
 
 /// A hash that decides "same or not".
@@ -137,7 +135,7 @@ impl FreeNames {
             found: Vec::new(),
             n_lambdas: 0,
         };
-        names.visit_expr(expression);
+        look_through(expression, &mut names);
         names
     }
 
@@ -159,20 +157,19 @@ impl FreeNames {
     }
 }
 
-impl<'a> Visitor<'a> for FreeNames {
-    fn visit_expr(&mut self, expression: &'a Expr) {
+impl Look for FreeNames {
+    fn expression(&mut self, expression: &Expr) -> bool {
         if let Expr::Name(name) = expression
             && !name.ctx.is_load()
         {
             self.kept.push(Name::new(name.id.as_str()));
         }
-        deeper(|| walk_expr(self, expression));
+        true
     }
 }
 
 struct Writer<'a> {
-    /// Few statements need more than a few hundred.
-    bytes: SmallVec<[u8; 256]>,
+    bytes: Vec<u8>,
     /// Where only the value counts.
     free: Option<FreeNames>,
     /// The functions around, with what their prints may name, once that was asked.
@@ -185,7 +182,8 @@ struct Writer<'a> {
 impl Default for Writer<'_> {
     fn default() -> Self {
         Writer {
-            bytes: SmallVec::new(),
+            // Few statements need more.
+            bytes: Vec::with_capacity(512),
             free: None,
             functions: Vec::new(),
             is_silent: false,
@@ -204,17 +202,20 @@ impl<'a> Writer<'a> {
         in_hash(xxh3_128_with_seed(&self.bytes, seed))
     }
 
-    fn tag(&mut self, tag: &str) {
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+    fn tag(&mut self, tag: &'static str) {
         // Tags are literals of this file, none a prefix-free code by itself, so they carry their length too.
         self.bytes.push(tag.len() as u8);
         self.bytes.extend_from_slice(tag.as_bytes());
     }
 
+    #[inline]
     fn count(&mut self, n: usize) {
         self.bytes.extend_from_slice(&(n as u64).to_le_bytes());
     }
 
     fn text(&mut self, text: &str) {
+        self.bytes.reserve(8 + text.len());
         self.count(text.len());
         self.bytes.extend_from_slice(text.as_bytes());
     }

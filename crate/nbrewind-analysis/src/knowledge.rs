@@ -5,8 +5,44 @@ use crate::name::Name;
 use rustc_hash::FxHashMap as HashMap;
 use std::sync::LazyLock;
 
-static TABLES: LazyLock<Tables> =
-    LazyLock::new(|| Tables::new(include_str!("../data/effects.txt")));
+static TABLES: LazyLock<Tables> = LazyLock::new(|| {
+    // Lines that are left out of a text leave a text.
+    Tables::new(std::str::from_utf8(&WORDS).unwrap_or_default())
+});
+
+const WRITTEN: &[u8] = include_bytes!("../data/effects.txt");
+
+/// The tables without their comments, which would travel with every page.
+static WORDS: [u8; length_without_comments()] = without_comments();
+
+/// Whether a line that begins here is a comment.
+const fn is_comment(at: usize) -> bool {
+    WRITTEN[at] == b'#' && (at == 0 || WRITTEN[at - 1] == b'\n')
+}
+
+const fn length_without_comments() -> usize {
+    let (mut at, mut length, mut is_left_out) = (0, 0, false);
+    while at < WRITTEN.len() {
+        is_left_out = is_comment(at) || is_left_out && WRITTEN[at - 1] != b'\n';
+        length += !is_left_out as usize;
+        at += 1;
+    }
+    length
+}
+
+const fn without_comments<const N: usize>() -> [u8; N] {
+    let mut words = [0; N];
+    let (mut at, mut length, mut is_left_out) = (0, 0, false);
+    while at < WRITTEN.len() {
+        is_left_out = is_comment(at) || is_left_out && WRITTEN[at - 1] != b'\n';
+        if !is_left_out {
+            words[length] = WRITTEN[at];
+            length += 1;
+        }
+        at += 1;
+    }
+    words
+}
 
 /// A section of the tables, which answers one question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,9 +178,6 @@ impl Tables {
         let mut section = None;
         for line in text.lines() {
             let line = line.trim();
-            if line.starts_with('#') {
-                continue;
-            }
             if let Some(name) = line
                 .strip_prefix('[')
                 .and_then(|rest| rest.strip_suffix(']'))

@@ -3,8 +3,9 @@
 //! Invariant: what is left out of a function's values is text on the standard output and nothing else. So the arguments are
 //! constants and parameters, which are bound whatever happens, and the function runs when it is called and not later.
 
-use crate::syntax::{Expr, FStringPart, InterpolatedStringElement, Stmt, ast, deeper};
-use ast::visitor::{Visitor, walk_expr, walk_stmt};
+use crate::syntax::{
+    Expr, FStringPart, InterpolatedStringElement, Look, Stmt, ast, look_through_body,
+};
 
 /// Decorators that call the function when it is called, in this statement.
 const PROMPT_DECORATORS: [&str; 12] = [
@@ -44,9 +45,7 @@ pub(crate) fn printable_names(node: &ast::StmtFunctionDef) -> Option<Vec<&str>> 
         .map(|parameter| parameter.name().as_str())
         .collect();
     let mut search = Search::default();
-    for stmt in &node.body {
-        search.visit_stmt(stmt);
-    }
+    look_through_body(&node.body, &mut search);
     (!search.is_found && !names.contains(&"print")).then_some(names)
 }
 
@@ -98,23 +97,25 @@ struct Search {
     is_found: bool,
 }
 
-impl<'a> Visitor<'a> for Search {
-    fn visit_stmt(&mut self, stmt: &'a Stmt) {
+impl Look for Search {
+    fn statement(&mut self, stmt: &Stmt) -> bool {
         match stmt {
             Stmt::FunctionDef(node) => self.is_found |= node.name.as_str() == "print",
             Stmt::ClassDef(node) => self.is_found |= node.name.as_str() == "print",
             Stmt::Delete(_) | Stmt::Import(_) | Stmt::ImportFrom(_) => self.is_found = true,
-            _ => deeper(|| walk_stmt(self, stmt)),
+            _ => return true,
         }
+        false
     }
 
-    fn visit_expr(&mut self, expr: &'a Expr) {
+    fn expression(&mut self, expr: &Expr) -> bool {
         match expr {
             Expr::Yield(_) | Expr::YieldFrom(_) => self.is_found = true,
             Expr::Name(name) if name.id.as_str() == "print" && !name.ctx.is_load() => {
                 self.is_found = true;
             }
-            _ => deeper(|| walk_expr(self, expr)),
+            _ => return true,
         }
+        false
     }
 }

@@ -60,6 +60,41 @@ pub(crate) fn deeper<T>(f: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(128 * 1024, 1024 * 1024, f)
 }
 
+/// Looks at statements and expressions, and says whether what is in them is to be looked at as well.
+pub(crate) trait Look {
+    fn statement(&mut self, _: &Stmt) -> bool {
+        true
+    }
+
+    fn expression(&mut self, expression: &Expr) -> bool;
+}
+
+/// Goes through an expression. One walk for all that only look: each of its own would be some kilobytes.
+pub(crate) fn look_through(expression: &Expr, look: &mut dyn Look) {
+    ast::visitor::Visitor::visit_expr(&mut Walk(look), expression);
+}
+
+/// Goes through statements.
+pub(crate) fn look_through_body(body: &[Stmt], look: &mut dyn Look) {
+    ast::visitor::Visitor::visit_body(&mut Walk(look), body);
+}
+
+struct Walk<'l>(&'l mut dyn Look);
+
+impl<'a> ast::visitor::Visitor<'a> for Walk<'_> {
+    fn visit_stmt(&mut self, stmt: &'a Stmt) {
+        if self.0.statement(stmt) {
+            deeper(|| ast::visitor::walk_stmt(self, stmt));
+        }
+    }
+
+    fn visit_expr(&mut self, expr: &'a Expr) {
+        if self.0.expression(expr) {
+            deeper(|| ast::visitor::walk_expr(self, expr));
+        }
+    }
+}
+
 /// An upper bound on how deep a parser may recurse, from brackets, indentation and operators since the last comma.
 fn nests_too_deeply(source: &str) -> bool {
     let bytes = source.as_bytes();

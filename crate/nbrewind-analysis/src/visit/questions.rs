@@ -3,7 +3,9 @@
 use crate::facts::{Key, Kind, Value};
 use crate::fingerprint;
 use crate::name::Name;
-use crate::syntax::{ExceptHandler, Expr, InterpolatedStringElement, Stmt, ast, deeper};
+use crate::syntax::{
+    ExceptHandler, Expr, InterpolatedStringElement, Look, Stmt, ast, deeper, look_through,
+};
 use smallvec::SmallVec;
 
 pub(super) fn literal(expr: &Expr) -> Value {
@@ -110,21 +112,21 @@ pub(super) fn is_only_imports(stmt: &Stmt) -> bool {
 
 pub(super) fn has_call(expr: &Expr) -> bool {
     struct Finder(bool);
-    impl<'a> ast::visitor::Visitor<'a> for Finder {
-        fn visit_expr(&mut self, expr: &'a Expr) {
+    impl Look for Finder {
+        fn expression(&mut self, expr: &Expr) -> bool {
             self.0 |= expr.is_call_expr();
-            deeper(|| ast::visitor::walk_expr(self, expr));
+            true
         }
     }
     let mut finder = Finder(false);
-    ast::visitor::Visitor::visit_expr(&mut finder, expr);
+    look_through(expr, &mut finder);
     finder.0
 }
 
 pub(super) fn string_constants(expr: &Expr, found: &mut dyn FnMut(&str)) {
     struct Finder<'f>(&'f mut dyn FnMut(&str));
-    impl<'a> ast::visitor::Visitor<'a> for Finder<'_> {
-        fn visit_expr(&mut self, expr: &'a Expr) {
+    impl Look for Finder<'_> {
+        fn expression(&mut self, expr: &Expr) -> bool {
             if let Expr::StringLiteral(node) = expr {
                 (self.0)(node.value.to_str());
             }
@@ -135,10 +137,10 @@ pub(super) fn string_constants(expr: &Expr, found: &mut dyn FnMut(&str)) {
                     }
                 }
             }
-            deeper(|| ast::visitor::walk_expr(self, expr));
+            true
         }
     }
-    ast::visitor::Visitor::visit_expr(&mut Finder(found), expr);
+    look_through(expr, &mut Finder(found));
 }
 
 pub(super) fn target_names(target: &Expr, found: &mut dyn FnMut(&str)) {
