@@ -11,6 +11,7 @@ use std::rc::Rc;
 pub(super) struct Plan {
     pub actual: Vec<Step>,
     pub step_of_run: Vec<Option<usize>>,
+    /// Empty where no run failed.
     pub actual_without_failed: Vec<Step>,
     pub step_without_failed: Vec<Option<usize>>,
     pub ideal: Vec<Step>,
@@ -36,14 +37,19 @@ impl Plan {
                 n_ranks += 1;
             }
         }
+        let is_run = |run: &&RunInput| !run.undone;
+        let has_failures = runs
+            .iter()
+            .filter(is_run)
+            .any(|run| is_cut_short(run.status));
         let mut plan = Plan {
-            actual: Vec::new(),
+            actual: Vec::with_capacity(runs.len()),
             step_of_run: vec![None; runs.len()],
             actual_without_failed: Vec::new(),
             step_without_failed: vec![None; runs.len()],
-            ideal: Vec::new(),
-            sent: Vec::new(),
-            sent_pages: Vec::new(),
+            ideal: Vec::with_capacity(page.len()),
+            sent: Vec::with_capacity(page.len()),
+            sent_pages: Vec::with_capacity(page.len()),
         };
         for (at, run) in runs.iter().enumerate().filter(|(_, run)| !run.undone) {
             let place = matched.page_of_run[at].and_then(|page| ranks[page]);
@@ -66,7 +72,7 @@ impl Plan {
                 },
             };
             plan.step_of_run[at] = Some(plan.actual.len());
-            if !has_failed {
+            if has_failures && !has_failed {
                 plan.step_without_failed[at] = Some(plan.actual_without_failed.len());
                 plan.actual_without_failed.push(step.clone());
             }
@@ -81,10 +87,6 @@ impl Plan {
                 plan.sent.push(step.at(ranks[at]));
                 plan.sent_pages.push(at);
             }
-        }
-        if plan.actual_without_failed.len() == plan.actual.len() {
-            plan.actual_without_failed.clear();
-            plan.step_without_failed.fill(None);
         }
         plan
     }
