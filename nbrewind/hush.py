@@ -42,6 +42,12 @@ class _Hushed:
         return getattr(self._stream, name)
 
 
+def standard_stream(name: str) -> Any:
+    """What `sys` has under this name (stdout, stderr) when nothing is hushed."""
+    stream = getattr(sys, name)
+    return stream._stream if type(stream) is _Hushed else stream
+
+
 @contextmanager
 def hushed() -> Iterator[None]:
     """Within, nothing that this thread prints is shown."""

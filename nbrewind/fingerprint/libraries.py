@@ -106,6 +106,31 @@ def _rotation_fact(rotation: Any, ctx: Context) -> Fact:
     return Fact("rotation", (rotation.single, rotation.as_quat().copy()), mutable=True)
 
 
+@register("tqdm.std:tqdm")
+def _bar_fact(bar: Any, ctx: Context) -> Fact:
+    parts = parts_of_bar(bar)
+    if parts is None:
+        # Where it stands among the others that are shown is for the process to know.
+        return Fact("opaque", opaque="a progress bar that is shown", mutable=True)
+    return Fact("closed bar", (type(bar), *parts), mutable=True)
+
+
+def parts_of_bar(bar: Any) -> tuple[dict[str, Any], Any, int] | None:
+    """Of a progress bar that is closed: its state, where it was shown, and how long its line was. None for others."""
+    state = dict(vars(bar))
+    file, show = state.pop("fp", None), state.pop("sp", None)
+    if not state.get("disable"):
+        return None
+    if file is None:
+        # It was never shown.
+        return state, None, 0
+    names = getattr(getattr(show, "__code__", None), "co_freevars", ())
+    if type(file).__qualname__ != "DisableOnWriteError" or "last_len" not in names:
+        return None
+    length = show.__closure__[names.index("last_len")].cell_contents[0]
+    return state, vars(file)["_wrapped"], length
+
+
 # What a graph computes when it is asked, and forgets when it changes.
 _GRAPH_VIEWS = frozenset(
     "adj nodes edges degree pred succ in_edges out_edges in_degree out_degree".split()

@@ -26,6 +26,7 @@ from nbrewind.fingerprint.library import (
     place_of_function,
 )
 from nbrewind.fingerprint.walker import LIBRARY_OBJECT, Context, Fact, register
+from nbrewind.hush import standard_stream
 
 
 def _import_fact(module: str, qualname: str) -> Fact:
@@ -289,6 +290,9 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
     place = place_of_function(func)
     if place is not None:
         return _import_fact(*place)
+    write = written_through(func)
+    if write is not None:
+        return ctx.facts(write)
     generic = generic_parts(func)
     if generic is not None:
         known_as = (func.__name__, func.__qualname__, func.__doc__)
@@ -514,6 +518,13 @@ def namespace_fact() -> Fact:
 def _shell_fact(shell: Any, ctx: Context) -> Fact:
     # Through it code can reach every name, and shares none with who else has it.
     text = "it is the shell of IPython"
+    return Fact("opaque", opaque=text, marks=[f"unknown: {text}"])
+
+
+@register("comm.base_comm:BaseComm", "ipykernel.kernelbase:Kernel")
+def _live_fact(obj: Any, ctx: Context) -> Fact:
+    # What a front end says may run any code. All widgets have the kernel, which is not theirs, and share nothing by it.
+    text = "it speaks with a front end"
     return Fact("opaque", opaque=text, marks=[f"unknown: {text}"])
 
 
@@ -951,6 +962,34 @@ BUFFERED = (io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
 def _file_fact(file: Any, ctx: Context) -> Fact:
     parts = parts_of_closed(file)
     return _opaque_fact(file, ctx) if parts is None else Fact("closed file", parts, mutable=True)
+
+
+def name_of_stream(obj: Any) -> str | None:
+    """As what the kernel has this very stream; None for all others."""
+    return next((name for name in ("stdout", "stderr") if standard_stream(name) is obj), None)
+
+
+def written_through(func: types.FunctionType) -> types.MethodType | None:
+    """The method `write` of a stream, of what the shell puts before it while a cell runs; None for all others."""
+    found: Any = func
+    while isinstance(found, types.FunctionType):
+        if (found.__module__, found.__qualname__) != _TEE or found.__closure__ is None:
+            return None
+        names = found.__code__.co_freevars
+        if "original_write" not in names:
+            return None
+        found = found.__closure__[names.index("original_write")].cell_contents
+    return found if isinstance(found, types.MethodType) else None
+
+
+_TEE = ("IPython.core.interactiveshell", "InteractiveShell._tee.<locals>.write")
+
+
+@register("ipykernel.iostream:OutStream")
+def _stream_fact(stream: Any, ctx: Context) -> Fact:
+    # What is written to it is shown by the cell that wrote: it holds nothing.
+    name = name_of_stream(stream)
+    return _opaque_fact(stream, ctx) if name is None else Fact("the kernel's stream", (name,))
 
 
 def _ends_with_effects(obj: Any) -> bool:

@@ -25,17 +25,20 @@ from cloudpickle import cloudpickle
 
 from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.arrays import copies_on_write, whole_of
-from nbrewind.fingerprint.libraries import is_plain_tensor, storage_bytes
+from nbrewind.fingerprint.libraries import is_plain_tensor, parts_of_bar, storage_bytes
 from nbrewind.fingerprint.library import place_of_function
 from nbrewind.fingerprint.objects import (
     BUFFERED,
     is_current,
     library_name_of,
     mapping_of,
+    name_of_stream,
     parts_of_closed,
     singleton_name,
     slots_of,
+    written_through,
 )
+from nbrewind.hush import standard_stream
 
 # --- Classes ------------------------------------------------------------------------------------------------------
 
@@ -124,6 +127,15 @@ def _reduce_instance(obj: Any) -> Any:
     return (func, args, kept, items, pairs, _set_everything)
 
 
+def _reduce_proxy(obj: Any) -> Any:
+    """An object that looks up in another one what it does not have: not while it has nothing yet.
+
+    Pickle would ask the empty object for `__setstate__`, and it itself for the other one, for ever.
+    """
+    func, args, state, items, pairs = obj.__reduce_ex__(4)
+    return (func, args, state, items, pairs, _set_plainly)
+
+
 # --- Parts of Python ----------------------------------------------------------------------------------------------
 
 
@@ -180,6 +192,12 @@ def _reduce_file(file: Any) -> Any:
     return NotImplemented if parts is None else (_rebuild_closed_file, parts)
 
 
+def _reduce_stream(stream: Any) -> Any:
+    """The kernel's own stream is the one of the kernel where it is loaded."""
+    name = name_of_stream(stream)
+    return NotImplemented if name is None else (standard_stream, (name,))
+
+
 def _get_global(module: str, name: str) -> Any:
     return operator.attrgetter(name)(importlib.import_module(module))
 
@@ -191,9 +209,14 @@ def _reduce_held(obj: Any) -> Any:
 
 
 def _reduce_function(func: types.FunctionType) -> Any:
-    """A function that a library keeps under another name than its own."""
-    found = None if is_importable(func) else place_of_function(func)
-    return NotImplemented if found is None else (_get_global, found)
+    """A function that a library keeps under another name than its own, or the way to a stream of the kernel."""
+    if is_importable(func):
+        return NotImplemented
+    found = place_of_function(func)
+    if found is not None:
+        return (_get_global, found)
+    write = written_through(func)
+    return NotImplemented if write is None else (getattr, (write.__self__, "write"))
 
 
 def _reduce_singleton(obj: Any) -> Any:
@@ -418,6 +441,26 @@ def _reduce_figure(figure: Any) -> Any:
     return (func, args, {k: v for k, v in state.items() if k != "_restore_to_pylab"}, *rest)
 
 
+def _rebuild_bar(kind: Any, state: dict[str, Any], file: Any, length: int) -> Any:
+    from tqdm.utils import DisableOnWriteError
+
+    # Not by its own `__new__`, which shows it among the others.
+    bar: Any = object.__new__(kind)
+    bar.__dict__.update(state)
+    if file is not None:
+        bar.fp = DisableOnWriteError(file, tqdm_instance=bar)
+        bar.sp = bar.status_printer(bar.fp)
+        names = bar.sp.__code__.co_freevars
+        bar.sp.__closure__[names.index("last_len")].cell_contents[0] = length
+    return bar
+
+
+def _reduce_bar(bar: Any) -> Any:
+    """A progress bar that is closed."""
+    parts = parts_of_bar(bar)
+    return NotImplemented if parts is None else (_rebuild_bar, (type(bar), *parts))
+
+
 class _Whole:
     """Stands for the table that another one is a part of, as far as pandas 2 asks for it."""
 
@@ -459,6 +502,7 @@ def _reduce_part(frame: Any) -> Any:
 
 
 _BY_NAME: dict[str, Callable[[Any], Any]] = {
+    "ipykernel.iostream:OutStream": _reduce_stream,
     "matplotlib:RcParams": _reduce_singleton,
     "numpy.random.mtrand:RandomState": _reduce_singleton,
     "os:_Environ": _reduce_singleton,
@@ -467,6 +511,9 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "pandas.core.series:Series": _reduce_part,
     "random:Random": _reduce_singleton,
     "torch:Tensor": _reduce_tensor,
+    "tqdm.asyncio:tqdm_asyncio": _reduce_bar,
+    "tqdm.auto:tqdm": _reduce_bar,
+    "tqdm.std:tqdm": _reduce_bar,
     "torch.nn.parameter:Parameter": _reduce_tensor,
     "torch.storage:UntypedStorage": _reduce_storage,
     "torch:layout": _reduce_torch_constant,
@@ -511,6 +558,8 @@ def _reducer_for(kind: type) -> Callable[[Any], Any] | None:
     if found is not None:
         return found
     is_own = kind.__flags__ & _HEAP_TYPE and not issubclass(kind, enum.Enum | types.ModuleType)
+    if is_own and hasattr(kind, "__getattr__") and _drops_nothing(kind):
+        return _reduce_proxy
     if not is_own or is_importable(kind) or _drops_nothing(kind):
         return None
     return _reduce_instance

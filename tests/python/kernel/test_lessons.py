@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+
+from nbrewind._native import Store
 from tests.python.books import Book, restore
 
 KEEPER = """
@@ -74,3 +78,69 @@ def test_what_a_string_or_a_name_says_of_seeding_counts(tmp_path: Path) -> None:
     book.edit(seed="exec('np.random.seed(2)  # twice')")
     assert book.repeat()["draw"] != first
     assert "draw" in book.executed
+
+
+def test_what_holds_a_stream_of_the_kernel_comes_back_holding_it(tmp_path: Path) -> None:
+    cells = {
+        "hold": "import sys\nout, write = sys.stdout, sys.stderr.write\nclass Log:\n    to = out",
+        "write": "print('said', file=out)\nn = write('told\\n')",
+        "other": "x = 1",
+    }
+    book = Book(tmp_path / "here", cells)
+    first = book.audit()
+    assert book.repeat() == first
+    assert book.executed == set()
+    probe = "print(out is sys.stdout, Log.to is out, write('again\\n'))"
+    how, shown = restore(book, "other", probe)
+    assert set(how.values()) == {"loaded"}
+    assert sorted(shown.splitlines()) == ["True True 6", "again"]
+
+
+def test_an_object_that_asks_another_for_what_it_lacks_comes_back(tmp_path: Path) -> None:
+    cells = {
+        "make": "class Proxy:\n    def __init__(self, inner):\n        self.inner = inner\n"
+        "    def __getattr__(self, name):\n        return getattr(self.inner, name)\np = Proxy([1])",
+        "use": "p.append(2)",
+    }
+    book = Book(tmp_path / "here", cells)
+    book.audit()
+    how, shown = restore(book, "use", "print(p.inner, p.count(2))")
+    assert how["p"] == "loaded"
+    assert shown == "[1, 2] 1\n"
+    book.edit(more="p.append(3)\nprint(p.inner)")
+    assert book.repeat()["more"] == [("stdout", "[1, 2, 3]\n")]
+    assert book.executed == {"more"}
+
+
+def test_a_closed_progress_bar_is_a_value(tmp_path: Path) -> None:
+    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    cells = {
+        "bars": "from tqdm import tqdm\nbar = tqdm(range(3))\nfor i in bar:\n    pass\n"
+        "never = tqdm(total=3, disable=True)",
+        "shown": "n = bar.n",
+        "other": "x = 1",
+    }
+    book = Book(tmp_path / "here", cells)
+    first = book.audit()
+    assert book.repeat() == first
+    assert book.executed == set()
+    probe = "print(bar.n, bar.total, never.disable, len(tqdm._instances), bar.fp.write('said\\n'))"
+    how, shown = restore(book, "other", probe)
+    assert how["bar"] == how["never"] == "loaded"
+    assert "3 3 True 0" in shown and "said" in shown
+
+
+def test_widgets_share_nothing_by_the_kernel_that_all_have(tmp_path: Path) -> None:
+    cells = {
+        "make": "from comm import create_comm\na = create_comm(target_name='t')",
+        "other": "b = create_comm(target_name='t')",
+        "third": "x = 1",
+    }
+    book = Book(tmp_path / "here", cells)
+    book.audit()
+    found = {}
+    for record in Store(str(book.store), "r").records("manifest"):
+        payload = json.loads(record["payload"])
+        found.update({name: payload["facts"][name]["opaque"] for name in payload["names"]})
+        assert payload["names"] != ["a", "b"]
+    assert found["a"] == found["b"] == ["it speaks with a front end"]
