@@ -996,7 +996,7 @@ def _ends_with_effects(obj: Any) -> bool:
     """True for files that may have text to write, and generators that may have more to do."""
     if isinstance(obj, io.IOBase):
         return not obj.closed and obj.writable()
-    # Others are asked for nothing: a mock has whatever it is asked for, from then on.
+    # Others are asked for nothing: a mock has whatever it is asked for, and a future of Parsl starts a task for it.
     if not isinstance(obj, types.GeneratorType):
         return False
     # Only a `with` or `finally` in it runs when it is thrown away.

@@ -75,6 +75,8 @@ _EXTENSIONS = "IPython.extensions."
 _ENGINES = frozenset({"distributed", "loky"})
 # What these let processes do, they tell (see `nbrewind.tasks.engines`).
 _STARTERS = _ENGINES | frozenset({"concurrent", "dask", "joblib", "ndcctools", "parsl"})
+# Where Parsl makes a folder for each run, with its log in it.
+_RUNS = frozenset({"parsl.dataflow.rundirs", "parsl.log_utils", "parsl.logconfigs.file"})
 # Where engines keep what they spill, and their own logs.
 _ENGINE_FOLDERS = ("/dask-scratch-space", "/dask-worker-space", "/vine-run-info")
 _SERVICE_THREADS = (
@@ -200,6 +202,18 @@ class _LastFinder:
                 _guard.busy = False
 
 
+def _keeps_run(frame: FrameType, name: str) -> bool:
+    """True when Parsl itself, as it is loaded, makes the folder of its run or the log in it."""
+    caller: FrameType | None = frame
+    while caller is not None and caller.f_globals.get("__name__") in _RUNS:
+        caller = caller.f_back
+    return (
+        name in _RUNS
+        and caller is not None
+        and caller.f_globals.get("__name__") == "parsl.dataflow.dflow"
+    )
+
+
 class Watch:
     """Collects what happens outside from `start` to `stop`. Paths are absolute while it runs."""
 
@@ -242,7 +256,7 @@ class Watch:
             if _is_stdlib_file(frame.f_code.co_filename):
                 continue
             top = name.partition(".")[0]
-            if top in _SERVICES or name.startswith(_EXTENSIONS):
+            if top in _SERVICES or name.startswith(_EXTENSIONS) or _keeps_run(frame, name):
                 return "service", None
             if top in _TRANSPARENT:
                 is_shell = True
@@ -784,7 +798,10 @@ def _watched_processes() -> None:
 
 
 def _watched_logs() -> None:
-    """A file that a handler of logging opened in an earlier cell is written without an event."""
+    """A file that a handler of logging opened in an earlier cell is written without an event.
+
+    What Parsl writes into its own log is no more the user's doing than what other engines keep in their folders.
+    """
     original = logging.StreamHandler.emit
 
     @functools.wraps(original)
@@ -794,7 +811,8 @@ def _watched_logs() -> None:
             _guard.busy = True
             try:
                 name = str(getattr(stream, "name", ""))
-                if not name.startswith("<") and watch._asker()[0] != "service":
+                is_engines = record.name.partition(".")[0] == os.path.basename(name)[:-4] == "parsl"
+                if not (is_engines or name.startswith("<") or watch._asker()[0] == "service"):
                     watch.problem(f"it wrote to the log {os.path.basename(name)}")
             finally:
                 _guard.busy = False

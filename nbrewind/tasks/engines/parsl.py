@@ -11,6 +11,7 @@ files, run as they are.
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 import threading
@@ -166,6 +167,7 @@ def hook_kernel(module: ModuleType) -> None:
         module.random = _Random()  # type: ignore[attr-defined]
     futures.hook(module.DataFlowKernel, "__init__", _begin)
     futures.hook(module.DataFlowKernel, "launch_task", _launch)
+    _replace_dfk(module, classmethod(_ask(module.DataFlowKernelLoader.__dict__["dfk"].__func__)))
 
 
 def unhook_kernel(module: ModuleType) -> None:
@@ -173,6 +175,36 @@ def unhook_kernel(module: ModuleType) -> None:
     if type(getattr(module, "random", None)) is _Random:
         module.random = random  # type: ignore[attr-defined]
     futures.unhook(lambda cls: cls is module.DataFlowKernel)
+    found = module.DataFlowKernelLoader.__dict__["dfk"].__func__
+    if hasattr(found, "__wrapped__"):
+        _replace_dfk(module, classmethod(found.__wrapped__))
+
+
+def _replace_dfk(module: ModuleType, found: Any) -> None:
+    module.DataFlowKernelLoader.dfk = found
+    package: Any = sys.modules.get("parsl")
+    if hasattr(package, "dfk"):
+        # The package has it under its own name, too.
+        package.dfk = module.DataFlowKernelLoader.dfk
+
+
+def _ask(original: Any) -> Any:
+    """What the data flow kernel holds is asked when the cell runs: replayed cells leave nothing there."""
+
+    @functools.wraps(original)
+    def dfk(cls: Any) -> Any:
+        cache = calls.asking_cache()
+        if cache is not None and futures.users_frame(_TRANSPARENT, not_from=("nbrewind.",)):
+            cache.unseen(
+                "parsl.dfk: what Parsl holds besides results is looked at when the cell runs"
+            )
+        return original(cls)
+
+    return dfk
+
+
+# Between the user's code and what asks for the data flow kernel.
+_TRANSPARENT = ("nbrewind.tasks.engines.parsl.",)
 
 
 def _begin(original: Any, kernel: Any, config: Any) -> None:

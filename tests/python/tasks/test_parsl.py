@@ -1,9 +1,11 @@
+# ruff: noqa: E501 - cells read better on one line
 """Parsl: apps are replayed through the memoizer, and captured where they run."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests.python.books import Book
 from tests.python.tasks.session import run_session
 
 pytest.importorskip("parsl", reason="parsl is not installed")
@@ -125,3 +127,35 @@ def test_a_memoizer_in_the_configuration_and_without_a_session(store):
     )
     assert (cell.value, cell.n_run, cell.n_hit) == ("[2]", 0, 1), cell
     assert (plain.value, plain.n_hit) == ("[2]", 0), plain
+
+
+def test_cells_are_replayed_beside_the_one_that_starts_parsl(tmp_path):
+    book = Book(
+        tmp_path,
+        {
+            "imports": "import parsl\nfrom parsl import python_app",
+            "load": "parsl.load(parsl.Config(executors=[parsl.ThreadPoolExecutor(max_threads=2)], run_dir='runs', usage_tracking=0))",
+            "app": "@python_app\ndef double(x):\n    return 2 * x",
+            "use": "futures = [double(i) for i in range(3)]\n[one.result() for one in futures]",
+            "total": "total = 6",
+            "count": "parsl.dfk().task_count",
+            "end": "parsl.dfk().cleanup()\nparsl.clear()",
+        },
+    )
+    shown = book.audit()
+    assert shown["count"] == [("execute_result", '{"text/plain": "3"}')]
+    # Its log is no more a file that a cell writes than those of other engines.
+    for cell in ("app", "use", "total"):
+        assert book.why_not(cell) == "", (cell, book.why_not(cell))
+    book.repeat()
+    # It starts for those who need it, and is no other engine for being started again.
+    assert book.executed == {"load", "count", "end"}, {one: book.why(one) for one in book.executed}
+    assert "parsl.dfk" in book.why("count")
+
+    book.edit(app="@python_app\ndef double(x):\n    return x + x + 1")
+    assert book.repeat()["use"] == [("execute_result", '{"text/plain": "[1, 3, 5]"}')]
+    assert {"app", "use"} <= book.executed
+    book.edit(load=book.cells["load"].replace("max_threads=2", "max_threads=1"))
+    book.repeat()
+    assert {"load", "use"} <= book.executed
+    assert (book.summary["tasks"]["run"], book.summary["tasks"]["hit"]) == (0, 3)
