@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ class Trial:
         self.work = work
         shutil.rmtree(work, ignore_errors=True)
         self.home = work / "home"
+        # CPU seconds of processes that no step starts.
+        self.served_cpu: Callable[[], float] = float
         self.must_execute = set(workload.must_execute) - set(without)
         # Claims that do not hold.
         self.broken: list[str] = []
@@ -130,13 +133,24 @@ class Trial:
     def note(self, label: str, step: Step, cpu_before: float) -> None:
         """How long a step took, and the CPU seconds of its processes, which other work disturbs less."""
         self.found["seconds"][label] = step.seconds
-        self.found["cpu"][label] = children_cpu() - cpu_before
+        self.found["cpu"][label] = self.cpu() - cpu_before
 
-    def served(self) -> contextlib.AbstractContextManager[None]:
+    def cpu(self) -> float:
+        """CPU seconds of all processes of the steps so far, those of a worker that serves them among them."""
+        return children_cpu() + self.served_cpu()
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[None]:
         """What the engine needs besides the notebook, for as long as steps are made."""
         if self.port is None:
-            return contextlib.nullcontext()
-        return vine.worker(self.port, self.work / "worker")
+            yield
+            return
+        with vine.worker(self.port, self.work / "worker") as cpu:
+            self.served_cpu = cpu
+            try:
+                yield
+            finally:
+                self.served_cpu = float
 
     # -- steps
 
@@ -144,7 +158,7 @@ class Trial:
         """The truth: the notebook and a probe in the plain kernel. Gives the executed notebook."""
         path = self.work / f"plain-{label}" / BOOK
         write_variant(self.workload, path, is_changed=is_changed, has_probe=True, **self.variant)
-        before = children_cpu()
+        before = self.cpu()
         self.note(f"plain {label}", plain(path), before)
         return path
 
@@ -152,7 +166,7 @@ class Trial:
         """What no repeat can save: a new process, a kernel, the imports, the cluster."""
         path = self.work / "setup" / BOOK
         write_variant(self.workload, path, only=SETUP, **self.variant)
-        before = children_cpu()
+        before = self.cpu()
         self.note("set-up", plain(path), before)
 
     def audit(self, truth: Path | None = None) -> None:
@@ -241,7 +255,7 @@ class Trial:
         out = self.home / "out.ipynb"
         out.unlink(missing_ok=True)
         shutil.rmtree(self.home / "results", ignore_errors=True)
-        before = children_cpu()
+        before = self.cpu()
         step = nbrewind([command, BOOK, "-o", out.name, "--json", *options], self.home)
         if step.code or not out.exists():
             raise Stop(f"nbrewind {command} ended with {step.code}: {step.errors.strip()[-2000:]}")

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Folder of TaskVine's programs, when they are not on the PATH.
@@ -33,8 +33,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def worker(port: int, folder: Path) -> Iterator[None]:
-    """A worker with all cores, which goes on asking for managers at `port` until the end."""
+def worker(port: int, folder: Path) -> Iterator[Callable[[], float]]:
+    """A worker with all cores, which goes on asking for managers at `port` until the end.
+
+    Gives what tells the CPU seconds of the worker and of the tasks that it has ended.
+    """
     program = _program()
     assert program is not None, why_not()
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +59,7 @@ def worker(port: int, folder: Path) -> Iterator[None]:
             env={**os.environ, "PATH": path},
         )
         try:
-            yield
+            yield lambda: _cpu_of(process.pid)
         finally:
             process.terminate()
             try:
@@ -64,6 +67,17 @@ def worker(port: int, folder: Path) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _cpu_of(pid: int) -> float:
+    """CPU seconds of a process and of its children that have ended, as Linux tells them; 0 elsewhere."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    # Behind the name of the program, which may hold anything.
+    ticks = told.rpartition(")")[2].split()[11:15]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def _program() -> str | None:

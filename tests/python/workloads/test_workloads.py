@@ -6,10 +6,14 @@ The notebooks run without their figures, which `python -m bench.workloads --smal
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from bench.workloads import vine
 from bench.workloads.cases import WORKLOADS, reformatted
 from bench.workloads.run import Trial
 
@@ -44,3 +48,12 @@ def test_reformatting_keeps_what_a_cell_says() -> None:
     found: dict[str, object] = {}
     exec(text, found)
     assert found["f"](3, 4) == 7  # type: ignore[operator]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells it")
+def test_what_a_worker_has_ended_counts_with_it() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    before = vine._cpu_of(os.getpid())
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    assert vine._cpu_of(os.getpid()) - before > 0.2
+    assert vine._cpu_of(0) == 0.0
