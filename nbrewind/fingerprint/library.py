@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import inspect
 import os
 import re
@@ -11,7 +10,10 @@ import sys
 import sysconfig
 import types
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 _LIBRARY_ROOTS = tuple(
     sorted(
@@ -70,14 +72,22 @@ def is_library_module(name: str | None) -> bool:
     return is_library
 
 
+def _metadata() -> types.ModuleType:
+    """Imported when it is needed: a task that is a process of its own takes longer for it than for all else here."""
+    import importlib.metadata
+
+    return importlib.metadata
+
+
 @functools.cache
 def distributions() -> dict[str, list[str]]:
     """Which installed distributions each top-level module comes from. Looks at all of them, once a session.
 
     As `importlib.metadata.packages_distributions` says it, whose parsing takes most of the first cell's time.
     """
+    metadata = _metadata()
     found: dict[str, set[str]] = {}
-    for distribution in importlib.metadata.distributions():
+    for distribution in metadata.distributions():
         name = _NAME.search(distribution.read_text("METADATA") or "")
         for top in _top_level(distribution):
             found.setdefault(top, set()).add(name[1] if name else distribution.name)
@@ -121,7 +131,7 @@ def module_version(name: str) -> str:
             version = str(found) if isinstance(found, str) else None
             if version is None:
                 names = distributions().get(top, [])
-                version = "+".join(importlib.metadata.version(dist) for dist in names) or "unknown"
+                version = "+".join(map(_metadata().version, names)) or "unknown"
         _versions[top] = version
     return version
 

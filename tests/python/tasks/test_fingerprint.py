@@ -196,3 +196,11 @@ def test_lazy_values_made_of_each_other_are_looked_at_only_so_far() -> None:
     assert walk(steps[:50]).opaque == []
     # Their graphs together have 11,476 tasks.
     assert any("more than 10000 tasks" in reason for reason in walk(steps).opaque)
+
+
+def test_what_records_a_task_looks_for_no_packages():
+    # A task of TaskVine is a process of its own, which imports all of this.
+    imports = "import sys, nbrewind.tasks.content, nbrewind.tasks.worker"
+    ask = f"{imports}; print('importlib.metadata' in sys.modules)"
+    asked = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert asked.stdout == "False\n"
