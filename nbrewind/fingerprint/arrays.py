@@ -33,6 +33,27 @@ def owner_of(array: Any) -> Any:
     return array
 
 
+def is_view(array: Any) -> bool:
+    """True for a part of the memory of another array. A view of nothing shares nothing.
+
+    So are masked arrays and matrices of what they were made from, and arrays of classes that add attributes.
+    """
+    import numpy as np
+
+    owner = owner_of(array)
+    if owner is array or array.size == 0 or type(owner) is not np.ndarray:
+        return False
+    kind = type(array)
+    if kind is np.ndarray:
+        return bool(owner.dtype.hasobject == array.dtype.hasobject)
+    if owner.dtype.hasobject or array.dtype.hasobject:
+        return False
+    return kind is np.ma.MaskedArray or all(
+        getattr(kind, name) is getattr(np.ndarray, name)
+        for name in ("__reduce__", "__reduce_ex__", "__setstate__")
+    )
+
+
 def lender_of(array: Any) -> Any:
     """What has the memory of an array that was made over it (`np.frombuffer`); None where nothing else can write to it.
 
@@ -132,21 +153,18 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
     buffers = ((start, n_bytes, 0),)
     seen = array.flags
     flags = ("writeable" if seen.writeable else "read-only", "F" if seen.fnc else "C")
-    head = (type(array), dtype_key(array.dtype), array.shape, flags)
+    head: tuple[Any, ...] = (type(array), dtype_key(array.dtype), array.shape, flags)
     extra = getattr(array, "__dict__", None)
-    owner = owner_of(array)
-    if (
-        owner is not array
-        # A view of nothing shares nothing.
-        and array.size > 0
-        and type(array) is np.ndarray
-        and type(owner) is np.ndarray
-        and owner.dtype.hasobject == array.dtype.hasobject
-    ):
-        # A view: which part of which memory it is, so that two views of one array are not two equal copies. Views of
+    if is_view(array):
+        # Which part of which memory it is, so that two views of one array are not two equal copies. Views of
         # objects are not stored as views: what is loaded for them is found to differ, and is made again instead.
+        owner = owner_of(array)
         ctx.view_owners.add(id(owner))
         offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        if isinstance(array, np.ma.MaskedArray):
+            head = (*head, array.mask, array.fill_value, array.hardmask, array.sharedmask)
+        elif extra:
+            head = (*head, extra)
         return Fact("view", (*head, array.strides, offset, owner), mutable=True, buffers=buffers)
     if (lender := lender_of(array)) is not None and array.size > 0:
         return Fact(

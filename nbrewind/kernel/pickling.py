@@ -29,6 +29,7 @@ from nbrewind import _native, collector
 from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.arrays import (
     copies_on_write,
+    is_view,
     lender_of,
     owner_of,
     place_in,
@@ -195,6 +196,14 @@ def _rebuild_view(
     return view
 
 
+def _rebuild_kind_of_array(kind: type, *part: Any) -> Any:
+    return _rebuild_view(*part).view(kind)
+
+
+def _set_attributes(obj: Any, attributes: dict[str, Any]) -> None:
+    vars(obj).update(attributes)
+
+
 def _rebuild_lent(
     lender: Any,
     dtype: Any,
@@ -314,7 +323,10 @@ class _Pickler(cloudpickle.Pickler):
         kind = type(obj)
         if kind is self._ndarray:
             return self._reduce_array(obj)
-        if kind is self._block:
+        if self._ndarray is not None and isinstance(obj, self._ndarray):
+            if is_view(obj) and id(owner_of(obj)) in self._view_owners:
+                return self._reduce_kind_of_array(obj)
+        elif kind is self._block:
             return self._reduce_block(obj)
         if kind is functools._lru_cache_wrapper and not is_importable(obj):
             return (_rebuild_lru_cache, (obj.__wrapped__, obj.cache_parameters()))
@@ -376,11 +388,7 @@ class _Pickler(cloudpickle.Pickler):
         if array.size == 0:
             return (_rebuild_empty, (array.dtype, array.shape, array.flags.writeable))
         if owner is not array and id(owner) in self._view_owners and type(owner) is np.ndarray:
-            offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
-            return (
-                _rebuild_view,
-                (owner, array.dtype, array.shape, array.strides, offset, array.flags.writeable),
-            )
+            return (_rebuild_view, self._part_of(owner, array))
         if (lender := lender_of(array)) is not None:
             where = (array.strides, place_in(lender, array), array.flags.writeable)
             return (_rebuild_lent, (lender, array.dtype, array.shape, *where))
@@ -391,6 +399,16 @@ class _Pickler(cloudpickle.Pickler):
             return (_rebuild_small, (bytes(flat), *what))
         self._pieces.append(flat)
         return (_rebuild_large, (len(self._pieces) - 1, *what))
+
+    @staticmethod
+    def _part_of(owner: Any, array: Any) -> tuple[Any, ...]:
+        offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        return (owner, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
+
+    def _reduce_kind_of_array(self, array: Any) -> Any:
+        """A masked array, a matrix and the like: a part of the memory of its owner, and its attributes."""
+        what = (type(array), *self._part_of(owner_of(array), array))
+        return (_rebuild_kind_of_array, what, vars(array), None, None, _set_attributes)
 
     def _reduce_objects(self, array: Any, owner: Any) -> Any:
         """An array of objects: a part of its owner, if it can be got from there by cutting and turning."""

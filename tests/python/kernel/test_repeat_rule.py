@@ -61,6 +61,7 @@ CASES = [
     Case("a change through a function's parameter", {"a": "x = [1]", "b": "def add(l): l.append(7)", "c": "add(x)", "d": "print(x)"}, {"b": "def add(l): l.append(8)"}, "b c d"),
     Case("a change through a function's global", {"a": "x = [1]", "b": "def add(): x.append(7)", "c": "add()", "d": "print(x)"}, {"b": "def add(): x.append(8)"}, "b c d"),
     Case("np.nan, or a value like it", {"a": "import numpy as np", "b": "values = [np.nan]", "c": "print(np.nan in values)"}, {"b": "values = [float('nan')]"}, "b c"),
+    Case("a masked array shares what it was made from", {"a": "import numpy as np\nx = np.arange(4.0)", "b": "m = np.ma.masked_array(x, mask=[0, 1, 0, 0])", "c": "x[0] = 9", "d": "print(m.sum())"}, {"c": "x[0] = 8"}, "c d"),
     Case("a copy where a shared list was", {"a": "x = [1]", "b": "y = x", "c": "x.append(2)", "d": "print(y)"}, {"b": "y = list(x)"}, "b c d"),
     Case("a pure reader of identity", {"a": "x = [1]", "b": "y = x", "c": "print(x is y)"}, {"b": "y = list(x)"}, "b c"),
     Case("a name that shadows a builtin", {"a": "z = 1", "b": "print(len([1, 2]))"}, {"a": "len = lambda v: 99"}, "a b"),

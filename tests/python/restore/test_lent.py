@@ -1,4 +1,5 @@
-"""Arrays over memory that another object has."""
+# ruff: noqa: E501 - a cell is one line here
+"""Arrays over memory that another object has: lent by something else, or that of a plain array under another class."""
 
 from __future__ import annotations
 
@@ -64,3 +65,25 @@ def test_an_array_over_memory_that_other_processes_have_is_named(tmp_path: Path)
         how = restore(kernel, "c")
         assert how["values"] != "loaded", how
         assert how["total"] == "loaded", how
+
+
+def test_masked_arrays_matrices_and_the_like_share_what_they_were_made_from(tmp_path: Path) -> None:
+    cells = {
+        "a": "import numpy as np\nclass Info(np.ndarray):\n    pass",
+        "b": "x = np.arange(6.0)\ntable = np.zeros(3, dtype=[('a', 'f8'), ('b', 'i4')])",
+        "c": "masked = np.ma.masked_array(x, mask=[0, 1, 0, 0, 0, 0])\npart = masked[1:]\nhard = masked.copy()\nhard.harden_mask()",
+        "d": "matrix = np.asmatrix(x.reshape(2, 3))\ninfo = x[2:].view(Info)\ninfo.unit = 'm'\nrecords = table.view(np.recarray)",
+    }
+    audit(tmp_path, cells)
+    check = (
+        "x[0], x[5] = 7, 8\nmasked[2] = 9\ntable['a'][1] = 4\nhard[1] = 5\n"
+        "print(masked, part, matrix, info, info.unit, type(info), records.a, hard, x)"
+    )
+    with elsewhere(tmp_path) as kernel:
+        how = restore(kernel, "d")
+        assert set(how.values()) == {"loaded"}, how
+        restored = kernel.show(check)
+    with elsewhere(tmp_path) as kernel:
+        for text in cells.values():
+            kernel.show(text)
+        assert restored == kernel.show(check)
