@@ -487,9 +487,13 @@ def load(
     global _namespace, _pieces, _memory
     before = _namespace, _pieces, _memory
     _namespace, _pieces, _memory = namespace, pieces, memory
+    builtins = namespace.get("__builtins__")
     try:
         with collector.paused():
             values: dict[str, Any] = _Unpickler(io.BytesIO(head), buffers=buffers).load()
     finally:
         _namespace, _pieces, _memory = before
+        # cloudpickle puts a dict there with every function that it makes; users look into the module.
+        if builtins is not None and namespace.get("__builtins__") is not builtins:
+            namespace["__builtins__"] = builtins
     return values

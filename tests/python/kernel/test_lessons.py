@@ -144,3 +144,14 @@ def test_widgets_share_nothing_by_the_kernel_that_all_have(tmp_path: Path) -> No
         found.update({name: payload["facts"][name]["opaque"] for name in payload["names"]})
         assert payload["names"] != ["a", "b"]
     assert found["a"] == found["b"] == ["it speaks with a front end"]
+
+
+def test_builtins_are_the_module_whatever_was_stored_and_loaded(tmp_path: Path) -> None:
+    cells = {
+        "make": "def func():\n    return 1",
+        "look": "print(type(__builtins__).__name__, 'len' in dir(__builtins__))",
+    }
+    book = Book(tmp_path / "here", cells)
+    assert book.audit()["look"] == [("stdout", "module True\n")]
+    _, shown = restore(book, "look", "print(func(), type(__builtins__).__name__)")
+    assert shown == "1 module\n"
