@@ -45,8 +45,13 @@ mod threads {
         f: impl Fn(&T) -> R + Sync,
     ) -> Vec<R> {
         let n_bytes: usize = items.iter().map(length).sum();
+        let n_wanted = (n_bytes / BYTES_FOR_A_THREAD).min(MAX_THREADS);
+        if n_wanted < 2 {
+            return Vec::new();
+        }
+        // How many processors there are is a question to the system.
         let n_processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let n_threads = (n_bytes / BYTES_FOR_A_THREAD).min(n_processors.min(MAX_THREADS));
+        let n_threads = n_wanted.min(n_processors);
         if n_threads < 2 {
             return Vec::new();
         }
