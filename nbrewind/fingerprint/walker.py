@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import types
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -217,8 +219,11 @@ class Context:
             raise
         except Exception as error:  # noqa: BLE001 - foreign __reduce__ and __getstate__ may raise anything
             kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
+            # What takes from something else uses it up: a reader of csv and its file are one.
+            taken_from = gc.get_referents(obj) if hasattr(type(obj), "__next__") else ()
             return Fact(
                 "opaque",
+                tuple(one for one in taken_from if not isinstance(one, type | types.ModuleType)),
                 opaque=f"{kind} cannot be fingerprinted ({type(error).__name__})",
                 mutable=True,
             )

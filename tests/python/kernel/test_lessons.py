@@ -155,3 +155,16 @@ def test_builtins_are_the_module_whatever_was_stored_and_loaded(tmp_path: Path) 
     assert book.audit()["look"] == [("stdout", "module True\n")]
     _, shown = restore(book, "look", "print(func(), type(__builtins__).__name__)")
     assert shown == "1 module\n"
+
+
+def test_a_file_that_a_reader_used_up_comes_back_used_up(tmp_path: Path) -> None:
+    cells = {
+        "write": "import csv\nn = open('t.csv', 'w').write('a,b\\n1,2\\n')",
+        "read": "file = open('t.csv')\nrows = csv.reader(file)",
+        "use": "lines = list(rows)",
+    }
+    book = Book(tmp_path / "here", cells)
+    book.audit()
+    how, shown = restore(book, "use", "print(lines, list(rows), file.read() == '')")
+    assert "stub" not in how.values()
+    assert shown == "[['a', 'b'], ['1', '2']] [] True\n"
