@@ -104,7 +104,10 @@ def _set_everything(obj: Any, kept: tuple[Any, Any, Any]) -> None:
 
 def _set_plainly(obj: Any, state: Any) -> None:
     attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
-    for name, value in {**(attributes or {}), **(slots or {})}.items():
+    if attributes:
+        # Not as attributes: a property of the same name would take them.
+        object.__getattribute__(obj, "__dict__").update(attributes)
+    for name, value in (slots or {}).items():
         object.__setattr__(obj, name, value)
 
 
