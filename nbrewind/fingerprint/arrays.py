@@ -33,25 +33,33 @@ def owner_of(array: Any) -> Any:
     return array
 
 
+def has_plain_memory(kind: type) -> bool:
+    """True for arrays that are their memory and their attributes: masked ones, matrices, classes of the notebook."""
+    import numpy as np
+
+    if kind is np.ndarray or kind is np.ma.MaskedArray:
+        return True
+    return not issubclass(kind, np.memmap) and all(
+        getattr(kind, name) is getattr(np.ndarray, name)
+        for name in ("__reduce__", "__reduce_ex__", "__setstate__")
+    )
+
+
 def is_view(array: Any) -> bool:
     """True for a part of the memory of another array. A view of nothing shares nothing.
 
-    So are masked arrays and matrices of what they were made from, and arrays of classes that add attributes.
+    So are masked arrays and matrices of what they were made from.
     """
     import numpy as np
 
     owner = owner_of(array)
-    if owner is array or array.size == 0 or type(owner) is not np.ndarray:
+    if owner is array or array.size == 0:
         return False
-    kind = type(array)
-    if kind is np.ndarray:
+    if type(array) is type(owner) is np.ndarray:
         return bool(owner.dtype.hasobject == array.dtype.hasobject)
     if owner.dtype.hasobject or array.dtype.hasobject:
         return False
-    return kind is np.ma.MaskedArray or all(
-        getattr(kind, name) is getattr(np.ndarray, name)
-        for name in ("__reduce__", "__reduce_ex__", "__setstate__")
-    )
+    return has_plain_memory(type(array)) and has_plain_memory(type(owner))
 
 
 def lender_of(array: Any) -> Any:

@@ -29,6 +29,7 @@ from nbrewind import _native, collector
 from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.arrays import (
     copies_on_write,
+    has_plain_memory,
     is_view,
     lender_of,
     owner_of,
@@ -183,10 +184,11 @@ def _rebuild_view(
 ) -> Any:
     import numpy as np
 
-    if owner.flags.c_contiguous or not owner.flags.f_contiguous:
-        flat = owner.reshape(-1)
+    plain = owner if type(owner) is np.ndarray else owner.view(np.ndarray)
+    if plain.flags.c_contiguous or not plain.flags.f_contiguous:
+        flat = plain.reshape(-1)
     else:
-        flat = owner.T.reshape(-1)
+        flat = plain.T.reshape(-1)
     # Through ndarray's own constructor, so that the owner is the base, as it was.
     view: Any = np.ndarray(
         shape, dtype=dtype, buffer=flat.view(np.uint8), offset=offset, strides=strides
@@ -198,6 +200,29 @@ def _rebuild_view(
 
 def _rebuild_kind_of_array(kind: type, *part: Any) -> Any:
     return _rebuild_view(*part).view(kind)
+
+
+def _rebuild_own_kind(
+    kind: Any,
+    dtype: Any,
+    shape: tuple[int, ...],
+    layout: Any,
+    writeable: bool,
+    where: bytes | int,
+) -> Any:
+    """An array of this class that owns its memory, as `kind.__new__` often does not make it."""
+    import numpy as np
+
+    array: Any = np.ndarray.__new__(kind, shape, dtype, order=layout)
+    plain = array.view(np.ndarray)
+    flat = _flat(plain, layout)
+    if isinstance(where, int):
+        _pieces[where].fill(flat)
+        _adopt(plain, [(plain, _pieces[where])])
+    else:
+        flat[:] = np.frombuffer(where, dtype=np.uint8)
+    array.flags.writeable = writeable
+    return array
 
 
 def _set_attributes(obj: Any, attributes: dict[str, Any]) -> None:
@@ -324,8 +349,9 @@ class _Pickler(cloudpickle.Pickler):
         if kind is self._ndarray:
             return self._reduce_array(obj)
         if self._ndarray is not None and isinstance(obj, self._ndarray):
-            if is_view(obj) and id(owner_of(obj)) in self._view_owners:
-                return self._reduce_kind_of_array(obj)
+            reduced = self._reduce_kind_of_array(obj)
+            if reduced is not NotImplemented:
+                return reduced
         elif kind is self._block:
             return self._reduce_block(obj)
         if kind is functools._lru_cache_wrapper and not is_importable(obj):
@@ -406,9 +432,29 @@ class _Pickler(cloudpickle.Pickler):
         return (owner, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
 
     def _reduce_kind_of_array(self, array: Any) -> Any:
-        """A masked array, a matrix and the like: a part of the memory of its owner, and its attributes."""
-        what = (type(array), *self._part_of(owner_of(array), array))
-        return (_rebuild_kind_of_array, what, vars(array), None, None, _set_attributes)
+        """A masked array, a matrix and the like: its memory, or a part of its owner's, and its attributes."""
+        import numpy as np
+
+        kind, owner = type(array), owner_of(array)
+        if is_view(array) and id(owner) in self._view_owners:
+            what = (kind, *self._part_of(owner, array))
+            return (_rebuild_kind_of_array, what, vars(array), None, None, _set_attributes)
+        layout = _layout_of(array)
+        if (
+            array.base is not None
+            or array.size == 0
+            or array.dtype.hasobject
+            or not isinstance(layout, str)
+            or not has_plain_memory(kind)
+        ):
+            return NotImplemented
+        flat = _flat(array.view(np.ndarray), layout)
+        where: Any = bytes(flat)
+        if flat.nbytes >= _IN_BAND:
+            self._pieces.append(flat)
+            where = len(self._pieces) - 1
+        args = (kind, array.dtype, array.shape, layout, array.flags.writeable, where)
+        return (_rebuild_own_kind, args, vars(array), None, None, _set_attributes)
 
     def _reduce_objects(self, array: Any, owner: Any) -> Any:
         """An array of objects: a part of its owner, if it can be got from there by cutting and turning."""

@@ -163,7 +163,9 @@ def test_every_change_of_what_was_loaded_is_seen(tracks_pages: bool, tmp_path: P
     before = _native.Memory()
     made = make()
     content = walked(made, before)
-    head, buffers, pieces = pickling.dump(made, {}, {id(made["flat"])})
+    looked = Context(namespace={}, memory=before)
+    looked.walk_namespace(list(made.values()))
+    head, buffers, pieces = pickling.dump(made, {}, looked.view_owners)
     data = history.put_value(head, buffers, pieces, before)
     for change in CHANGES:
         memory = _native.Memory(tracks_pages)
