@@ -9,7 +9,7 @@ from array import array as _array
 from typing import Any
 
 from nbrewind.fingerprint.library import module_version
-from nbrewind.fingerprint.walker import LARGE, Context, Fact, Place, register
+from nbrewind.fingerprint.walker import FOREIGN, LARGE, READ_ONLY, Context, Fact, Place, register
 
 # Items of these sizes fill the slices of a large buffer without rest; others are copied before they are read.
 _EVEN_ITEMS = frozenset({1, 2, 4, 8, 16})
@@ -158,8 +158,8 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
     import numpy as np
 
     start, n_bytes = _span(array)
-    buffers = ((start, n_bytes, 0),)
     seen = array.flags
+    buffers = ((start, n_bytes, 0 if seen.writeable else READ_ONLY),)
     flags = ("writeable" if seen.writeable else "read-only", "F" if seen.fnc else "C")
     head: tuple[Any, ...] = (type(array), dtype_key(array.dtype), array.shape, flags)
     extra = getattr(array, "__dict__", None)
@@ -408,10 +408,12 @@ def _arrow_fact(tag: str, name: Any, chunks: list[Any], schema: bytes, table: An
                 if not buffer.is_cpu:
                     return Fact("opaque", opaque="arrow data outside main memory", mutable=True)
                 spans[buffer.address, buffer.size] = None
+    used = [(address, size, FOREIGN) for address, size in spans]
     if sum(size for _, size in spans) < LARGE:
-        return Fact(tag, (name,), data=_ipc_bytes(table()))
+        return Fact(tag, (name,), data=_ipc_bytes(table()), buffers=used)
     key = repr((tag, schema, shapes, list(spans))).encode()
-    return Fact(tag, (name,), derived=(key, list(spans), lambda: _ipc_bytes(table())))
+    known = (key, list(spans), lambda: _ipc_bytes(table()))
+    return Fact(tag, (name,), derived=known, buffers=used)
 
 
 @register("pyarrow.lib:Table", "pyarrow.lib:RecordBatch")

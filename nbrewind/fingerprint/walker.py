@@ -26,8 +26,8 @@ class Fact:
     counts; `label` gives the object a digest of its own, for explanations. `data` is a flat buffer of bytes; with
     `place` (see `Place`) it may be any array whose items are there, and lives as long as the object. `derived` is
     (key, [(address, bytes)], function): bytes that the function computes from those pieces of memory alone.
-    `buffers` are (address, bytes, holder) of memory that other names may share; holder 0 is a plain array, any other
-    number an owner that copies on write.
+    `buffers` are (address, bytes, holder) of memory that other names may share; holder 0 is a plain array, `READ_ONLY`
+    and `FOREIGN` those who do not write, any other number an owner that copies on write.
     """
 
     __slots__ = (
@@ -123,6 +123,13 @@ class Walk:
             n_bytes=found["n_bytes"],
         )
 
+
+# As holder of `buffers`: memory that arrow and polars use, and never write. It may be an array's, who does; then this
+# mark says so.
+FOREIGN = 2**64 - 1
+LENT = "lent"
+# As holder: an array that nobody writes through.
+READ_ONLY = 2**64 - 2
 
 # Of an object with this tag all counts or, when it cannot be compared as a whole, nothing: pools and caches of
 # libraries come and go with use.
@@ -258,10 +265,13 @@ class Context:
         A string that contains `root` marks its walk as `rooted`: the value would differ in another folder.
         """
         with collector.paused(), hushed():
-            walks, groups, mixed = _native.walk_namespace(
+            walks, groups, mixed, lent = _native.walk_namespace(
                 values, self.facts, frames_copy, root, self.memory
             )
-            return [Walk.from_native(found) for found in walks], groups, set(mixed)
+            found = [Walk.from_native(one) for one in walks]
+            for position in lent:
+                found[position].marks.add(LENT)
+            return found, groups, set(mixed)
 
 
 def walk(

@@ -18,6 +18,7 @@ from nbrewind import _native
 from nbrewind.fingerprint import Context, Fact, Walk
 from nbrewind.fingerprint.arrays import copies_on_write
 from nbrewind.fingerprint.objects import namespace_fact, singleton_fact
+from nbrewind.fingerprint.walker import LENT
 
 # Names that IPython manages, not the user.
 _MANAGED = frozenset(
@@ -146,6 +147,11 @@ class CoVariable:
     def holds_nan(self) -> bool:
         """True when `np.nan` or `math.nan` itself is in it, not only a value like it."""
         return any(_NAN in fact.marks for fact in self.facts.values())
+
+    @property
+    def is_lent(self) -> bool:
+        """True when arrow or polars use the memory of an array in it."""
+        return any(LENT in fact.marks for fact in self.facts.values())
 
     @property
     def is_unrecorded(self) -> bool:

@@ -202,6 +202,21 @@ def _rebuild_kind_of_array(kind: type, *part: Any) -> Any:
     return _rebuild_view(*part).view(kind)
 
 
+def _rebuild_arrow_buffer(owner: Any, start: int, n_bytes: int) -> Any:
+    import numpy as np
+    import pyarrow as pa
+
+    flat = _flat(owner, _layout_of(owner)).view(np.uint8)
+    return pa.py_buffer(flat[start : start + n_bytes])
+
+
+def _rebuild_polars(name: str | None, content: Any) -> Any:
+    import polars as pl
+
+    made: Any = pl.from_arrow(content)
+    return made if name is None else made.alias(name)
+
+
 def _rebuild_own_kind(
     kind: Any,
     dtype: Any,
@@ -333,8 +348,12 @@ class _Pickler(cloudpickle.Pickler):
         view_owners: set[int],
         buffers: list[pickle.PickleBuffer],
         pieces: list[Any],
+        lenders: Sequence[Any] = (),
     ) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffers.append)
+        # Arrays whose memory arrow and polars may use, and how often they were seen to.
+        self._lenders = lenders
+        self.n_lent = 0
         self._pieces = pieces
         self._live = namespace
         self._view_owners = view_owners
@@ -346,6 +365,10 @@ class _Pickler(cloudpickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
+        if self._lenders and kind.__module__.startswith(("pyarrow.", "polars.")):
+            reduced = self._reduce_foreign(obj)
+            if reduced is not NotImplemented:
+                return reduced
         if kind is self._ndarray:
             return self._reduce_array(obj)
         if self._ndarray is not None and isinstance(obj, self._ndarray):
@@ -409,6 +432,11 @@ class _Pickler(cloudpickle.Pickler):
         import numpy as np
 
         owner = owner_of(array)
+        if self._lenders and owner.base is not None and array.size > 0:
+            # Polars gives the memory of one array to another one.
+            address = array.__array_interface__["data"][0]
+            if self._lender(address, array.itemsize) is not None:
+                raise pickle.PicklingError("two arrays share memory by way of another library")
         if array.dtype.hasobject:
             return self._reduce_objects(array, owner)
         if array.size == 0:
@@ -456,6 +484,27 @@ class _Pickler(cloudpickle.Pickler):
         args = (kind, array.dtype, array.shape, layout, array.flags.writeable, where)
         return (_rebuild_own_kind, args, vars(array), None, None, _set_attributes)
 
+    def _reduce_foreign(self, obj: Any) -> Any:
+        """What uses the memory of an array: by that array."""
+        kind = type(obj).__qualname__
+        if kind in {"Series", "DataFrame"}:
+            return (_rebuild_polars, (obj.name if kind == "Series" else None, obj.to_arrow()))
+        if not kind.endswith("Buffer"):
+            return NotImplemented
+        found = self._lender(obj.address, obj.size)
+        if found is None:
+            return NotImplemented
+        self.n_lent += 1
+        return (_rebuild_arrow_buffer, (*found, obj.size))
+
+    def _lender(self, address: int, n_bytes: int) -> tuple[Any, int] | None:
+        """The array that has this memory, and how far into it it begins."""
+        for owner in self._lenders:
+            start = address - owner.__array_interface__["data"][0]
+            if start >= 0 and start + n_bytes <= owner.nbytes:
+                return owner, start
+        return None
+
     def _reduce_objects(self, array: Any, owner: Any) -> Any:
         """An array of objects: a part of its owner, if it can be got from there by cutting and turning."""
         offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
@@ -469,6 +518,20 @@ class _Pickler(cloudpickle.Pickler):
         if view.__array_interface__["data"] != array.__array_interface__["data"]:
             return NotImplemented
         return (_rebuild_object_view, (owner, *what))
+
+
+class _Lenders(_Pickler):
+    """Finds the arrays that a stream would hold: others may come first that use their memory."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.found: dict[int, Any] = {}
+
+    def _reduce_array(self, array: Any) -> Any:
+        owner = owner_of(array)
+        if type(owner) is self._ndarray and owner.flags.owndata and owner.flags.writeable:
+            self.found[id(owner)] = owner
+        return super()._reduce_array(array)
 
 
 class _NanPickler(_Pickler):
@@ -500,10 +563,11 @@ def dump(
     view_owners: set[int],
     *,
     holds_nan: bool = False,
+    is_lent: bool = False,
 ) -> tuple[bytes, list[pickle.PickleBuffer], list[Any]]:
     """One stream for these names, its out-of-band buffers, and its pieces: arrays of bytes, and columns of frames.
 
-    `holds_nan`: among them is `np.nan` or `math.nan` itself.
+    `holds_nan`: among them is `np.nan` or `math.nan` itself. `is_lent`: arrow or polars use the memory of an array.
     Raises whatever the objects' own pickling raises.
     """
     file = io.BytesIO()
@@ -514,8 +578,16 @@ def dump(
         for name, value in values.items()
         if (place := _place_in_library(value)) is not None
     }
+    lenders: list[Any] = []
+    if is_lent:
+        finder = _Lenders(io.BytesIO(), namespace, view_owners, [], [])
+        finder.dump({**values, **held})
+        lenders = list(finder.found.values())
     kind = _NanPickler if holds_nan else _Pickler
-    kind(file, namespace, view_owners, buffers, pieces).dump({**values, **held})
+    pickler = kind(file, namespace, view_owners, buffers, pieces, lenders)
+    pickler.dump({**values, **held})
+    if is_lent and not pickler.n_lent:
+        raise pickle.PicklingError("it uses the memory of an array that cannot be told")
     return file.getvalue(), buffers, pieces
 
 

@@ -86,7 +86,11 @@ def store_version(session: Session, version: CoVariable) -> None:
         values = {name: session.namespace[name] for name in version.names}
         try:
             stream = pickling.dump(
-                values, session.namespace, session.state.view_owners, holds_nan=version.holds_nan
+                values,
+                session.namespace,
+                session.state.view_owners,
+                holds_nan=version.holds_nan,
+                is_lent=version.is_lent,
             )
             if not trial.comes_back(session, version, stream):
                 version.why = "what is loaded for it is not what was there"

@@ -40,7 +40,7 @@ struct Findings {
     handles: BTreeSet<String>,
     files: BTreeMap<String, String>,
     components: Vec<(String, String)>,
-    /// Address, length, and the holder that copies on write (0: a plain array).
+    /// Address, length, and the holder that copies on write (0: a plain array; `READ_ONLY`, `FOREIGN`).
     buffers: Vec<(usize, usize, usize)>,
     n_bytes: u64,
     /// How often something opaque was met.
@@ -88,6 +88,11 @@ fn is_lent(array: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// How deep a first look at an item of a set goes, and how many objects it meets. It puts the items in order, no more.
 const LOOK_DEPTH: u32 = 6;
 const LOOK_STEPS: u32 = 100;
+
+/// The holder of memory that arrow and polars use, and never write: it may be an array's, who does.
+const FOREIGN: usize = usize::MAX;
+/// The holder of plain arrays that nobody writes through.
+const READ_ONLY: usize = usize::MAX - 1;
 
 /// The mark of values that hold one of a module's values that are not numbers: their pickles must keep which it is.
 const NAN: &str = "nan";
@@ -409,9 +414,10 @@ impl<'py> Walker<'py> {
         // SAFETY: the buffer is exported while it is read, the array is alive until the walk has ended (the namespace or
         // the fact that it is a part of holds it), and the GIL is held.
         let bytes = unsafe { buffer.bytes() };
+        let holder = if buffer.is_read_only() { READ_ONLY } else { 0 };
         self.found
             .buffers
-            .push((bytes.as_ptr() as usize, bytes.len(), 0));
+            .push((bytes.as_ptr() as usize, bytes.len(), holder));
         self.put_content(hasher, b'm', bytes)?;
         Ok(true)
     }
@@ -870,20 +876,26 @@ fn overlaps(spans: Vec<Span>) -> impl Iterator<Item = (Span, Span)> {
 
 /// Walk every value of a namespace and group the names that share mutable objects or memory.
 ///
-/// Returns `(walks, groups, mixed)`: one walk per value, in order; the co-variables as lists of positions; and the
-/// positions whose memory is shared between several holders that copy on write and a plain array, which no pickle keeps.
+/// Returns `(walks, groups, mixed, lent)`: one walk per value, in order; the co-variables as lists of positions; the
+/// positions whose memory is shared between several holders that copy on write and a plain array, which no pickle keeps;
+/// and those where arrow or polars use the memory of an array.
 /// `frames_copy`: these holders copy what they share before they write; otherwise they share it as arrays do.
 /// A string that contains `root` marks its walk as `rooted`.
 #[pyfunction]
 #[pyo3(signature = (values, facts, frames_copy, root=None, memory=None))]
-#[allow(clippy::type_complexity)] // three lists, named in the docstring
+#[allow(clippy::type_complexity)] // four lists, named in the docstring
 pub fn walk_namespace<'py>(
     values: Vec<Bound<'py, PyAny>>,
     facts: Bound<'py, PyAny>,
     frames_copy: bool,
     root: Option<String>,
     memory: Option<&'py Bound<'py, Memory>>,
-) -> PyResult<(Vec<Bound<'py, PyDict>>, Vec<Vec<usize>>, Vec<usize>)> {
+) -> PyResult<(
+    Vec<Bound<'py, PyDict>>,
+    Vec<Vec<usize>>,
+    Vec<usize>,
+    Vec<usize>,
+)> {
     let memory = memory.map(Bound::get);
     if let Some(memory) = memory {
         memory.lock().begin_sweep();
@@ -917,7 +929,20 @@ pub fn walk_namespace<'py>(
     drop(kept);
 
     let mut holders: BTreeMap<usize, BTreeSet<(usize, usize)>> = BTreeMap::new();
-    for (one, other) in overlaps(merged(spans)) {
+    let mut lent = BTreeSet::new();
+    for (mut one, mut other) in overlaps(merged(spans)) {
+        if one.holder == FOREIGN || other.holder == FOREIGN {
+            if one.holder == 0 || other.holder == 0 {
+                join(&mut parents, one.position, other.position);
+                lent.extend([one.position, other.position]);
+            }
+            continue;
+        }
+        for side in [&mut one, &mut other] {
+            if side.holder == READ_ONLY {
+                side.holder = 0;
+            }
+        }
         let are_frames = one.holder != 0 && other.holder != 0;
         if are_frames && (one.holder == other.holder || frames_copy) {
             continue;
@@ -949,5 +974,6 @@ pub fn walk_namespace<'py>(
         walks,
         groups.into_values().collect(),
         mixed.into_iter().collect(),
+        lent.into_iter().collect(),
     ))
 }
