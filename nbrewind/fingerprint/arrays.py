@@ -396,11 +396,6 @@ def _arrow_fact(tag: str, name: Any, chunks: list[Any], schema: bytes, table: An
     spans: dict[tuple[int, int], None] = {}
     shapes: list[Any] = []
     for chunk in chunks:
-        is_flat = chunk.type.num_fields == 0 and not isinstance(
-            chunk.type, pa.DictionaryType | pa.BaseExtensionType | pa.RunEndEncodedType
-        )
-        if not is_flat:
-            return Fact(tag, (name,), data=_ipc_bytes(table()))
         shapes.append((len(chunk), chunk.offset))
         for buffer in chunk.buffers():
             shapes.append(buffer and buffer.address)
@@ -409,7 +404,14 @@ def _arrow_fact(tag: str, name: Any, chunks: list[Any], schema: bytes, table: An
                     return Fact("opaque", opaque="arrow data outside main memory", mutable=True)
                 spans[buffer.address, buffer.size] = None
     used = [(address, size, FOREIGN) for address, size in spans]
-    if sum(size for _, size in spans) < LARGE:
+    is_flat = all(
+        chunk.type.num_fields == 0
+        and not isinstance(
+            chunk.type, pa.DictionaryType | pa.BaseExtensionType | pa.RunEndEncodedType
+        )
+        for chunk in chunks
+    )
+    if not is_flat or sum(size for _, size in spans) < LARGE:
         return Fact(tag, (name,), data=_ipc_bytes(table()), buffers=used)
     key = repr((tag, schema, shapes, list(spans))).encode()
     known = (key, list(spans), lambda: _ipc_bytes(table()))

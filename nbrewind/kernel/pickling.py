@@ -488,7 +488,11 @@ class _Pickler(cloudpickle.Pickler):
         """What uses the memory of an array: by that array."""
         kind = type(obj).__qualname__
         if kind in {"Series", "DataFrame"}:
-            return (_rebuild_polars, (obj.name if kind == "Series" else None, obj.to_arrow()))
+            what = (obj.name if kind == "Series" else None, obj.to_arrow())
+            types = "dtype" if kind == "Series" else "schema"
+            # Arrow has no word for some of its types.
+            is_same = getattr(_rebuild_polars(*what), types) == getattr(obj, types)
+            return (_rebuild_polars, what) if is_same else NotImplemented
         if not kind.endswith("Buffer"):
             return NotImplemented
         found = self._lender(obj.address, obj.size)

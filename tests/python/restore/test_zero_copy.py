@@ -27,6 +27,20 @@ MADE = {
 }
 
 
+def test_types_that_arrow_has_no_word_for_are_kept(tmp_path: Path) -> None:
+    pytest.importorskip("polars")
+    cells = {
+        "a": "import numpy as np\nimport polars as pl",
+        "b": "a = np.arange(2.0)",
+        "c": "t = pl.DataFrame({'k': a, 'e': pl.Series(['x', 'y'], dtype=pl.Enum(['y', 'x']))})",
+    }
+    audit(tmp_path, cells)
+    with elsewhere(tmp_path) as kernel:
+        if restore(kernel, "c")["t"] == "loaded":
+            assert kernel.show("a[0] = 7\nprint(t.dtypes[1], t['k'][0])").startswith("Enum")
+            assert kernel.show("print(t['k'][0])") == "7.0\n"
+
+
 @pytest.mark.parametrize("size", [4, 50_000])
 @pytest.mark.parametrize("made", MADE)
 def test_a_table_shows_what_is_written_to_the_array_it_was_made_from(
