@@ -50,3 +50,16 @@ def runs_of(folder: Path) -> list[dict[str, Any]]:
     """Every run record in the store, oldest first."""
     store = Store(str(folder / ".nbrewind"), "r")
     return [json.loads(item["payload"]) for item in store.records("run")]
+
+
+def check_like_a_run(folder: Path, cells: dict[str, str], check: str) -> None:
+    """Audit, restore the state after the last cell elsewhere, and see that `check` shows what it shows after a run."""
+    audit(folder, cells)
+    with elsewhere(folder) as kernel:
+        how = restore(kernel, list(cells)[-1])
+        assert set(how.values()) == {"loaded"}, how
+        restored = kernel.show(check)
+    with elsewhere(folder) as kernel:
+        for text in cells.values():
+            kernel.show(text)
+        assert restored == kernel.show(check)

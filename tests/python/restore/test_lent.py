@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.python.restore.checkpoint import audit, elsewhere, restore
+from tests.python.restore.checkpoint import audit, check_like_a_run, elsewhere, restore
 
 LENDERS = {
     "an array of the standard library": ("array.array('d', [1, 2, 3, 4])", "owner[1], owner[3]"),
@@ -27,16 +27,8 @@ def test_what_is_written_to_an_array_is_seen_where_its_memory_was_lent(
         "d": "part = np.asarray(memoryview(owner).cast('B').cast('d'))[1:]\nother = part[1:]",
         "e": "apart = whole.copy()",
     }
-    audit(tmp_path, cells)
     check = f"whole[1] = 7\nother[1] = 9\nprint(part[0], whole[3], {seen}, apart[1] == 7)"
-    with elsewhere(tmp_path) as kernel:
-        how = restore(kernel, "e")
-        assert set(how.values()) == {"loaded"}, how
-        restored = kernel.show(check)
-    with elsewhere(tmp_path) as kernel:
-        for text in cells.values():
-            kernel.show(text)
-        assert restored == kernel.show(check)
+    check_like_a_run(tmp_path, cells, check)
 
 
 def test_an_array_over_memory_of_ctypes_is_named(tmp_path: Path) -> None:
@@ -75,16 +67,8 @@ def test_masked_arrays_matrices_and_the_like_share_what_they_were_made_from(tmp_
         "own = np.ma.masked_invalid([1.0, np.nan, 3.0])\nof_own = own[1:]",
         "d": "matrix = np.asmatrix(x.reshape(2, 3))\ninfo = x[2:].view(Info)\ninfo.unit = 'm'\nrecords = table.view(np.recarray)",
     }
-    audit(tmp_path, cells)
     check = (
         "x[0], x[5] = 7, 8\nmasked[2] = 9\nown[2] = 4\ntable['a'][1] = 4\nhard[1] = 5\n"
         "print(masked, part, matrix, info, info.unit, type(info), records.a, hard, x, own, of_own)"
     )
-    with elsewhere(tmp_path) as kernel:
-        how = restore(kernel, "d")
-        assert set(how.values()) == {"loaded"}, how
-        restored = kernel.show(check)
-    with elsewhere(tmp_path) as kernel:
-        for text in cells.values():
-            kernel.show(text)
-        assert restored == kernel.show(check)
+    check_like_a_run(tmp_path, cells, check)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.python.restore.checkpoint import audit, elsewhere, restore
+from tests.python.restore.checkpoint import audit, check_like_a_run, elsewhere, restore
 
 pa = pytest.importorskip("pyarrow")
 
@@ -54,16 +54,8 @@ def test_a_table_shows_what_is_written_to_the_array_it_was_made_from(
         "c": make,
         "d": "c = a.sum()",
     }
-    audit(tmp_path, cells)
     check = f"a[:2] = 7\nb[1] = 9\nprint({shown}, c, a[:3])"
-    with elsewhere(tmp_path) as kernel:
-        how = restore(kernel, "d")
-        assert set(how.values()) == {"loaded"}, how
-        restored = kernel.show(check)
-    with elsewhere(tmp_path) as kernel:
-        for text in cells.values():
-            kernel.show(text)
-        assert restored == kernel.show(check)
+    check_like_a_run(tmp_path, cells, check)
 
 
 def test_what_only_reads_an_array_is_apart_from_it(tmp_path: Path) -> None:
