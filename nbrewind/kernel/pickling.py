@@ -4,6 +4,7 @@ What differs from plain pickling, and why:
 
 * functions of the notebook are rebuilt against the live namespace, so that they see names that are bound later;
 * arrays own their memory again, and views are views of the same owner, so that sharing survives;
+* so do masked arrays, arrays over memory that is lent to them, and tables of arrow and polars over that of an array;
 * large blocks of frames are kept column by column, so that what changes in some columns leaves the others as they are;
 * the content of both is kept apart from the stream, in pieces that are read to where they belong;
 * lazy collections are kept as graphs (`nbrewind.tasks.lazy`).
@@ -241,7 +242,8 @@ def _rebuild_own_kind(
 
 
 def _set_attributes(obj: Any, attributes: dict[str, Any]) -> None:
-    vars(obj).update(attributes)
+    if attributes:
+        vars(obj).update(attributes)
 
 
 def _rebuild_lent(
@@ -464,9 +466,11 @@ class _Pickler(cloudpickle.Pickler):
         import numpy as np
 
         kind, owner = type(array), owner_of(array)
+        # Classes with empty slots have no attributes.
+        attributes = getattr(array, "__dict__", {})
         if is_view(array) and id(owner) in self._view_owners:
             what = (kind, *self._part_of(owner, array))
-            return (_rebuild_kind_of_array, what, vars(array), None, None, _set_attributes)
+            return (_rebuild_kind_of_array, what, attributes, None, None, _set_attributes)
         layout = _layout_of(array)
         if (
             array.base is not None
@@ -482,7 +486,7 @@ class _Pickler(cloudpickle.Pickler):
             self._pieces.append(flat)
             where = len(self._pieces) - 1
         args = (kind, array.dtype, array.shape, layout, array.flags.writeable, where)
-        return (_rebuild_own_kind, args, vars(array), None, None, _set_attributes)
+        return (_rebuild_own_kind, args, attributes, None, None, _set_attributes)
 
     def _reduce_foreign(self, obj: Any) -> Any:
         """What uses the memory of an array: by that array."""

@@ -61,14 +61,14 @@ def test_an_array_over_memory_that_other_processes_have_is_named(tmp_path: Path)
 
 def test_masked_arrays_matrices_and_the_like_share_what_they_were_made_from(tmp_path: Path) -> None:
     cells = {
-        "a": "import numpy as np\nclass Info(np.ndarray):\n    pass",
+        "a": "import numpy as np\nclass Info(np.ndarray):\n    pass\nclass Bare(np.ndarray):\n    __slots__ = ()",
         "b": "x = np.arange(6.0)\ntable = np.zeros(3, dtype=[('a', 'f8'), ('b', 'i4')])",
         "c": "masked = np.ma.masked_array(x, mask=[0, 1, 0, 0, 0, 0])\npart = masked[1:]\nhard = masked.copy()\nhard.harden_mask()\n"
         "own = np.ma.masked_invalid([1.0, np.nan, 3.0])\nof_own = own[1:]",
-        "d": "matrix = np.asmatrix(x.reshape(2, 3))\ninfo = x[2:].view(Info)\ninfo.unit = 'm'\nrecords = table.view(np.recarray)",
+        "d": "matrix = np.asmatrix(x.reshape(2, 3))\ninfo = x[2:].view(Info)\ninfo.unit = 'm'\nrecords = table.view(np.recarray)\nbare = x[1:].view(Bare)",
     }
     check = (
         "x[0], x[5] = 7, 8\nmasked[2] = 9\nown[2] = 4\ntable['a'][1] = 4\nhard[1] = 5\n"
-        "print(masked, part, matrix, info, info.unit, type(info), records.a, hard, x, own, of_own)"
+        "print(masked, part, matrix, info, info.unit, type(info), records.a, hard, x, own, of_own, bare)"
     )
     check_like_a_run(tmp_path, cells, check)
