@@ -1,6 +1,6 @@
 # The one entry. `make test` is what CI runs; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat bench-ui bench-analysis bench-verdicts bench-corpus bench-checkpoint bench-store bench-planning bench-workloads screenshots clean
+.PHONY: help setup demo lab test lint format test-rust test-python test-wasm test-lab test-ui test-wheel wheel fuzz-repeat fuzz-sessions bench-ui bench-analysis bench-verdicts bench-corpus bench-checkpoint bench-store bench-planning bench-workloads screenshots clean
 
 comma := ,
 
@@ -60,6 +60,10 @@ wheel: ## dist/*.whl
 fuzz-repeat: ## Generated notebooks, SEEDS=1000 of them FROM=0: repeat against a run from scratch
 	@tools/setup.sh native
 	@.build/venv/bin/python -m tests.python.generated --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)
+
+fuzz-sessions: ## Generated sessions, SEEDS=100 of them FROM=0: runs, restores and replays in one kernel, against the truth
+	@tools/setup.sh native
+	@.build/venv/bin/python -m tests.python.generated --sessions --seeds $(or $(SEEDS),100) --from $(or $(FROM),0)
 
 bench-checkpoint: setup ## What audit mode costs, beside a plain kernel; KISHU=python with kishu and dill to compare
 	@for workload in tables objects large rounds-1 rounds-8 rounds-80; do \

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nbrewind._native import Store, analyze_cell
+from nbrewind.checkpoints import in_order
 from nbrewind.client import Refused
 from nbrewind.listing import listed, of_notebook
 
@@ -47,7 +48,8 @@ def runs(
     A cell that has no run under this notebook's name may have been run under another name of it. `folder`: where the
     notebook is, if the store is beside it.
     """
-    found = [json.loads(record["payload"]) for record in store.records("run")]
+    kept = in_order(store.records("run"), store.records("replay"))
+    found = [checkpoint.payload for checkpoint in kept]
     own = of_notebook(found, notebook, folder)
     if cell is not None:
         own = [run for run in own if run["cell_id"] == cell] or [

@@ -1,9 +1,9 @@
 """What `gc` must keep, and in which order the rest may go.
 
-Roots are the pinned runs, the newest checkpoints of every cell, and all that running kernels recorded. A root keeps its
-run record, the values of the whole namespace after it and, through recipes, the values those are rebuilt from; of the
-runs that led to it, it keeps the records, not the values. Everything else may go when a budget asks for it: what is old
-and cheap to compute again goes first.
+Roots are the pinned runs, the newest checkpoints of every cell, and all that running kernels recorded; of replays, the
+newest of every cell. A root keeps its run record, the values of the whole namespace after it and, through recipes, the
+values those are rebuilt from; of the runs that led to it, it keeps the records, not the values. Everything else may go
+when a budget asks for it: what is old and cheap to compute again goes first.
 
 Nothing here loads a recorded value.
 """
@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nbrewind._native import Store
+from nbrewind.checkpoints import in_order
 
 KEPT_CHECKPOINTS = 2
 # A record of this kind, key = run id, keeps a run; the newest one with the key counts.
@@ -55,15 +57,18 @@ def choose(store: Store, kept: int = KEPT_CHECKPOINTS) -> Choice:
     runs = [_Run(_id(record), json.loads(record["payload"])) for record in store.records("run")]
     values = _Values(store)
     live = set(store.live_writers())
-    roots = _roots(runs, kept, _pinned(store), live)
-    needed = values.closure({name for run in roots for name in run.named()})
-    choice = Choice(n_roots=len(roots))
+    pinned = _pinned(store)
+    roots = _roots(runs, kept, pinned, live)
+    replays, superseded = _replays(store, pinned, live)
+    needed = values.closure({name for run in [*roots, *replays] for name in run.named()})
+    choice = Choice(n_roots=len(roots) + len(replays))
     choice.revive = values.revived(needed)
 
-    kept_runs = {run.run_id for run in roots} | _ancestors(runs, roots)
+    kept_runs = {run.run_id for run in roots} | _ancestors([*runs, *replays], [*roots, *replays])
+    kept_runs |= {run.payload["of"] for run in replays}
     rest = [run for run in runs if run not in roots]
     choice.drop += values.groups_of_nobody(runs, needed)
-    choice.drop += _superseded(store.records("replay"))
+    choice.drop += superseded
     choice.drop += _ranked(rest, kept_runs, needed, values, store)
     return choice
 
@@ -104,7 +109,7 @@ def show_size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TB"
 
 
-def _id(record: dict[str, Any]) -> RecordId:
+def _id(record: Mapping[str, Any]) -> RecordId:
     return record["writer"], record["seq"]
 
 
@@ -138,16 +143,36 @@ def _ancestors(runs: list[_Run], roots: list[_Run]) -> set[str]:
     return found
 
 
-def _superseded(records: list[dict[str, Any]]) -> list[list[RecordId]]:
-    """All but the newest of each key and notebook."""
-    newest: dict[tuple[str, str], RecordId] = {}
-    old = []
-    for record in records:
-        key = (record["key"], json.loads(record["payload"])["notebook"])
-        if key in newest:
-            old.append([newest[key]])
-        newest[key] = _id(record)
-    return old
+def _replays(
+    store: Store, pinned: set[str], live: set[str]
+) -> tuple[list[_Run], list[list[RecordId]]]:
+    """Replays that are roots, where they left a state of their own; and the records of those that are superseded.
+
+    A replay keeps those that led to it.
+    """
+    records = store.records("replay")
+    notes = {_id(record): json.loads(record["payload"]) for record in records}
+    newest = {(note["cell_id"], note["notebook"]): record for record, note in notes.items()}
+    kept = set(newest.values())
+    kept |= {
+        record
+        for record, note in notes.items()
+        if note.get("replay_id") in pinned or record[0] in live
+    }
+    by_id = {note.get("replay_id"): record for record, note in notes.items()}
+    todo = list(kept)
+    while todo:
+        before = by_id.get((notes[todo.pop()].get("lineage") or {}).get("previous"))
+        if before is not None and before not in kept:
+            kept.add(before)
+            todo.append(before)
+    checkpoints = in_order(store.records("run"), records)
+    replays = [
+        _Run(_id(one.record), one.payload)
+        for one in checkpoints
+        if one.of is not None and _id(one.record) in kept
+    ]
+    return replays, [[record] for record in notes if record not in kept]
 
 
 class _Values:

@@ -407,7 +407,7 @@ def _gc(options: argparse.Namespace) -> int:
 
 def _pin(options: argparse.Namespace) -> int:
     store = _open_store(options, "rw")
-    found = [run for run in history.all_runs(store) if run["run_id"].startswith(options.run)]
+    found = [run for run in history.checkpoints(store) if run["run_id"].startswith(options.run)]
     if len({run["run_id"] for run in found}) != 1:
         what = "no run" if not found else "several runs"
         raise driver.Refused(f"{what} with the id {options.run}; `nbrewind ls` shows them")
@@ -419,9 +419,9 @@ def _pin(options: argparse.Namespace) -> int:
 
 
 def _ls(options: argparse.Namespace) -> int:
-    runs = history.all_runs(_open_store(options))
+    runs = history.checkpoints(_open_store(options))
     if options.json:
-        _print_json({"runs": [{key: run[key] for key in history.SHOWN} for run in runs]})
+        _print_json({"runs": [{key: run.get(key) for key in history.SHOWN} for run in runs]})
     else:
         for run in runs:
             print(report.run_line(run))

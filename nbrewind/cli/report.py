@@ -162,10 +162,9 @@ def restore_text(found: dict[str, Any]) -> str:
 
 def run_line(run: dict[str, Any]) -> str:
     """One recorded run in one line."""
+    status = "replayed" if run.get("of") else run["status"]
     state = (
-        run["status"]
-        if run["replayable"]
-        else f"{run['status']}, not replayable: {'; '.join(run['why_not'])}"
+        status if run["replayable"] else f"{status}, not replayable: {'; '.join(run['why_not'])}"
     )
     first = next((line for line in run["source"].splitlines() if line.strip()), "")
     return f"{run['run_id'][:8]}  {run['cell_id'] or '-':<14} {run['seconds']:8.2f} s  {state:<10} {first[:60]}"

@@ -907,14 +907,49 @@ def _immutable_fact(obj: Any, ctx: Context) -> Fact:
 @register("builtins:generator")
 def _generator_fact(generator: types.GeneratorType[Any, Any, Any], ctx: Context) -> Fact:
     if generator.gi_frame is not None:
-        return _opaque_fact(generator, ctx)
+        return _suspended_fact(generator, generator.gi_frame, ctx)
     # It gives nothing any more, whatever it was made from.
     names = (generator.__name__, generator.__qualname__)
     return Fact("ended generator", (*names, generator.gi_code), mutable=True)
 
 
+@register("builtins:coroutine")
+def _coroutine_fact(coroutine: types.CoroutineType[Any, Any, Any], ctx: Context) -> Fact:
+    return _suspended_fact(coroutine, coroutine.cr_frame, ctx)
+
+
+@register("builtins:async_generator")
+def _async_generator_fact(generator: types.AsyncGeneratorType[Any, Any], ctx: Context) -> Fact:
+    return _suspended_fact(generator, generator.ag_frame, ctx)
+
+
+def _suspended_fact(obj: Any, frame: types.FrameType | None, ctx: Context) -> Fact:
+    """Code that goes on when somebody asks: without content to compare, and it reads what a function would."""
+    fact = _opaque_fact(obj, ctx)
+    if frame is None:
+        return fact
+    closure = tuple(types.CellType() for _ in frame.f_code.co_freevars)
+    reading = [types.FunctionType(frame.f_code, frame.f_globals, closure=closure)]
+    # Not by `f_locals`, which would keep alive what the frame lets go of.
+    todo, seen = [obj], {id(obj)}
+    while todo:
+        for held in gc.get_referents(todo.pop()):
+            if isinstance(held, types.GeneratorType) and id(held) not in seen:
+                seen.add(id(held))
+                todo.append(held)
+            elif isinstance(held, types.MethodType):
+                held = held.__func__
+            if isinstance(held, types.FunctionType):
+                reading.append(held)
+    facts = [ctx.facts(function) for function in reading]
+    fact.refs = {name for one in facts for name in one.refs}
+    fact.idents = {name for one in facts for name in one.idents}
+    fact.marks = [*fact.marks, *(mark for one in facts for mark in one.marks)]
+    return fact
+
+
 @register(
-    "builtins:coroutine", "builtins:async_generator", "builtins:frame", "builtins:traceback",
+    "builtins:frame", "builtins:traceback",
     "_thread:lock", "_thread:RLock", "threading:Thread", "threading:Event", "threading:Condition",
     "queue:Queue", "socket:socket", "sqlite3:Connection", "sqlite3:Cursor", "subprocess:Popen", "mmap:mmap",
     "contextvars:ContextVar", "asyncio.events:AbstractEventLoop", "concurrent.futures._base:Future",

@@ -174,7 +174,7 @@ def runs(session: Session, cell: str | None) -> list[dict[str, Any]]:
         return []
     history = session.open_history()
     history.refresh()
-    found = history.all_runs()
+    found = history.checkpoints()
     if cell is not None:
         of_cell = [run for run in found if run["cell_id"] == cell]
         folder = session.folder()

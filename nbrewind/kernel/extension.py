@@ -100,6 +100,7 @@ def show_restore(report: dict[str, Any]) -> str:
         size = f"{item['n_bytes']:,} bytes" if is_stored else (item["why"] or "")
         lines.append(f"  {item['how']:8} {item['name']:24} {item['type']:40} {size}".rstrip())
     lines += [f"  not brought back: {text}" for text in report.get("process", [])]
+    lines += [f"  still as it was: {text}" for text in report.get("stays", [])]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from nbrewind._native import (
     Store,
     StoreError,
 )
+from nbrewind.checkpoints import in_order
 from nbrewind.fingerprint.arrays import place_of
 from nbrewind.kernel.namespace import CoVariable
 
@@ -56,6 +57,8 @@ class History:
             self.store = Store(path, "r")
             self.is_writable = False
         self._manifests: dict[str, CoVariable] = {}
+        # Whether replays were noted since the last commit.
+        self._has_notes = False
 
     def refresh(self) -> None:
         """See what other writers have added."""
@@ -89,6 +92,14 @@ class History:
     def all_runs(self) -> list[dict[str, Any]]:
         """Every run record, oldest first."""
         return [json.loads(record["payload"]) for record in self.store.records("run")]
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """Every state to restore, as a run record; the one that a page showed last at the end."""
+        if self._has_notes:
+            # The store lists what is durable.
+            self.flush()
+        found = in_order(self.store.records("run"), self.store.records("replay"))
+        return [checkpoint.payload for checkpoint in found]
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """One run record."""
@@ -188,10 +199,16 @@ class History:
         return bytes(self.store.get(data["head"])), buffers, pieces
 
     def note_replay(self, note: dict[str, Any]) -> None:
-        """Remember which text a cell was last shown for; durable with the next commit."""
+        """Remember which text a cell was last shown for, and the state then; durable with the next commit."""
+        ambient = note.get("left", {}).get("ambient", {}).values()
+        needs = [chunk for item in ambient if item is not None for chunk in item["chunks"]]
         if self.is_writable:
             try:
-                self.store.append("replay", note["cell_id"] or "", json.dumps(note))
+                payload = json.dumps(note)
+                self._has_notes = True
+                self.store.append(
+                    "replay", note["cell_id"] or "", payload, list(dict.fromkeys(needs))
+                )
             except CannotWriteError:
                 self.is_writable = False
 
@@ -203,6 +220,7 @@ class History:
 
     def flush(self) -> None:
         """Make notes durable. A store that cannot be written has nothing to lose."""
+        self._has_notes = False
         if self.is_writable:
             try:
                 self.store.commit()

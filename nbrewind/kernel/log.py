@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class LogRun:
     """One entry. `is_recorded`: its own record names the entries before it. `result`: what it left behind.
 
-    `is_private`: the cell is never recorded, so no record may name its text either.
+    `is_private`: the cell is never recorded, so no record may name its text either. `replay_id`: the record that says
+    what a replay left, for replays that come after it.
     """
 
     cell: str
@@ -31,11 +32,12 @@ class LogRun:
     result: str | None = None
     is_recorded: bool = False
     is_private: bool = False
+    replay_id: str | None = None
 
     def payload(self) -> dict[str, Any]:
         """As the protocol and records have it."""
         found = asdict(self)
-        del found["is_recorded"], found["is_private"]
+        del found["is_recorded"], found["is_private"], found["replay_id"]
         return found
 
     @classmethod
@@ -46,17 +48,19 @@ class LogRun:
 
     @classmethod
     def from_record(cls, run: dict[str, Any]) -> LogRun:
-        """The entry of a recorded run, restored."""
+        """The entry of a recorded run or replay, restored."""
+        of = run.get("of")
         return cls(
             cell=run["cell_id"] or "",
             source=run["source"],
             number=run["run_number"],
             status=run["status"],
             how="restored",
-            run_id=run["run_id"],
+            run_id=of or run["run_id"],
             seconds=run["seconds"],
             result=run.get("result"),
-            is_recorded=True,
+            is_recorded=of is None,
+            replay_id=run["run_id"] if of else None,
         )
 
 
@@ -74,14 +78,19 @@ class Log:
         """The entry whose run goes on."""
         return next((run for run in reversed(list(self.runs)) if run.status == "running"), None)
 
-    def lineage(self) -> dict[str, Any]:
-        """What the state stands on: the last recorded run, and the entries after it."""
+    def lineage(self, *, of_replay: bool = False) -> dict[str, Any]:
+        """What the state stands on: the last recorded run, and the entries after it; or after the last known replay.
+
+        Records of runs do without those of replays, which go when the cell is replayed again.
+        """
         between: list[dict[str, Any]] = []
         for run in reversed(self.runs):
             if run.undone or run.is_private or run.status == "running":
                 continue
             if run.is_recorded:
                 return {"previous": run.run_id, "between": between[::-1]}
+            if of_replay and run.replay_id is not None:
+                return {"previous": run.replay_id, "between": between[::-1]}
             between.append(run.payload())
         return {"previous": None, "between": between[::-1]}
 
@@ -107,7 +116,7 @@ def _undone(runs: list[LogRun]) -> list[LogRun]:
 
 def lineage_of(history: History, run: dict[str, Any]) -> list[LogRun]:
     """The entries that led to the state after `run`, itself included."""
-    records = history.all_runs()
+    records = history.checkpoints()
     by_id = {item["run_id"]: item for item in records}
     found: list[LogRun] = []
     current: dict[str, Any] | None = run
@@ -135,7 +144,7 @@ def followers_of(history: History, run: dict[str, Any]) -> list[LogRun]:
     """What the same session recorded after `run`: no part of its state, but the page shows their outputs."""
     return [
         replace(LogRun.from_record(item), undone=True)
-        for item in history.all_runs()
+        for item in history.checkpoints()
         if item["session"] == run["session"]
         and item["run_number"] is not None
         and run["run_number"] is not None

@@ -66,6 +66,11 @@ def process_statements(
     ]
 
 
+def without_runs(process: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Statements as records keep them, whichever run they come from."""
+    return [{"kind": item["kind"], "text": item["text"]} for item in process]
+
+
 def module_effects(names: set[str], run_id: str) -> list[dict[str, Any]]:
     """Modules of the user's whose import changes the process: like settings, they are an input of all that follows."""
     return [
@@ -587,6 +592,9 @@ def record_run(
         named = set(run.effects["string_names"])
         session.ambient.places.adopt(run.places, named, path="sys" not in run.effects["loads"])
     again, kept = bound_again(session, run, changed_names, status)
+    # Bound to what it read (`ys = ys`): all that shares with it must be what it was, or it would be taken apart.
+    read = {name for version in again for name in version.names} & run.present
+    touched = sorted({*touched, *(name for name in read if same_object.get(name))})
     looked_up, modules_looked_up = unpickled(run, findings)
     run.present |= looked_up & set(run.before)
     run.absent |= looked_up - set(run.before)
@@ -678,7 +686,7 @@ def record_run(
         # What is changed inside the process, by which no restore goes back.
         "unrestorable": list(session.hidden_why),
         "lineage": session.log.lineage(),
-        "process_state": [{"kind": item["kind"], "text": item["text"]} for item in session.process],
+        "process_state": without_runs(session.process),
         "outputs": outputs,
         "replayable": not why_not,
         # Until a record of kind `settled` tells what tasks read that went on after the cell.

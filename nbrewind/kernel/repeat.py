@@ -9,11 +9,13 @@ import pickle
 import re
 import shutil
 import sys
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nbrewind import _native
+from nbrewind import _native, checkpoints
 from nbrewind.fingerprint import path_digest
 from nbrewind.hush import hushed
 from nbrewind.kernel import outside, packages, pickling, recipes, record
@@ -260,6 +262,52 @@ def replay(session: Session, found: dict[str, Any], run: Run, *, dry: bool = Fal
             session.ambient_pending[name] = item
     session.process.extend(found["effects"]["process"])
     session.process_pending.extend(found["effects"]["process"])
+
+
+def left_by_replay(session: Session, found: dict[str, Any]) -> dict[str, Any] | None:
+    """In what the state now, after a replay of this run, differs from the one it recorded; None: it cannot be told."""
+    assert session.history is not None
+    bound = session.state.bound
+    left = checkpoints.difference(
+        found,
+        {
+            "state": {name: version.manifest_id for name, version in bound.items()},
+            "ambient_state": session.ambient_chunks,
+            "process_state": record.without_runs(session.process),
+            "unrestorable": list(session.hidden_why),
+        },
+    )
+    # What no run explains was not stored.
+    made = {bound[name].manifest_id for name in left.get("names", {}) if name in bound}
+    return left if all(map(session.history.knows_manifest, made)) else None
+
+
+def note_replay(
+    session: Session,
+    found: dict[str, Any],
+    cell: tuple[str | None, str],
+    left: dict[str, Any] | None,
+    lineage: dict[str, Any],
+    number: int | None = None,
+) -> str:
+    """So that the history knows this text as the cell's latest, and the state after it; durable with the next commit.
+
+    `cell`: its id and text. `left`: see `left_by_replay`. `lineage`: what stands before it in the log. Returns the id.
+    """
+    assert session.history is not None
+    note = {
+        "replay_id": uuid.uuid4().hex,
+        "run_id": found["run_id"],
+        "cell_id": cell[0],
+        "notebook": session.notebook,
+        "source": cell[1],
+        "session": session.session_id,
+        "run_number": number,
+        "started": time.time(),
+        "lineage": lineage,
+    }
+    session.history.note_replay(note if left is None else {**note, "left": left})
+    return note["replay_id"]
 
 
 def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -49,6 +49,7 @@ _SYMBOLIC = (
     "process_pending",
     "hidden",
     "hidden_reads",
+    "hidden_why",
     "shown",
     "texts",
 )
@@ -70,7 +71,7 @@ def set_aside(session: Session) -> Iterator[None]:
             session.symbolic_ambient = session.symbolic_beginning()
             session.ambient_pending, session.ambient_chunks = {}, {}
             session.process, session.process_pending = [], []
-            session.hidden, session.hidden_reads = [], set()
+            session.hidden, session.hidden_reads, session.hidden_why = [], set(), []
             session.shown, session.texts = [], {}
             yield
         finally:
@@ -135,11 +136,15 @@ def _ready(session: Session, cells: list[dict[str, Any]]) -> None:
     session.explain()
 
 
+# A cell, the record that stands for it, and in what the state after it differs from the recorded one.
+_Replayed = tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]
+
+
 def _walk(
     session: Session, cells: list[dict[str, Any]], start: str | None
-) -> tuple[list[tuple[dict[str, Any], dict[str, Any]]], str | None]:
+) -> tuple[list[_Replayed], str | None]:
     """Replay cell by cell, without writing files, up to the first that has to execute, or `start`."""
-    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    found: list[_Replayed] = []
     is_reached = False
     for idx, cell in enumerate(cells):
         is_reached = is_reached or cell["id"] == start
@@ -155,7 +160,7 @@ def _walk(
         repeat.replay(session, record_found, run, dry=True)
         if record.fills_history(record_found):
             session.shown.append(record_found["run_id"])
-        found.append((cell, record_found))
+        found.append((cell, record_found, repeat.left_by_replay(session, record_found)))
     return found, None
 
 
@@ -289,7 +294,7 @@ def begin(
         with set_aside(session):
             replayed, following = _walk(session, cells, start)
             symbolic = {name: getattr(session, name) for name in _SYMBOLIC}
-        for _, found in replayed:
+        for _, found, _ in replayed:
             session.interrupts.check()
             files.write(session, found)
         pool = _pool(session, symbolic["state"])
@@ -309,28 +314,13 @@ def begin(
     unloaded = [name for name in user_modules() if name not in session.base_modules_of_user]
     packages.unload(unloaded)
     _take_over(session, symbolic, pool)
-    for cell, found in replayed:
-        session._note_replay(found, cell)
-    entries = [
-        LogRun(
-            cell["id"],
-            cell["source"],
-            None,
-            "ok",
-            "replayed",
-            run_id=found["run_id"],
-            seconds=0.0,
-            result=found.get("result"),
-        )
-        for cell, found in replayed
-    ]
-    session.log.set_aside(entries)
+    session.log.set_aside(_noted(session, replayed))
     before = session.replaying
     session.replaying = {
         "mode": before["mode"] if before else session.default_mode or session.mode,
         "owner": owner,
         "started": before["started"] if before else started,
-        "replayed": [found for _, found in replayed],
+        "replayed": [found for _, found, _ in replayed],
         "earlier": [*before["earlier"], *before["reports"]] if before else [],
         "reports": [],
     }
@@ -346,10 +336,33 @@ def begin(
                 "run_id": found["run_id"],
                 "recorded_seconds": found["seconds"],
             }
-            for cell, found in replayed
+            for cell, found, _ in replayed
         ],
         "next": following,
     }
+
+
+def _noted(session: Session, replayed: list[_Replayed]) -> list[LogRun]:
+    """The log that begins with these, each of which the history knows."""
+    entries: list[LogRun] = []
+    lineage: dict[str, Any] = {"previous": None, "between": []}
+    for cell, found, left in replayed:
+        at = (cell["id"], cell["source"])
+        replay_id = repeat.note_replay(session, found, at, left, lineage)
+        lineage = {"previous": replay_id, "between": []}
+        entries.append(
+            LogRun(
+                *at,
+                None,
+                "ok",
+                "replayed",
+                run_id=found["run_id"],
+                seconds=0.0,
+                result=found.get("result"),
+                replay_id=replay_id,
+            )
+        )
+    return entries
 
 
 class _Files:
@@ -394,7 +407,7 @@ def _take_over(session: Session, symbolic: dict[str, Any], pool: dict[str, Any])
     state.remember_objects()
     for name in _SYMBOLIC[1:]:
         setattr(session, name, symbolic[name])
-    session.hidden_why, session.unseen, session.leftover = [], [], []
+    session.unseen, session.leftover = [], []
     session.scratch = {"__name__": "__main__", "__builtins__": __builtins__}
     session.undo = None
     _forget_results(session)

@@ -36,12 +36,12 @@ class Restored:
 def find_run(
     session: Session, cell: str | None, run_id: str | None, number: int | None = None
 ) -> dict[str, Any]:
-    """The run to go to: by id, or the newest good run of a cell. Raises `UnknownRun`."""
+    """The run to go to: by id, or the newest good run or replay of a cell. Raises `UnknownRun`."""
     if session.history is None and not os.path.isdir(session.store_path()):
         raise UnknownRun(f"there is no store at {session.store_path()}. Audit the notebook first")
     history = session.open_history()
     history.refresh()
-    runs = [run for run in history.all_runs() if run["status"] == "ok"]
+    runs = [run for run in history.checkpoints() if run["status"] == "ok"]
     if run_id is not None:
         runs = [run for run in runs if run["run_id"].startswith(run_id)]
         what = f"run {run_id}"
@@ -97,7 +97,8 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     }
     pending = {item["text"] for item in undo["process_pending"]}
     done = {item["text"] for item in undo["process"]} - pending
-    session.process = [{**item, "run_id": run["run_id"]} for item in run["process_state"]]
+    run_id = run.get("of") or run["run_id"]
+    session.process = [{**item, "run_id": run_id} for item in run["process_state"]]
     session.process_pending = [item for item in session.process if item["text"] not in done]
     try:
         places = ("working directory", "environment", "module path")
@@ -146,6 +147,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     session.log.set_aside(log)
     session.undo = undo
     session.waiting.begin([versions[manifest_id] for manifest_id in loading.waiting])
+    changed = run.get("unrestorable", [])
     return {
         "run_id": run["run_id"],
         "cell_id": run["cell_id"],
@@ -153,7 +155,8 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "recorded_seconds": run["seconds"],
         "names": [asdict(item) for item in loading.report],
-        "process": [text for text in run.get("unrestorable", []) if text not in session.hidden_why],
+        "process": [text for text in changed if text not in session.hidden_why],
+        "stays": [text for text in session.hidden_why if text not in changed],
     }
 
 

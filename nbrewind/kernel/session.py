@@ -664,17 +664,18 @@ class Session:
             raise CannotReplay(
                 f"its record cannot be replayed: {type(error).__name__}: {error}", found["run_id"]
             ) from error
-        self._note_replay(found, {"id": run.cell_id, "source": run.source})
+        lineage = self.log.lineage(of_replay=True)
+        left = repeat.left_by_replay(self, found)
+        count = self.shell.execution_count
+        replay_id = repeat.note_replay(self, found, (run.cell_id, run.source), left, lineage, count)
         if record.fills_history(found):
             self.shown.append(found["run_id"])
-        shell = self.shell
-        count = shell.execution_count
         if self.tap is not None:
             self.tap.publish(found["outputs"], count)
         result = self._result(run.source, run.cell_id)
         note = self._note
         if note is not None:
-            note.how, note.run_id = "replayed", found["run_id"]
+            note.how, note.run_id, note.replay_id = "replayed", found["run_id"], replay_id
             note.result = found.get("result")
         self.say(
             {
@@ -691,18 +692,6 @@ class Session:
             }
         )
         return result
-
-    def _note_replay(self, found: dict[str, Any], cell: dict[str, Any]) -> None:
-        """So that the history knows this text as the cell's latest; durable with the next commit."""
-        assert self.history is not None
-        self.history.note_replay(
-            {
-                "run_id": found["run_id"],
-                "cell_id": cell["id"],
-                "notebook": self.notebook,
-                "source": cell["source"],
-            }
-        )
 
     def _result(self, source: str, cell_id: str | None) -> ExecutionResult:
         """The shell's bookkeeping for a cell that it did not execute itself."""

@@ -88,6 +88,24 @@ class _Ear:
         return re.compile, (self.pattern,)
 
 
+class _Action(str):
+    """In the place of what a filter does: tells when it is compared, as `warnings` does before it adds one.
+
+    One that is added where it was already leaves no other trace, and elsewhere it would.
+    """
+
+    tell: Callable[[], None]
+
+    def __eq__(self, other: object) -> bool:
+        self.tell()
+        return str(self) == other
+
+    __hash__ = str.__hash__
+
+    def __reduce__(self) -> Any:
+        return str, (str(self),)
+
+
 def filters() -> list[Any]:
     """The filters of warnings that are not ours."""
     return [one for one in warnings.filters if not isinstance(one[1], _Ear)]
@@ -98,13 +116,11 @@ class Watch:
 
     def __init__(self) -> None:
         self._looked: set[str] = set()
-        self._ear: Any = (
-            "default",
-            _Ear(functools.partial(self._looked.add, WARNINGS)),
-            Warning,
-            None,
-            0,
-        )
+        tell = functools.partial(self._looked.add, WARNINGS)
+        action = _Action("default")
+        action.tell = self._heed
+        self._ear: Any = (action, _Ear(tell), Warning, None, 0)
+        self._filters: Any = None
         # Libraries that are watched; False: they do not keep their settings where we know.
         self._watched: dict[str, bool] = {}
 
@@ -117,7 +133,8 @@ class Watch:
             # heard, and what a cell says would depend on which cells were executed.
             pass
         # Before all others, and without a word to the user's code.
-        cast("list[Any]", warnings.filters).insert(0, self._ear)
+        self._filters = cast("list[Any]", warnings.filters)
+        self._filters.insert(0, self._ear)
         self._looked.clear()
         self._before = dict(self._watched)
 
@@ -132,6 +149,11 @@ class Watch:
         if PARAMETERS in found:
             found.add(FIGURES)
         return found
+
+    def _heed(self) -> None:
+        # What happens to a copy (`with catch_warnings()`) is over when the block is left.
+        if warnings.filters is self._filters:
+            self._looked.add(WARNINGS)
 
     def _stop_listening(self) -> bool:
         """False when the run had put other filters in the place of those that it found."""

@@ -69,6 +69,9 @@ export interface IRestoreReport {
   seconds: number;
   recorded_seconds: number;
   names: IRestoredName[];
+  /** What runs changed inside the process: what is not brought back, and what could not be taken back. */
+  process: string[];
+  stays: string[];
 }
 
 export interface IPlanStep {

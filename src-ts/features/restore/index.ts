@@ -16,7 +16,7 @@ import { duration, nameList } from '../../text';
 import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
 import { cellName, cellOf } from '../cells';
 import { messageOf, type IOutcome, type Operation } from '../progress/model';
-import { ExecutedText, restoreTable, RunPicker, summary } from './report';
+import { ExecutedText, limits, restoreTable, RunPicker, summary } from './report';
 
 const CELL_ARGS = {
   args: {
@@ -228,10 +228,10 @@ async function restore(
 }
 
 function tell(side: INotebookSide, report: IRestoreReport, run: IRecordedRun, trans: TranslationBundle): IOutcome {
-  const stubs = report.names.filter(name => name.how === 'stub');
+  const isWhole = !report.names.some(name => name.how === 'stub') && limits(report, trans).length === 0;
   const where = run.cell_id ? cellName(side, run.cell_id) : run.run_id.slice(0, 8);
   return {
-    kind: stubs.length > 0 ? 'warning' : 'done',
+    kind: isWhole ? 'done' : 'warning',
     text: trans.__('Restored the state after %1 in %2: %3', where, duration(report.seconds), summary(report, trans)),
     actions: [
       {

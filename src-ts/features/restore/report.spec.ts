@@ -1,7 +1,7 @@
 import { nullTranslator } from '@jupyterlab/translation';
 
 import type { IRestoredName, IRestoreReport } from '../../kernel/protocol';
-import { restoreTable, summary } from './report';
+import { limits, restoreTable, summary } from './report';
 
 const trans = nullTranslator.load('nbrewind');
 
@@ -19,7 +19,9 @@ const report = (...names: IRestoredName[]): IRestoreReport => ({
   source: 'x = 1',
   seconds: 0.5,
   recorded_seconds: 60,
-  names
+  names,
+  process: [],
+  stays: []
 });
 
 describe('the report of a restore', () => {
@@ -42,6 +44,13 @@ describe('the report of a restore', () => {
       ['x', 'loaded', 'list', '3.0 kB', ''],
       ['y', 'loaded', 'list', '400 bytes', '']
     ]);
+  });
+
+  it('says what it could not do', () => {
+    const found = { ...report(name('x', 'loaded', 8)), process: ['`math.kk = 9`'], stays: ['`plt.ion()` was executed'] };
+    expect(limits(found, trans)).toEqual(['Not brought back: `math.kk = 9`', 'Still there: `plt.ion()` was executed']);
+    const items = Array.from(restoreTable(found, trans).node.querySelectorAll('li'), item => item.textContent);
+    expect(items).toEqual(['Not brought back: math.kk = 9', 'Still there: plt.ion() was executed']);
   });
 
   it('says no more than there is', () => {

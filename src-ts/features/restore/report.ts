@@ -2,11 +2,11 @@
 
 import type { Dialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { Widget } from '@lumino/widgets';
+import { Panel, Widget } from '@lumino/widgets';
 
 import type { IRecordedRun, IRestoredName, IRestoreReport } from '../../kernel/protocol';
 import { Table } from '../../table';
-import { bytes, duration, firstLine, nameList } from '../../text';
+import { bytes, duration, firstLine, marked, nameList } from '../../text';
 
 /** 12 loaded (3.4 MB), 2 loading in the background (1.2 GB), 1 rebuilt, 1 could not be brought back: x. */
 export function summary(report: IRestoreReport, trans: TranslationBundle): string {
@@ -29,8 +29,32 @@ export function summary(report: IRestoreReport, trans: TranslationBundle): strin
   return parts.join(', ');
 }
 
-/** Every name and what became of it; what was lost comes first. */
+/** What a restore cannot do: changes inside the process that are missing, or still there. */
+export function limits(report: IRestoreReport, trans: TranslationBundle): string[] {
+  return [
+    ...report.process.map(text => trans.__('Not brought back: %1', text)),
+    ...report.stays.map(text => trans.__('Still there: %1', text))
+  ];
+}
+
+/** Every name and what became of it, below what a restore cannot do; what was lost comes first. */
 export function restoreTable(report: IRestoreReport, trans: TranslationBundle): Widget {
+  const body = new Panel();
+  const notes = limits(report, trans);
+  if (notes.length > 0) {
+    const list = new Widget({ node: document.createElement('ul') });
+    for (const note of notes) {
+      const item = document.createElement('li');
+      item.append(...marked(note));
+      list.node.append(item);
+    }
+    body.addWidget(list);
+  }
+  body.addWidget(table(report, trans));
+  return body;
+}
+
+function table(report: IRestoreReport, trans: TranslationBundle): Widget {
   const order = ['stub', 'rebuilt', 'pending', 'loaded'];
   const words: Record<string, string> = {
     stub: trans.__('lost'),

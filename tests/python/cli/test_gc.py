@@ -12,7 +12,7 @@ import pytest
 from nbrewind import roots
 from nbrewind._native import Store
 from nbrewind.cli.main import main
-from tests.python.books import Book
+from tests.python.books import Book, restore
 from tests.python.cli.test_main import nbrewind
 from tests.python.kernel.live import Live
 
@@ -128,6 +128,31 @@ def test_pinned_runs_stay(book: Book) -> None:
         for record in Store(str(book.store), "r").records("run")
     }
     assert oldest["run_id"] not in kept
+
+
+def test_the_state_after_a_replay_stays(tmp_path: Path) -> None:
+    text = {"a": "t = 1", "b": f"import random\nx = random.Random(t).randbytes({MB})", "c": "y = 5"}
+    book = Book(tmp_path / "here", text)
+    book.audit()
+    for t in (2, 3):
+        book.edit(a=f"t = {t}")
+        book.repeat()
+        assert book.executed == {"a", "b"}
+    assert clean(book, "--budget", "0", "--keep", "1")["n_retired"]["replay"] == 1
+    verify(book)
+    probe = "import random\nprint(t, y, x == random.Random(3).randbytes(len(x)))"
+    assert restore(book, "c", probe)[1] == "3 5 True\n"
+    listed = nbrewind("ls", "--store", book.store, "--json", cwd=book.folder)
+    (replay,) = [run for run in json.loads(listed.stdout)["runs"] if run["of"]]
+    assert replay["cell_id"] == "c"
+    # One that is pinned outlives the next.
+    done = nbrewind("pin", replay["run_id"], "--store", book.store, cwd=book.folder)
+    assert done.returncode == 0, done.stderr
+    book.edit(a="t = 4")
+    book.repeat()
+    clean(book, "--budget", "0", "--keep", "1")
+    listed = nbrewind("ls", "--store", book.store, "--json", cwd=book.folder)
+    assert sum(run["of"] is not None for run in json.loads(listed.stdout)["runs"]) == 2
 
 
 def test_wrong_arguments_and_missing_stores_are_told(

@@ -1,6 +1,7 @@
 """The long run: `python -m tests.python.generated --seeds 1000 --from 0`.
 
-Prints every seed that fails with the smallest notebook found for it, and at the end how much was executed.
+Prints every seed that fails with the smallest notebook found for it, and at the end how much was executed. With
+`--sessions` every seed is a session in one kernel instead, of runs, restores and replays.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from tests.python.generated.cases import Case, make_case
 from tests.python.generated.check import Found, Lab, shrink
+from tests.python.generated.sessions import Session
 
 
 def kind_of(found: Found) -> str:
@@ -108,7 +110,10 @@ def main() -> int:
     parser.add_argument(
         "--show", action="store_true", help="print the notebooks, and why cells ran"
     )
+    parser.add_argument("--sessions", action="store_true", help="sessions in one kernel instead")
     options = parser.parse_args()
+    if options.sessions:
+        return _sessions(range(options.first, options.first + options.seeds))
     if options.case is not None or options.show:
         return _one(options)
     queue: multiprocessing.Queue[object] = multiprocessing.Queue()
@@ -140,6 +145,21 @@ def main() -> int:
     for why, n_times in totals.misses.most_common(25):
         print(f"  {n_times:5} {why}")
     return 1 if totals.n_failed or totals.n_cases < len(seeds) else 0
+
+
+def _sessions(seeds: range) -> int:
+    n_failed = n_done = 0
+    with tempfile.TemporaryDirectory(prefix="nbrewind-generated-") as folder:
+        with Lab(Path(folder) / "lab") as lab:
+            for seed in seeds:
+                session = Session(seed, lab, Path(folder))
+                found = session.run()
+                n_failed += bool(found)
+                n_done += len(session.done)
+                if found:
+                    print(f"##### seed {seed} fails\n{make_case(seed)}\n{session}", flush=True)
+    print(f"{len(seeds)} sessions, {n_done} things done, {n_failed} failed")
+    return 1 if n_failed else 0
 
 
 def _one(options: argparse.Namespace) -> int:

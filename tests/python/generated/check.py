@@ -177,20 +177,7 @@ class _Check:
             if then != now:
                 text = f"{what}: {cell} ({how.get(cell)}) shows\n  {now}\ninstead of\n  {then}"
                 self.found.differences.append(text)
-        for part in ("state", "settings", "files"):
-            then, now = truth[part], made[part]
-            for name in sorted({*then, *now}):
-                if name.startswith("numpy ") and then.get(name) is None:
-                    # Not imported by the notebook; nobody saw it.
-                    continue
-                if name in _SEEDS and not any(_SEEDS[name].search(text) for _, text in cells):
-                    continue
-                if then.get(name) != now.get(name):
-                    text = f"{what}: {part}: `{name}` is\n  {now.get(name)}\ninstead of\n  {then.get(name)}"
-                    self.found.differences.append(text)
-        if truth["sharing"] != made["sharing"]:
-            text = f"{what}: memory is shared by {made['sharing']} instead of {truth['sharing']}"
-            self.found.differences.append(text)
+        self.found.differences += compare_states(what, cells, truth, made)
 
     def _count(self, cells: Cells, truth: dict[str, Any], made: dict[str, Any]) -> None:
         reports = {report["cell_id"]: report for report in made["reports"]}
@@ -216,6 +203,27 @@ class _Check:
                     why = f"never: {report['why_not'][0][:60]}"
                 found.misses[why] += 1
                 found.missed.append(f"{cell}: {report['why']} {report.get('why_not')}")
+
+
+def compare_states(
+    what: str, cells: Cells, truth: dict[str, Any], made: dict[str, Any]
+) -> list[str]:
+    """How what was left differs from what should be: names, settings, files and who shares memory."""
+    found = []
+    for part in ("state", "settings", "files"):
+        then, now = truth.get(part, {}), made.get(part, {})
+        for name in sorted({*then, *now}):
+            if name.startswith("numpy ") and then.get(name) is None:
+                # Not imported by the notebook; nobody saw it.
+                continue
+            if name in _SEEDS and not any(_SEEDS[name].search(text) for _, text in cells):
+                continue
+            if then.get(name) != now.get(name):
+                text = f"{what}: {part}: `{name}` is\n  {now.get(name)}\ninstead of\n  {then.get(name)}"
+                found.append(text)
+    if truth["sharing"] != made["sharing"]:
+        found.append(f"{what}: memory is shared by {made['sharing']} instead of {truth['sharing']}")
+    return found
 
 
 def _failed(shown: list[Any]) -> bool:

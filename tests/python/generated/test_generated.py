@@ -13,6 +13,7 @@ from tests.python.books import Book
 from tests.python.generated.__main__ import Totals
 from tests.python.generated.cases import make_case
 from tests.python.generated.check import Lab
+from tests.python.generated.sessions import Session
 
 # Seeds of one test.
 N_SEEDS = 12
@@ -29,6 +30,16 @@ def test_repeat_gives_what_a_run_from_scratch_gives(first: int, lab: Lab) -> Non
         totals.add(found)
     print(totals)
     assert totals.n_executed <= 1.3 * (totals.n_changed + totals.n_never), totals.misses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [9, 17])
+def test_a_session_of_restores_and_replays_is_always_right(
+    seed: int, tmp_path: Path, lab: Lab
+) -> None:
+    session = Session(seed, lab, tmp_path)
+    assert session.run() == [], f"{make_case(seed)}\n{session}"
+    assert any("restore" in done for done in session.done)
 
 
 _PROBE = "print(__import__('runpy').run_path({path!r})['describe'](globals()))"

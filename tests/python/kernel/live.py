@@ -180,10 +180,12 @@ class Live:
         """What a cell prints, outside the notebook and unrecorded when the mode is off."""
         return "".join(str(item[-1]) for item in self.run(source))
 
-    def silently(self, source: str) -> None:
-        """A silent request."""
+    def silently(self, source: str) -> str:
+        """A silent request; what it prints."""
         content = {"code": source, "silent": True, "store_history": False, "allow_stdin": False}
-        self._wait_idle(self._send("execute_request", content))
+        return "".join(
+            str(item[-1]) for item in self.end_run(self._send("execute_request", content))
+        )
 
     def interrupt(self) -> None:
         """As the stop button does."""

@@ -158,3 +158,55 @@ def test_a_damaged_log_is_named_where_a_run_is_missed(tmp_path: Path) -> None:
         assert found["code"] == "unknown-run"
         assert "is damaged" in found["error"] and "nbrewind verify" in found["error"]
         assert "is damaged" in kernel.ask("runs", cell="b")["damage"]
+
+
+def test_after_a_replay_a_restore_gives_the_state_of_the_replay(tmp_path: Path) -> None:
+    cells = {"a": "t = 1", "b": "x = t * 2", "c": "y = 5", "d": "z = [y]"}
+    probe = "print({n: globals()[n] for n in 'txyz' if n in globals()})"
+    with Live(tmp_path / "here") as kernel:
+        kernel.ask("configure", mode="audit", notebook="book.ipynb")
+        kernel.run_all(cells)
+        first = kernel.ask("runs", cell="c")["runs"]
+        # Nothing else than the run left: no state of its own.
+        assert kernel.replay(cells, "a")["replayed"] == 4
+        assert kernel.ask("runs", cell="c")["runs"] == first
+        cells["a"] = "t = 3"
+        assert kernel.replay(cells, "a", may_restart=True)["executed"] == 2
+        newest, oldest = kernel.ask("runs", cell="c")["runs"]
+        assert oldest["run_id"] == first[0]["run_id"] != newest["run_id"]
+        found = kernel.ask("restore", cell="c")
+        assert found["report"]["run_id"] == newest["run_id"]
+        texts = [run["source"] for run in found["runs"] if not run["undone"]]
+        assert texts == ["t = 3", "x = t * 2", "y = 5"]
+        assert kernel.show(probe) == "{'t': 3, 'x': 6, 'y': 5}\n"
+        kernel.ask("restore", run=oldest["run_id"])
+        assert kernel.show(probe) == "{'t': 1, 'x': 2, 'y': 5}\n"
+
+        # In another process: the state, and what led to it; also of a run that stands on replays.
+        kernel.restart()
+        kernel.ask("configure", mode="audit", notebook="book.ipynb")
+        found = kernel.ask("restore", cell="d")
+        texts = [run["source"] for run in found["runs"] if not run["undone"]]
+        assert texts == list(cells.values())
+        assert kernel.show(probe) == "{'t': 3, 'x': 6, 'y': 5, 'z': [5]}\n"
+        kernel.run("w = t + 1", "e")
+        kernel.restart()
+        kernel.ask("configure", mode="audit", notebook="book.ipynb")
+        found = kernel.ask("restore", cell="e")
+        texts = [run["source"] for run in found["runs"] if not run["undone"] and run["cell"]]
+        assert texts == [*cells.values(), "w = t + 1"]
+
+
+def test_what_a_restore_cannot_take_back_is_told(tmp_path: Path) -> None:
+    with Live(tmp_path / "here") as kernel:
+        kernel.ask("configure", mode="audit", notebook="book.ipynb")
+        kernel.run("import math\nx = 1", "a")
+        kernel.run("math.kk = 9", "b")
+        report = kernel.ask("restore", cell="a")["report"]
+        assert [text for text in report["stays"] if "math" in text]
+        assert report["process"] == []
+        kernel.restart()
+        kernel.ask("configure", mode="audit", notebook="book.ipynb")
+        report = kernel.ask("restore", cell="b")["report"]
+        assert [text for text in report["process"] if "math" in text]
+        assert report["stays"] == []
