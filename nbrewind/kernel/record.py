@@ -592,6 +592,11 @@ def record_run(
         named = set(run.effects["string_names"])
         session.ambient.places.adopt(run.places, named, path="sys" not in run.effects["loads"])
     again, kept = bound_again(session, run, changed_names, status)
+    why_not += [
+        f"{', '.join(f'`{name}`' for name in version.names)} could not be stored: {version.why}"
+        for version in again
+        if version.data is None and not version.is_handle
+    ]
     # Bound to what it read (`ys = ys`): all that shares with it must be what it was, or it would be taken apart.
     read = {name for version in again for name in version.names} & run.present
     touched = sorted({*touched, *(name for name in read if same_object.get(name))})

@@ -534,6 +534,9 @@ def load_names(session: Session, names: set[str]) -> None:
             f"{_named(version)} cannot be loaded: {version.why or 'it could not be stored'}"
             for version in lost
         )
+        if session.mode != "repeat":
+            # Nobody will execute it by themselves.
+            text += ". Run the cell that makes it again"
         raise CannotReplay(text, *dict.fromkeys(version.made_by for version in lost))
     for version in versions:
         try:
