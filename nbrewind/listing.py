@@ -26,6 +26,8 @@ def listed(run: dict[str, Any], n_bytes: int) -> dict[str, Any]:
     return {
         "run_id": run["run_id"],
         "kind": run.get("kind", "cell"),
+        # The run that this is a replay of.
+        "of": run.get("of"),
         "cell_id": run["cell_id"],
         "number": run["run_number"],
         "session": run["session"],

@@ -39,6 +39,8 @@ export interface IStatus {
 
 export interface IRecordedRun {
   run_id: string;
+  /** The run that this is a replay of. */
+  of: string | null;
   cell_id: string | null;
   number: number | null;
   session: string;

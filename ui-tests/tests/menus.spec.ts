@@ -43,6 +43,31 @@ test('an earlier run of a cell can be chosen, with the text that it executed', a
   await expect(book.output('show')).toHaveText('1');
 });
 
+test('after a replay, Restore to here gives what the replay left', async ({ page }) => {
+  const book = await open(page, [...CELLS.slice(0, 1), { id: 'other', source: 'y = 5' }, CELLS[2]]);
+  await book.turnAuditOn();
+  await book.runAll();
+  await book.typeOver('set', '1', '7');
+  await book.clickInCell('set', 'nbrewind:replay-from-cell');
+  await book.dialog.getByRole('button', { name: 'Replay', exact: true }).click();
+  await expect(book.strip).toContainText('2 cells executed');
+  await book.clickInCell('other', 'nbrewind:restore-to-cell');
+  await expect(book.strip).toContainText('Restored the state after');
+  await book.run('show');
+  await expect(book.output('show')).toHaveText('7');
+  // The older state can still be chosen.
+  await book.select('other');
+  await book.command('nbrewind:restore-run');
+  const runs = book.dialog.getByRole('radio');
+  await expect(runs).toHaveCount(2);
+  await expect(book.dialog.locator('label').first()).toContainText('replayed');
+  await runs.nth(1).check();
+  await book.dialog.getByRole('button', { name: 'Restore' }).click();
+  await expect(book.strip).toContainText('Restored the state after');
+  await book.run('show');
+  await expect(book.output('show')).toHaveText('1');
+});
+
 test('the palette lists the commands, and undo restore only when there is something to undo', async ({ page }) => {
   const book = await open(page, CELLS);
   const isEnabled = (id: string) =>

@@ -47,7 +47,11 @@ describe('the report of a restore', () => {
   });
 
   it('says what it could not do', () => {
-    const found = { ...report(name('x', 'loaded', 8)), process: ['`math.kk = 9`'], stays: ['`plt.ion()` was executed'] };
+    const found = {
+      ...report(name('x', 'loaded', 8)),
+      process: ['`math.kk = 9`'],
+      stays: ['`plt.ion()` was executed']
+    };
     expect(limits(found, trans)).toEqual(['Not brought back: `math.kk = 9`', 'Still there: `plt.ion()` was executed']);
     const items = Array.from(restoreTable(found, trans).node.querySelectorAll('li'), item => item.textContent);
     expect(items).toEqual(['Not brought back: math.kk = 9', 'Still there: plt.ion() was executed']);

@@ -126,7 +126,8 @@ export class RunPicker extends Widget implements Dialog.IBodyWidget<IRecordedRun
       input.checked = at === 0;
       input.addEventListener('change', () => (this._text.textContent = run.source));
       const head = document.createElement('span');
-      head.textContent = `${run.number ? `[${run.number}] ` : ''}${whenOf(run)}`;
+      const when = `${run.number ? `[${run.number}] ` : ''}${whenOf(run)}`;
+      head.textContent = run.of ? trans.__('%1, replayed', when) : when;
       const more = document.createElement('small');
       more.textContent = trans.__(
         'took %1; %2 names; %3',
