@@ -443,7 +443,7 @@ def end(session: Session) -> dict[str, Any]:
     session.replaying = None
     session.mode = going["mode"]
     journal.end()
-    _make_real(session)
+    lost = _make_real(session)
     session._set_up_tasks()
     reports = [item for item in going["reports"] if item["status"] != "not recorded"]
     made = {
@@ -478,15 +478,21 @@ def end(session: Session) -> dict[str, Any]:
             "seconds": round(time.time() - going["started"], 3),
             "saved_seconds": round(max(saved, 0.0), 3),
             "failed": None if failed is None else failed["cell_id"],
+            "lost": lost,
         },
     }
 
 
-def _make_real(session: Session) -> None:
-    """Bring ambient state and small names in; a name that cannot be loaded says so when it is used."""
+def _make_real(session: Session) -> list[str]:
+    """Bring ambient state and small names in. Returns names that only their cells can make; they say so when used."""
     from nbrewind.kernel.session import CannotReplay
 
     state = session.state
+    lost = {
+        name
+        for name in state.pending()
+        if state.bound[name].data is None and not state.bound[name].is_handle
+    }
     try:
         with session.interrupts.allowed():
             repeat.make_process_ready(session)
@@ -496,13 +502,14 @@ def _make_real(session: Session) -> None:
             for done, version in enumerate(versions):
                 room -= version.n_bytes
                 if room < 0:
-                    return
+                    break
                 session.progress(done, len(versions), ", ".join(version.names))
                 try:
                     repeat.load_names(session, set(state.group_of(version.names[0])))
                 except (CannotReplay, KeyError):
-                    continue
+                    lost.update(version.names)
             if session.figures.names().isdisjoint(state.pending()):
                 session.figures.make_real(session.figures.expected())
     except (CannotReplay, KeyboardInterrupt):
-        return
+        pass
+    return sorted(lost & set(state.pending()))

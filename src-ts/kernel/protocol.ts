@@ -106,6 +106,8 @@ export interface IReplayReport {
   seconds: number;
   saved_seconds: number;
   failed: string | null;
+  /** Names that only their cells can make. */
+  lost: string[];
 }
 
 export interface ICellText {

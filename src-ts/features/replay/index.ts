@@ -13,7 +13,7 @@ import { replayIcon } from '../../icons';
 import { LinkError, type ILinkEvent } from '../../kernel/link';
 import type { IReplayBegun, IReplayPlan, IReplayReport, Mode } from '../../kernel/protocol';
 import { PLUGIN_ID } from '../../settings';
-import { duration } from '../../text';
+import { duration, nameList } from '../../text';
 import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
 import { isToExecute } from '../badges/model';
 import { cellName, cellOf, cellTexts } from '../cells';
@@ -433,7 +433,12 @@ class Replay {
       };
     }
     const took = report ? trans.__(' in %1', duration(report.seconds)) : '';
-    return { kind: 'done', text: `${operation.title}${took}: ${what}.`, actions };
+    const text = `${operation.title}${took}: ${what}.`;
+    if (report && report.lost.length > 0) {
+      const lost = trans.__('%1 could not be brought back: run the cells that make them.', nameList(report.lost));
+      return { kind: 'warning', text: `${text} ${lost}`, actions };
+    }
+    return { kind: 'done', text, actions };
   }
 
   private _reports: ICellReport[] = [];

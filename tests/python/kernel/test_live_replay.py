@@ -175,3 +175,17 @@ def test_replay(case: Case, tmp_path: Path) -> None:
         if "kept" not in case.title and "cached" not in case.title:
             assert state == true_state
     shutil.rmtree(tmp_path)
+
+
+def test_names_that_only_their_cells_can_make_are_told(tmp_path: Path) -> None:
+    cells = {"a": "import threading\nlock = threading.Condition()\nx = [1]", "b": "t = 1"}
+    with Live(tmp_path / "here") as kernel:
+        kernel.ask("configure", mode="audit", notebook="book.ipynb")
+        kernel.run_all(cells)
+        cells["b"] = "t = 2"
+        found = kernel.replay(cells, "b")
+        assert found["lost"] == ["lock"]
+        assert "Run the cell that makes it again" in kernel.show("lock")
+        kernel.run(cells["a"], "a")
+        assert kernel.show("print(x, t, type(lock).__name__)") == "[1] 2 Condition\n"
+        assert kernel.replay(cells, "a")["lost"] == ["lock"]
