@@ -88,8 +88,10 @@ class Session:
 
     def _run(self, cell: str) -> None:
         self.done.append(f"run {cell}")
-        self.kernel.run(self.cells[cell], cell)
-        self.left[cell] = self._describe()
+        shown = self.kernel.run(self.cells[cell], cell)
+        if not any(output[0] == "error" for output in shown):
+            # A restore goes to the last run that was completed.
+            self.left[cell] = self._describe()
 
     def _restore(self, cell: str) -> None:
         self.done.append(f"restore {cell}")
