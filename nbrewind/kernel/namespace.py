@@ -389,6 +389,12 @@ class NamespaceState:
             name: id(self.namespace[name]) for name in self.loaded if name in self.namespace
         }
 
+    def bring(self, name: str, value: Any) -> None:
+        """A bound name gets its value in the middle of a cell: what others are by then is for the cell's end."""
+        self.namespace[name] = value
+        self.loaded.add(name)
+        self._ids[name] = id(value)
+
     def bind(self, version: CoVariable) -> None:
         """Bind names to a version in the store; they are no longer loaded."""
         for name in version.names:

@@ -7,6 +7,10 @@ replay (rule 11 of the repeat rule); what nobody asks for is loaded while the ke
 from __future__ import annotations
 
 import builtins
+import os
+import sys
+import threading
+import types
 from typing import TYPE_CHECKING, Any
 
 from nbrewind._native import MissingError
@@ -117,12 +121,54 @@ def _names_of_figures(session: Session, run: dict[str, Any]) -> set[str]:
     return {name for _, name in load_ambient(session, item)[0] if name is not None}
 
 
+def _is_for_terminal() -> bool:
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] in _TERMINALS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_TERMINALS = frozenset({"pexpect", "ptyprocess", "pty"})
+
+
 class Waiting:
     """The versions that the last restore left in the store, as far as they are still bound and not loaded."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._versions: list[CoVariable] = []
+        self._process = os.getpid()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self.before_fork)
+
+    def before_fork(self) -> None:
+        """A child has the names that are there now, and what it is asked later may read any of them.
+
+        What a program does that replaces the child at once, as terminals for `!` do, is no such thing.
+        """
+        from nbrewind.kernel import repeat
+
+        session = self._session
+        state = session.state
+        if (
+            not session.is_in_cell
+            or os.getpid() != self._process
+            or threading.current_thread() is not threading.main_thread()
+            or _is_for_terminal()
+        ):
+            return
+        for version in {id(one): one for one in map(state.bound.get, state.pending())}.values():
+            # What the cell has bound anew meanwhile stays.
+            if version is None or version.data is None:
+                continue
+            if not state.namespace.keys().isdisjoint(version.names):
+                continue
+            with session.guarded("loading what a child process has"):
+                for name, value in repeat.load_version(session, version, {}).items():
+                    if state.bound.get(name) is version:
+                        state.bring(name, value)
 
     def versions(self) -> list[CoVariable]:
         """Smallest first."""

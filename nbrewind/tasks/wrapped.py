@@ -561,15 +561,20 @@ class Chunk:
 
 
 class Loaded:
-    """A call among others whose result is stored."""
+    """A call whose result is stored. `is_checked`: only for the code and the globals of the process where it runs."""
 
-    __slots__ = ("stored", "wrapped")
+    __slots__ = ("is_checked", "stored", "wrapped")
 
-    def __init__(self, stored: worker.Stored, wrapped: Wrapped) -> None:
+    def __init__(
+        self, stored: worker.Stored, wrapped: Wrapped, *, is_checked: bool = False
+    ) -> None:
         self.stored = stored
         self.wrapped = wrapped
+        self.is_checked = is_checked
 
     def __call__(self) -> Any:
+        if self.is_checked and not self.wrapped._is_planned(False):
+            return self.wrapped()
         try:
             value = worker.load(self.stored)
         except worker.LoadError:

@@ -36,6 +36,8 @@ _STATE_OF_A_STOP = ("_shutdown", "_shutdown_thread", "_broken")
 _local = threading.local()
 _hooked: list[tuple[type, str, Any]] = []
 _places: weakref.WeakKeyDictionary[Any, tuple[str | None, str]] = weakref.WeakKeyDictionary()
+# In which run pools of processes were made.
+_made_in: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
 class Hooked:
@@ -93,6 +95,15 @@ def _hook_class(cls: type) -> None:
     nearer = [base for base in cls.__mro__[1:] if base is not Executor and "submit" in vars(base)]
     if cls is not Executor and not nearer and not cls.__module__.startswith(_OWN_AFFAIR):
         hook(cls, "submit", _submit)
+    if cls.__module__ == "concurrent.futures.process":
+        hook(cls, "__init__", _made)
+
+
+def _made(original: Any, executor: Any, *args: Any, **kwargs: Any) -> None:
+    cache = calls.asking_cache()
+    if cache is not None:
+        _made_in[executor] = cache.n_begun
+    original(executor, *args, **kwargs)
 
 
 def _heirs(cls: type) -> list[type]:
@@ -157,13 +168,18 @@ def _submit(original: Any, executor: Any, fn: Any, /, *args: Any, **kwargs: Any)
         cache.note("calls ran without the cache: what prepares the workers is not known")
     if chunk is not None:
         prepared = _Prepared(cache, executor, False, salt)
+        prepared.look_at_processes()
         return _submit_chunk(original, executor, prepared, *chunk, as_it_is=as_it_is)
     prepared = _Prepared(cache, executor, place == "here", salt)
+    prepared.look_at_processes()
     planned = prepared.plan(fn, args, kwargs)
     if planned is None:
         if place != "here":
             calls.out_of_sight(cache, fn)
         return as_it_is()
+    if planned.stored is not None and not prepared.begin_processes(original):
+        planned.show()
+        return _run(original, executor, prepared.loaded(planned), [planned])
     if planned.stored is not None:
         try:
             return _completed(executor, planned.value())
@@ -192,6 +208,38 @@ class _Prepared:
         context = getattr(executor, "_mp_context", None)
         method = getattr(context, "get_start_method", None)
         self.is_forked = not is_here and method is not None and method() == "fork"
+        self.executor = executor
+
+    def look_at_processes(self) -> None:
+        """Children of this process have its globals as they were when they were forked: state that nobody sees.
+
+        A replay of the cell would not fork them, and they would begin with what a later cell has.
+        """
+        if self.is_forked and _made_in.get(self.executor) != self.cache.n_begun:
+            self.cache.unseen(
+                "the processes of a pool of an earlier cell hold what was there when they began"
+            )
+
+    def begin_processes(self, original: Any) -> bool:
+        """Have the processes begin when they would without a stored result. False: they have begun before, perhaps
+        with other globals.
+        """
+        if not self.is_forked:
+            return True
+        if getattr(self.executor, "_executor_manager_thread", None) is not None:
+            return False
+        _local.is_direct = True
+        try:
+            original(self.executor, int)
+        finally:
+            _local.is_direct = False
+        return True
+
+    def loaded(self, planned: calls.Planned) -> wrapped.Loaded:
+        """What gives a stored result where it would have been computed."""
+        task = planned.execute()
+        assert planned.stored is not None
+        return wrapped.Loaded(planned.stored, task, is_checked=self.is_forked)
 
     def plan(self, fn: Any, args: Any, kwargs: Any) -> calls.Planned | None:
         return calls.plan(
@@ -256,7 +304,7 @@ def _submit_chunk(
     if len(planned) < len(found):
         calls.out_of_sight(prepared.cache, fn)
         return as_it_is()
-    if all(one.stored is not None for one in planned):
+    if all(one.stored is not None for one in planned) and prepared.begin_processes(original):
         try:
             return _completed(executor, [one.value() for one in planned])
         except worker.LoadError:
@@ -264,12 +312,11 @@ def _submit_chunk(
             pass
     parts: list[Any] = []
     for one in planned:
-        task = one.execute()
         if one.stored is not None:
             one.show()
-            parts.append(wrapped.Loaded(one.stored, task))
+            parts.append(prepared.loaded(one))
         else:
-            parts.append(task)
+            parts.append(one.execute())
     return _run(original, executor, wrapped.Chunk(parts), planned)
 
 

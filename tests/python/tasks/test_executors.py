@@ -141,8 +141,12 @@ def test_globals_of_workers_count(store):
     [first] = run_session(store, source, replay=False)
     assert first.value == "(2, 2)"
     [again] = run_session(store, source)
-    # The first one is replayed; the second runs in a worker that is forked now.
-    assert again.value == "(2, 11)" and again.n_run == 1
+    # The first one is replayed; the second runs in a worker that was forked then.
+    assert again.value == "(2, 2)" and again.n_run == 1
+    # And is no stored result of a worker that was forked later.
+    run_session(store, source.replace("K = 1\n", "K = 10\n"), replay=False)
+    [other] = run_session(store, source)
+    assert other.value == "(2, 2)"
 
 
 @quick_pools

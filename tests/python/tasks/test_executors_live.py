@@ -83,3 +83,47 @@ def test_calls_in_notebooks(tmp_path: Path) -> None:
         "sum": "87",
     }
     assert counts(book) == (1, 9), book.reports
+
+
+KEPT = {
+    "imports": "from concurrent.futures import ProcessPoolExecutor",
+    "functions": """
+K = 1
+def work(x):
+    return x * K
+def keep(v):
+    import builtins
+    builtins.KEPT = v
+def kept():
+    import builtins
+    return getattr(builtins, 'KEPT', None)
+""",
+    "pool": "pool = ProcessPoolExecutor(1)",
+    "first": "pool.submit(work, 2).result()",
+    "set": "pool.submit(keep, 5).result()",
+    "get": "pool.submit(kept).result()",
+    "other": "K = 10",
+    "second": "pool.submit(work, 2).result()",
+    "end": "pool.shutdown()",
+}
+
+
+def test_processes_of_a_pool_that_is_kept_hold_what_they_held(tmp_path: Path) -> None:
+    book = Book(tmp_path, KEPT)
+    first = book.audit()
+    values = {cell: shown(first[cell]) for cell in ("first", "get", "second")}
+    # Forked before `K` was ten.
+    assert values == {"first": "2", "get": "5", "second": "2"}
+    assert book.repeat() == first
+
+    book.edit(get="pool.submit(kept).result(), 1", second="pool.submit(work, 2).result(), 1")
+    edited = book.repeat()
+    assert (shown(edited["get"]), shown(edited["second"])) == ("(5, 1)", "(2, 1)")
+    tasks = {item["cell_id"]: item["tasks"] for item in book.reports}
+    assert (tasks["first"]["hit"], tasks["first"]["run"]) == (1, 0), tasks
+
+    # A result of such a call that was computed where `K` was ten is none of theirs.
+    book.edit(functions=KEPT["functions"].replace("K = 1", "K = 10"))
+    assert shown(book.repeat()["second"]) == "(20, 1)"
+    book.edit(functions=KEPT["functions"])
+    assert shown(book.repeat()["second"]) == "(2, 1)"
