@@ -299,7 +299,9 @@ class Places:
                 else:
                     self.env.pop(name, None)
         if path:
-            self.path += [entry for entry in sys.path if entry not in entries]
+            self.path += [
+                entry for entry in sys.path if entry not in entries and not _is_workers(entry)
+            ]
 
     def cwd_get(self) -> Any:
         """The working directory relative to where the session began."""
@@ -353,6 +355,8 @@ class Places:
         n_before, own = 0, set(self.path)
         n_left = sum(entry in own for entry in sys.path)
         for entry in sys.path:
+            if _is_workers(entry):
+                continue
             if entry in own:
                 n_before += 1
             else:
@@ -372,7 +376,7 @@ class Places:
             made.append(entry)
             made += [one for one, n_before in added if n_before == at]
         made += [one for one, n_before in added if n_before == -1 or n_before > len(path)]
-        sys.path[:] = made
+        sys.path[:] = [*filter(_is_workers, sys.path), *made]
 
     def reset(self) -> None:
         """Everything as the session began, credentials and session variables too."""
@@ -382,7 +386,18 @@ class Places:
         for name, value in self.env.items():
             if os.environ.get(name) != value:
                 os.environ[name] = value
-        sys.path[:] = self.path
+        sys.path[:] = [*filter(_is_workers, sys.path), *self.path]
+
+
+def _is_workers(entry: str) -> bool:
+    """True for the folder of one of Dask's workers in this process, which puts it on the module path.
+
+    Workers come and go with the cluster, at any moment. What is uploaded into that folder is told by the upload.
+    """
+    return _OF_WORKERS.search(str(entry)) is not None
+
+
+_OF_WORKERS = re.compile(r"[/\\]dask-(?:scratch|worker)-space[/\\]")
 
 
 def _numpy_errors_get() -> Any:

@@ -454,6 +454,11 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
         why.append(
             f"it changes {', '.join(private)} in the environment, which may be a secret and is not stored"
         )
+    if DELETES in run.effects["string_names"] or any(
+        DELETES in facts.idents or DELETES in facts.words()
+        for facts in map(session.state.facts, run.present & session.state.bound.keys())
+    ):
+        why.append("it removes whatever is in folders that it writes to")
     if run.lazy_files and os.path.realpath(os.getcwd()) != session.ambient.places.root:
         why.append("it reads lazy data after a change of the working directory")
     for path, digest in run.lazy_files.items():
@@ -462,6 +467,8 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
     return why
 
 
+# What arrow is told to do with folders that are there; it lists and removes where nobody sees it.
+DELETES = "delete_matching"
 SEEDING = re.compile("seed|state|generator", re.IGNORECASE)
 
 
