@@ -587,6 +587,8 @@ def load_version(session: Session, version: CoVariable, built: dict[str, Any]) -
     for sources in (*nearer, _native.Sources()):
         stream = session.history.get_value(version.data, sources)
         values = pickling.load(*stream, session.namespace, session.state.memory)
+        if session.tasks is not None:
+            session.tasks.await_loading()
         if version.joint is None or session.state.fingerprint(values) == version.joint:
             return values
     raise NotWhatWasRecorded("the loaded value is not what was recorded")

@@ -122,6 +122,13 @@ def _take_one(counts: dict[str, int], name: str) -> None:
         del counts[name]
 
 
+def _has_relative_paths(record: dict[str, Any]) -> bool:
+    """Did the task read or write files by paths that mean others in another working directory?"""
+    return any(path is None for _, path, *_ in record["files"]) or any(
+        path is None for path, *_ in record.get("left", ())
+    )
+
+
 class TaskCache:
     """See the module. `replay=False` executes everything; `replay=True` loads what is known.
 
@@ -152,6 +159,8 @@ class TaskCache:
         self._known: dict[Key, tuple[str | None, frozenset[str]]] = {}
         # Reports with unfinished tasks, by identity (kept alive here), and what they came from.
         self._unsettled: dict[int, tuple[TaskReport, list[Submission]]] = {}
+        # Those of them that nobody has waited for.
+        self._loading: list[tuple[str, Any]] = []
         # Futures that `load_future` made: they are what they were asked for.
         self._loaded: dict[Key, str] = {}
         # Keys of futures -> the record that they were loaded from.
@@ -166,6 +175,8 @@ class TaskCache:
         self._damaged: set[str] = set()
         # Does what is being planned run in this process, and has somebody seeded its generators (None: not asked)?
         self._is_here_now = False
+        # Where it runs, relative paths mean other files.
+        self._is_elsewhere_now = False
         self._are_seeded: bool | None = None
         self._lock = threading.RLock()
         self._pending: list[tuple[Submission, float]] = []
@@ -370,13 +381,19 @@ class TaskCache:
         live: Callable[[Key], bool] | None = None,
         is_here: bool = False,
         is_sent: bool = False,
+        is_elsewhere: bool = False,
     ) -> Submission | None:
         """Plan one graph. None: run it unchanged (the report says why).
 
-        `is_here`: it runs in this process; `is_sent`: the caller goes on while it is sent and run.
+        `is_here`: it runs in this process; `is_sent`: the caller goes on while it is sent and run; `is_elsewhere`: it
+        runs in another working directory.
         """
         keys = list(keys)
-        return self._guarded(lambda: self._submit(dsk, keys, live, is_here, is_sent), keys, is_here)
+
+        def plan() -> Submission:
+            return self._submit(dsk, keys, live, is_here, is_sent)
+
+        return self._guarded(plan, keys, is_here, is_elsewhere)
 
     def submit_call(
         self,
@@ -408,15 +425,20 @@ class TaskCache:
         return self._guarded(plan, list(graph.outputs), is_here)
 
     def _guarded(
-        self, plan: Callable[[], Submission], keys: list[Key], is_here: bool
+        self,
+        plan: Callable[[], Submission],
+        keys: list[Key],
+        is_here: bool,
+        is_elsewhere: bool = False,
     ) -> Submission | None:
         with self._lock, collector.paused():
             try:
                 if not self._is_refreshed:
                     self._refresh()
-                if is_here != self._is_here_now:
+                if (is_here, is_elsewhere) != (self._is_here_now, self._is_elsewhere_now):
                     self._chosen.clear()
                 self._is_here_now, self._are_seeded = is_here, None
+                self._is_elsewhere_now = is_elsewhere
                 return plan()
             except (UnknownGraphError, _native.StoreError, OSError) as error:
                 self.note(f"a graph ran without the cache: {error}")
@@ -473,6 +495,7 @@ class TaskCache:
             live=live,
             salt=self.salt,
             is_among_others=is_here and is_sent,
+            is_elsewhere=self._is_elsewhere_now,
         )
 
     def _plan(
@@ -647,6 +670,8 @@ class TaskCache:
                 self._are_seeded = surroundings.are_seeded()
             if self._are_seeded:
                 return False
+        if self._is_elsewhere_now and _has_relative_paths(record):
+            return False
         return (
             self._changed_input(record) is None
             and (not with_outputs or self._changed_output(record) is None)
@@ -801,7 +826,19 @@ class TaskCache:
             self._made[future.key] = record
             self._loaded[future.key] = fp
             self._determined.add(fp)
+            self._loading.append((fp, future))
         return future
+
+    def await_loading(self) -> None:
+        """Until workers have loaded the futures that `load_future` made. Raises `LoadError` when one cannot be."""
+        from nbrewind.tasks.engines import dask as engine
+
+        with self._lock:
+            loading, self._loading = self._loading, []
+        for fp, future in loading:
+            if engine.is_lost(future):
+                self.mark_damaged(fp)
+                raise worker.LoadError(f"the stored result of the task {fp[:12]} cannot be read")
 
     def finished_here(self, submission: Submission, results: Iterable[tuple[Key, Any]]) -> None:
         """After a run in this process: tasks that changed, or gave away, what others have are writers.

@@ -24,6 +24,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
+import os
 import sys
 import types
 from collections.abc import Callable, Collection, Iterable
@@ -164,6 +165,7 @@ class Fingerprinter:
         observed: Callable[[list[str]], Collection[str]] | None = None,
         spec: Any = None,
         is_among_others: bool = False,
+        is_elsewhere: bool = False,
     ) -> None:
         kinds = spec if spec is not None else importlib.import_module("dask._task_spec")
         self.graph = graph
@@ -181,6 +183,8 @@ class Fingerprinter:
         # Workers that are threads of this process, and go on while the user's code does: what their tasks are given
         # and give, others can change at any time.
         self.is_among_others = is_among_others
+        # Relative paths mean other files where it runs.
+        self.is_elsewhere = is_elsewhere
         self.context = TaskContext()
         # `spec`: the kinds of graph nodes, Dask's or others that look like them.
         self.encoder = _native.Encoder(
@@ -400,6 +404,10 @@ class Fingerprinter:
             if facts.is_user:
                 facts.reads_natively = facts.reads_natively or literal.reads_natively
             facts.writer = facts.writer or literal.writer
+            if self.is_elsewhere and not all(map(os.path.isabs, literal.files)):
+                facts.opaque.append(
+                    "it names a file by a relative path, and the workers have another working directory"
+                )
         if facts.opaque:
             return
         encoded, facts.stem, fp = code

@@ -8,6 +8,7 @@ Imports only the standard library and `nbrewind._native`: see `worker`.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib.util
 import os
@@ -44,7 +45,8 @@ _CHANGE_EVENTS = frozenset(
 _LISTING_EVENTS = frozenset({"os.listdir", "os.scandir"})
 _OTHER_EVENTS = frozenset(
     """
-    open socket.connect socket.sendto sqlite3.connect os.putenv os.unsetenv
+    open socket.connect socket.sendto socket.bind sqlite3.connect os.putenv os.unsetenv
+    os.kill os.killpg resource.setrlimit resource.prlimit syslog.syslog
     """.split()
 )
 _EVENTS = _PROCESS_EVENTS | _CHANGE_EVENTS | _LISTING_EVENTS | _OTHER_EVENTS
@@ -119,6 +121,7 @@ class Recorder:
         self.mark: tuple[int, int] | None = None
         self.thread = threading.get_native_id()
         self.others: set[int] = set()
+        self.process: tuple[Any, ...] = ()
 
     def __enter__(self) -> Recorder:
         _install_hook()
@@ -140,9 +143,14 @@ class Recorder:
             self.is_watched = is_first
         if not self.is_watched and self.mark is None:
             self.before = {path: signature(path) for path in self.folders}
+        self.process = _of_process()
         return self
 
     def __exit__(self, *error: object) -> None:
+        # Later tasks of this process find it so.
+        for what, then, now in zip(_OF_PROCESS, self.process, _of_process(), strict=True):
+            if now != then:
+                self.changes.append(f"changes the {what} of its process")
         local.recorder = self.outer
         with _native_lock:
             found = _since(self.mark) if self.mark is not None else None
@@ -350,6 +358,21 @@ def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
         recorder.changes.append(CONNECTS)
     else:
         recorder.changes.append(event)
+
+
+_OF_PROCESS = ("working directory", "builtins", "module path", "limit of recursion")
+# Shells have these there while a cell runs, which may end before the task does.
+_OF_SHELL = frozenset({"_", "__IPYTHON__", "display", "exit", "get_ipython", "quit"})
+
+
+def _of_process() -> tuple[Any, ...]:
+    """State of the whole process that code sets without asking the system for anything that is told."""
+    try:
+        folder = os.getcwd()
+    except OSError:
+        folder = None
+    known = {name: id(value) for name, value in vars(builtins).items() if name not in _OF_SHELL}
+    return (folder, known, list(sys.path), sys.getrecursionlimit())
 
 
 def _may_exist() -> bool:

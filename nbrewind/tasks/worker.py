@@ -260,6 +260,7 @@ def probe(path: str, inode: int | None) -> dict[str, Any]:
         "python": list(sys.version_info[:2]),
         "error": None,
         "process": [os.uname().nodename, os.getpid()],
+        "folder": folder(),
     }
     try:
         if inode is not None and os.stat(path).st_ino != inode:
@@ -269,6 +270,14 @@ def probe(path: str, inode: int | None) -> dict[str, Any]:
     except (OSError, _native.StoreError) as error:
         found["error"] = str(error)
     return found
+
+
+def folder() -> int | None:
+    """The working directory, as every machine that has it mounted knows it."""
+    try:
+        return os.stat(".").st_ino
+    except OSError:
+        return None
 
 
 def is_here(process: Any) -> bool:
@@ -300,6 +309,9 @@ def run(call: Call, *values: Any) -> Any:
     del arguments, values
     has_drawn = before != _generators()
     writes = None
+    if not is_home and refused is None and _why_other_code(call) is not None:
+        # What it was given are copies; the user's modules stay in that process.
+        writes = "changes what modules of the user's hold in that process"
     if has_drawn and is_home and not call.is_trusted:
         writes, why_not = _drawn_here(call, recorder)
         refused = refused or why_not

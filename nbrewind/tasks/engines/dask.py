@@ -125,6 +125,7 @@ def _submit(
     *,
     is_here: bool = False,
     is_sent: bool = False,
+    is_elsewhere: bool = False,
 ) -> Submission | None:
     reason = _too_old()
     if reason is not None:
@@ -133,7 +134,9 @@ def _submit(
     # Building a graph may compute something small on the way, which is not planned.
     _local.is_planning = True
     try:
-        return cache.submit(dsk, keys, live=live, is_here=is_here, is_sent=is_sent)
+        return cache.submit(
+            dsk, keys, live=live, is_here=is_here, is_sent=is_sent, is_elsewhere=is_elsewhere
+        )
     finally:
         _local.is_planning = False
 
@@ -163,6 +166,8 @@ class _ClientState:
         self.off: str | None = None
         # Are its workers threads of this process?
         self.is_here = False
+        # Have they another working directory?
+        self.is_elsewhere = False
 
 
 _states: weakref.WeakKeyDictionary[Any, _ClientState] = weakref.WeakKeyDictionary()
@@ -194,9 +199,17 @@ def hook_client(module: ModuleType) -> None:
             cache.forget(keys)
             return original(client, expr, keys, *args, **kwargs)
         keys = list(keys)
-        is_here = _states[client].is_here
+        state = _states[client]
         with _Held(client) as held:
-            submission = _submit(cache, expr, keys, held.has, is_here=is_here, is_sent=True)
+            submission = _submit(
+                cache,
+                expr,
+                keys,
+                held.has,
+                is_here=state.is_here,
+                is_sent=True,
+                is_elsewhere=state.is_elsewhere,
+            )
             if submission is None:
                 cache.unseen("nobody saw what its tasks read on the workers")
                 return original(client, expr, keys, *args, **kwargs)
@@ -385,6 +398,7 @@ class _Retry:
                 held.has,
                 is_here=state is not None and state.is_here,
                 is_sent=True,
+                is_elsewhere=state is not None and state.is_elsewhere,
             )
             expr, kwargs = self.expr, self.kwargs
             if submission is not None:
@@ -520,6 +534,8 @@ def _probe(client: Any, cache: TaskCache, state: _ClientState) -> str | None:
         if answer["error"] is not None:
             return f"{place} cannot use the store: {answer['error']}"
     state.is_here = any(worker.is_here(answer.get("process")) for answer in found.values())
+    folder = worker.folder()
+    state.is_elsewhere = any(answer.get("folder", folder) != folder for answer in found.values())
     return None
 
 
@@ -551,6 +567,18 @@ def load_on_cluster(
         return client.submit(worker.load, stored, key=name)
     finally:
         _local.is_direct = False
+
+
+# Seconds that loading on a cluster may take before it is waited for no longer.
+_PATIENCE = 60.0
+
+
+def is_lost(future: Any) -> bool:
+    """Did a worker find that a stored result cannot be read?"""
+    try:
+        return isinstance(future.exception(timeout=_PATIENCE), worker.LoadError)
+    except Exception:  # noqa: BLE001 - a cluster that has gone, or is busy: whoever uses the future is told
+        return False
 
 
 def _identity(value: Any) -> Any:

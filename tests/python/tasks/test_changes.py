@@ -156,7 +156,10 @@ def known(x):
     from importlib.metadata import entry_points
     # As in a kernel, where modules are also looked for in the working folder.
     sys.path.insert(0, chr(46))
-    return len(entry_points()) > 0
+    try:
+        return len(entry_points()) > 0
+    finally:
+        sys.path.remove(chr(46))
 result = dask.delayed(known)(1).compute()
 """
     [first] = run_session(store, source, replay=False)
@@ -173,7 +176,10 @@ def known(x):
     import sys
     from importlib.metadata import version
     sys.path.insert(0, chr(46))
-    return version("mine")
+    try:
+        return version("mine")
+    finally:
+        sys.path.remove(chr(46))
 result = dask.delayed(known)(1).compute()
 """
     said = store.with_name("mine-1.dist-info") / "METADATA"

@@ -209,6 +209,62 @@ result = ([future.result()[-1] for future in futures], tails, client.submit(len,
     assert (again.value, again.n_run, again.not_captured) == (first.value, 0, [])
 
 
+LEAVING = """
+import os, sys
+from left_behind import attributes, lists, functions, classes
+def folder(v):
+    os.chdir(v)
+def of_builtins(v):
+    import builtins
+    builtins.LEFT = v
+def path(v):
+    sys.path.insert(0, v)
+def attribute(v):
+    attributes.STATE = v
+def in_a_list(v):
+    lists.LIST.append(v)
+def of_a_function(v):
+    functions.function.left = v
+def of_a_class(v):
+    classes.Class.n = v
+def nothing(v):
+    return v
+def found():
+    import builtins
+    return (
+        os.path.basename(os.getcwd()), getattr(builtins, "LEFT", 0), "v" in sys.path, attributes.STATE, lists.LIST,
+        getattr(functions.function, "left", 0), classes.Class.n,
+    )
+LEAVING = [folder, of_builtins, path, attribute, in_a_list, of_a_function, of_a_class, nothing]
+worker = min(client.scheduler_info()["workers"])
+for leave in LEAVING:
+    client.submit(leave, "v", workers=[worker], pure=False).result()
+{look}
+"""
+
+
+def test_what_a_task_leaves_in_its_process_is_there_for_the_next(store, tmp_path):
+    (tmp_path / "v").mkdir()
+    package = tmp_path / "left_behind"
+    package.mkdir()
+    texts = {
+        "attributes": "STATE = 0",
+        "lists": "LIST = []",
+        "functions": "def function(): pass",
+        "classes": "class Class:\n    n = 0",
+    }
+    for name, text in {"__init__": "", **texts}.items():
+        (package / f"{name}.py").write_text(text)
+    # Workers are spawned, and find modules where this says.
+    places = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {"PYTHONPATH": places, "NBREWIND_TEST": "alone"}
+    run_session(store, LEAVING.format(look=""), engine="distributed", replay=False, env=env)
+    look = "result = client.submit(found, workers=[worker], pure=False).result()"
+    [cell] = run_session(store, LEAVING.format(look=look), engine="distributed", env=env)
+    assert cell.value == "('v', 'v', True, 'v', ['v'], 'v', 'v')", (cell.error, cell.ran)
+    assert cell.n_hit == 1
+
+
 NESTED = """
 import os
 from distributed import Event, wait, worker_client
@@ -338,3 +394,43 @@ def test_what_was_done_before_a_scheduler_was_lost_is_kept(store):
     source += "result = dask.compute(*[dask.delayed(work)(i, flag='') for i in range(2)])"
     [cell] = run_session(store, source)
     assert (cell.value, cell.n_run, cell.n_hit) == ("(0, 10)", 0, 2), cell
+
+
+ELSEWHERE = """
+import os, dask
+def read(path):
+    with open(path) as file:
+        return file.read()
+def computed(n):
+    return read("in" + str(n) + ".txt")
+def asked(task):
+    try:
+        return task().result()
+    except FileNotFoundError:
+        return "missing"
+def go_to(place):
+    os.chdir(place)
+# What is in the notebook's folder, and what is not in that of the workers.
+here = dask.compute(dask.delayed(read)("in1.txt"), dask.delayed(computed)(1), scheduler="sync")
+there = os.path.abspath("there")
+client.run(go_to, there)
+{again}
+result = [here, asked(lambda: client.submit(read, "in1.txt")), asked(lambda: client.submit(computed, 1))]
+"""
+
+
+def test_relative_paths_are_those_of_the_workers(store, tmp_path):
+    (tmp_path / "in1.txt").write_text("here")
+    (tmp_path / "there").mkdir()
+    # Whoever probes a cluster does so once in a cell.
+    source = ELSEWHERE.format(again="cache.begin_run()")
+    [first] = run_session(store, source, engine="distributed", replay=False)
+    assert first.value == "[('here', 'here'), 'missing', 'missing']", first
+    [again] = run_session(store, source, engine="distributed")
+    assert again.value == first.value, again
+    (tmp_path / "there" / "in1.txt").write_text("there")
+    [other] = run_session(store, source, engine="distributed")
+    assert other.value == "[('here', 'here'), 'there', 'there']", other
+    (tmp_path / "there" / "in1.txt").write_text("there again")
+    [other] = run_session(store, source, engine="distributed")
+    assert other.value == "[('here', 'here'), 'there again', 'there again']", other
