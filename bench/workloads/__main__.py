@@ -9,11 +9,14 @@ already goes on where that one ended. `--write` makes docs/bench/workloads.md an
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
 
+import nbrewind
 from bench.workloads import page, vine
 from bench.workloads.cases import ENGINES, WORKLOADS
 from bench.workloads.run import Trial
@@ -36,9 +39,19 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def as_installed() -> None:
+    """Have the package's bytecode, as after an installation.
+
+    From its sources alone every process compiles it, where processes may not write bytecode.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    compileall.compile_dir(Path(nbrewind.__file__).parent, quiet=1)
+
+
 def main() -> int:
     """Measure, print, and write the page if asked."""
     options = parse()
+    as_installed()
     results = []
     engines = options.engines.split(",")
     if "taskvine" in engines and (reason := vine.why_not()) is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nbrewind import __version__, records, roots
 from nbrewind._native import Store, StoreError
-from nbrewind.cli import analysis, driver, history, report
+from nbrewind.cli import analysis, driver, report
 from nbrewind.cli.notebook import (
     CodeCell,
     Notebook,
@@ -318,6 +318,9 @@ def _analyze(options: argparse.Namespace) -> int:
 
 
 def _stale(options: argparse.Namespace) -> int:
+    # It brings all that tells tasks apart, which no repeat waits for.
+    from nbrewind.cli import history
+
     if options.audited:
         if options.edited is None:
             raise NotebookError(
@@ -344,6 +347,8 @@ def _stale(options: argparse.Namespace) -> int:
 
 
 def _why(options: argparse.Namespace) -> int:
+    from nbrewind.cli import history
+
     notebook = _read(options)
     store = _open_store(options)
     found = history.why(store, _cells(notebook), notebook, options.subject)
@@ -406,6 +411,8 @@ def _gc(options: argparse.Namespace) -> int:
 
 
 def _pin(options: argparse.Namespace) -> int:
+    from nbrewind.cli import history
+
     store = _open_store(options, "rw")
     found = [run for run in history.checkpoints(store) if run["run_id"].startswith(options.run)]
     if len({run["run_id"] for run in found}) != 1:
@@ -419,6 +426,8 @@ def _pin(options: argparse.Namespace) -> int:
 
 
 def _ls(options: argparse.Namespace) -> int:
+    from nbrewind.cli import history
+
     runs = history.checkpoints(_open_store(options))
     if options.json:
         _print_json({"runs": [{key: run.get(key) for key in history.SHOWN} for run in runs]})
