@@ -16,7 +16,7 @@ Two modes:
 from __future__ import annotations
 
 from nbrewind.fingerprint import arrays, libraries, objects  # noqa: F401 - they register their handlers
-from nbrewind.fingerprint.files import file_digest, path_digest
+from nbrewind.fingerprint.files import MAX_LISTED_FILES, file_digest, path_digest
 from nbrewind.fingerprint.library import (
     is_importable,
     is_library_file,
@@ -28,6 +28,7 @@ from nbrewind.fingerprint.objects import CodeNames, code_names
 from nbrewind.fingerprint.walker import Context, Fact, Walk, register, walk
 
 __all__ = [
+    "MAX_LISTED_FILES",
     "CodeNames",
     "Context",
     "Fact",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbrewind import _native, collector
-from nbrewind.fingerprint import path_digest
+from nbrewind.fingerprint import MAX_LISTED_FILES, path_digest
 from nbrewind.tasks import left, recorder, surroundings, worker
 from nbrewind.tasks.components import components, explain, notes
 from nbrewind.tasks.content import digest, value_fingerprint
@@ -98,14 +98,20 @@ def _named_files(plan: Plan) -> dict[str, str | None]:
 
 
 def _inside(folder: str) -> dict[str, str | None]:
-    """Everything in a folder, and itself."""
+    """Everything in a folder, and itself. Raises `TooMuch`."""
     found: dict[str, str | None] = {}
+    files = []
     for root, _, names in os.walk(os.path.abspath(folder)):
         found[root] = None
-        for one in names:
-            full = os.path.join(root, one)
-            found[full] = path_digest(full)
+        files += [os.path.join(root, one) for one in names]
+        if len(files) > MAX_LISTED_FILES:
+            raise TooMuch(f"{folder} holds more than {MAX_LISTED_FILES} files")
+    found.update((full, path_digest(full)) for full in files)
     return found
+
+
+class TooMuch(Exception):
+    """A folder that nobody looks through."""
 
 
 # Kind of what a task read -> what it is now.
@@ -317,7 +323,10 @@ class TaskCache:
             if fact.folders and (fact.fp is None or self._choose(fact.fp) is None):
                 # What it read there, no record says.
                 for folder in fact.folders:
-                    report.files |= _inside(folder)
+                    try:
+                        report.files |= _inside(folder)
+                    except (TooMuch, OSError) as error:
+                        self.unseen(f"what {fact.name} read is not known: {error}")
             if node.kind == "task" and (fact.is_user or fact.writer):
                 self._account_writes(submission, node, outcome, report)
             observed.append(stands_on)

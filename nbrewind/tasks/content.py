@@ -219,7 +219,8 @@ class TaskContext(Context):
     def path_fact(self, path: str) -> Fact | None:
         """The content behind a path that exists, or existed when it was planned."""
         if self.has_folders_by_name and (self.is_user or self.by_user):
-            if os.path.isdir(path):
+            # `folder + "/" + name` names no folder.
+            if os.path.isdir(path) and path.strip(os.sep):
                 self.folders.add(path)
             if not os.path.isfile(path) and path not in (self.as_planned or ()):
                 return _place_fact(path)

@@ -720,7 +720,10 @@ def _discovered(call: Call, recorder: Recorder) -> list[list[Any]]:
         for path in call.folders:
             if path not in recorder.before or signature(path) != recorder.before[path]:
                 raise RuntimeError(f"what it reads in {path} could not be watched here")
-            add("folder", os.path.abspath(path), path, path_digest(path))
+            digest = path_digest(path)
+            if digest is None:
+                raise RuntimeError(f"there is too much in {path}")
+            add("folder", os.path.abspath(path), path, digest)
     return found
 
 

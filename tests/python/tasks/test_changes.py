@@ -148,6 +148,20 @@ def test_a_file_with_a_computed_path_is_an_input_of_all_that_follows(store, tmp_
     assert (again.value, again.n_run) == ("'ONE'", 0)
 
 
+def test_a_stroke_in_a_function_is_no_folder_to_look_through(store):
+    source = """
+import dask, os, sqlite3
+SYSTEM = "/proc"
+def count(folder):
+    with sqlite3.connect(folder + "/" + "rows.db") as rows:
+        return rows.execute("select 1").fetchone()[0] + len(SYSTEM)
+result = dask.delayed(count)(".").compute()
+"""
+    [first] = run_session(store, source, replay=False)
+    assert (first.value, first.error) == ("6", None)
+    assert not [path for path in first.files if path.startswith(("/proc", "/usr"))]
+
+
 def test_looking_for_installed_packages_reads_no_folder(store):
     source = """
 import dask
