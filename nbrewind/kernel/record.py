@@ -13,7 +13,6 @@ import pickle
 import re
 import sys
 import threading
-import tokenize
 import types
 import uuid
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module, path_digest
 from nbrewind.fingerprint.objects import library_name_of_container
-from nbrewind.kernel import hidden, packages, pickling, settings, trial
+from nbrewind.kernel import hidden, packages, pickling, settings, speaking, trial
 from nbrewind.kernel.ambient import INITIAL, handlers_of
 from nbrewind.kernel.namespace import CoVariable, NameFacts, is_history
 from nbrewind.kernel.outside import Findings
@@ -454,10 +453,7 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
         why.append(
             f"it changes {', '.join(private)} in the environment, which may be a secret and is not stored"
         )
-    if DELETES in run.effects["string_names"] or any(
-        DELETES in facts.idents or DELETES in facts.words()
-        for facts in map(session.state.facts, run.present & session.state.bound.keys())
-    ):
+    if speaking.empties_folders(session, run):
         why.append("it removes whatever is in folders that it writes to")
     if run.lazy_files and os.path.realpath(os.getcwd()) != session.ambient.places.root:
         why.append("it reads lazy data after a change of the working directory")
@@ -465,43 +461,6 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
         if path_digest(path) != digest:
             why.append(f"{os.path.basename(path)} changed while the cell ran")
     return why
-
-
-# What arrow is told to do with folders that are there; it lists and removes where nobody sees it.
-DELETES = "delete_matching"
-SEEDING = re.compile("seed|state|generator", re.IGNORECASE)
-
-
-def speaks_of_seeding(source: str) -> bool:
-    """True when code or strings do: comments seed nothing."""
-    if SEEDING.search(source) is None:
-        return False
-    try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (SyntaxError, tokenize.TokenError):
-        return True
-    return any(
-        token.type != tokenize.COMMENT and SEEDING.search(token.string) is not None
-        for token in tokens
-    )
-
-
-_STAR = re.compile(r"from ([\w.]+) import \*")
-
-
-def _is_star_of_library(unknown: str) -> bool:
-    """True when all that is unknown is which names were bound: importing a library seeds nothing."""
-    found = _STAR.match(unknown)
-    return found is not None and is_library_module(found[1])
-
-
-def may_seed(run: Run) -> bool:
-    """True when the cell, or a function it can reach, speaks of seeds or states of generators."""
-    return (
-        any(not _is_star_of_library(text) for text in run.unknown)
-        or speaks_of_seeding(run.source)
-        or any("seeds" in run.before_versions[name].facts[name].marks for name in run.present)
-    )
 
 
 def record_run(
@@ -611,7 +570,7 @@ def record_run(
     run.present |= looked_up & set(run.before)
     run.absent |= looked_up - set(run.before)
     inputs_names = (run.present | set(touched) | kept) & set(run.before)
-    if not may_seed(run):
+    if not speaking.may_seed(run):
         session.ambient.settle(run.before_ambient)
     process = (
         process_statements(session, run.source, run.effects, run.run_id) if status == "ok" else []
@@ -994,7 +953,9 @@ def ambient_record(
         if provider is None or not provider.is_generator:
             # A module that was not loaded before may be loaded now with its defaults: `either` says so.
             inputs[name] = before if before is not None or fp is None else f"either:{fp}"
-        elif before is not None and (before != fp or (before != INITIAL and may_seed(run))):
+        elif before is not None and (
+            before != fp or (before != INITIAL and speaking.may_seed(run))
+        ):
             # It drew from it, or it may have seeded it as it was.
             inputs[name] = before
         if before == fp:

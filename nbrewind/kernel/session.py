@@ -39,6 +39,7 @@ from nbrewind.kernel import (
     record,
     repeat,
     settings,
+    speaking,
     unrecorded,
 )
 from nbrewind.kernel.ambient import Ambient, Provider, handlers_of
@@ -558,7 +559,7 @@ class Session:
             self.unseen += opaque_constructs(effects)
             self.may_be_seeded = (
                 self.may_be_seeded
-                or record.speaks_of_seeding(text)
+                or speaking.speaks_of_seeding(text)
                 or bool(effects["unknown"])
                 or bool(user_modules())
             )
