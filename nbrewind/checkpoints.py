@@ -48,13 +48,18 @@ def in_order(
         if note["run_id"] not in executed or "left" not in note:
             continue
         run = executed[note["run_id"]][1]
-        is_own = (note["cell_id"], note["notebook"]) == (run["cell_id"], run["notebook"])
-        if is_own and not note["left"]:
+        if place_of(run, note) == run["run_id"]:
             times[run["run_id"]] = max(times[run["run_id"]], record["time_ns"])
         else:
             found.append((record["time_ns"], Checkpoint(record, _merged(run, note))))
     found += [(times[run_id], Checkpoint(*item)) for run_id, item in executed.items()]
     return [checkpoint for _, checkpoint in sorted(found, key=lambda item: item[0])]
+
+
+def place_of(run: Mapping[str, Any], note: Mapping[str, Any]) -> str:
+    """The id of the state that a replay left: that of its run, if it is no other one."""
+    is_own = (note["cell_id"], note["notebook"]) == (run["cell_id"], run["notebook"])
+    return str(run["run_id"] if is_own and not note["left"] else note["replay_id"])
 
 
 def difference(run: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class LogRun:
     """One entry. `is_recorded`: its own record names the entries before it. `result`: what it left behind.
 
-    `is_private`: the cell is never recorded, so no record may name its text either. `replay_id`: the record that says
-    what a replay left, for replays that come after it.
+    `checkpoint`: what a restore to the state after it asks for. `is_private`: the cell is never recorded, so no record
+    may name its text either. `replay_id`: the record that says what a replay left, for replays that come after it.
     """
 
     cell: str
@@ -30,6 +30,7 @@ class LogRun:
     run_id: str | None = None
     seconds: float | None = None
     result: str | None = None
+    checkpoint: str | None = None
     is_recorded: bool = False
     is_private: bool = False
     replay_id: str | None = None
@@ -44,7 +45,12 @@ class LogRun:
     def from_payload(cls, found: dict[str, Any]) -> LogRun:
         """An entry of a record, restored."""
         known = ("cell", "source", "number", "status", "run_id", "seconds")
-        return cls(**{key: found[key] for key in known}, how="restored", result=found.get("result"))
+        return cls(
+            **{key: found[key] for key in known},
+            how="restored",
+            result=found.get("result"),
+            checkpoint=found.get("checkpoint"),
+        )
 
     @classmethod
     def from_record(cls, run: dict[str, Any]) -> LogRun:
@@ -59,6 +65,7 @@ class LogRun:
             run_id=of or run["run_id"],
             seconds=run["seconds"],
             result=run.get("result"),
+            checkpoint=run["run_id"] if run["status"] == "ok" else None,
             is_recorded=of is None,
             replay_id=run["run_id"] if of else None,
         )

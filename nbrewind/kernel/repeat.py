@@ -289,14 +289,16 @@ def note_replay(
     left: dict[str, Any] | None,
     lineage: dict[str, Any],
     number: int | None = None,
-) -> str:
+) -> tuple[str, str | None]:
     """So that the history knows this text as the cell's latest, and the state after it; durable with the next commit.
 
-    `cell`: its id and text. `left`: see `left_by_replay`. `lineage`: what stands before it in the log. Returns the id.
+    `cell`: its id and text. `left`: see `left_by_replay`. `lineage`: what stands before it in the log. Returns the id,
+    and what a restore to the state asks for.
     """
     assert session.history is not None
+    replay_id = uuid.uuid4().hex
     note = {
-        "replay_id": uuid.uuid4().hex,
+        "replay_id": replay_id,
         "run_id": found["run_id"],
         "cell_id": cell[0],
         "notebook": session.notebook,
@@ -306,8 +308,12 @@ def note_replay(
         "started": time.time(),
         "lineage": lineage,
     }
-    session.history.note_replay(note if left is None else {**note, "left": left})
-    return note["replay_id"]
+    if left is None:
+        session.history.note_replay(note)
+        return replay_id, None
+    note["left"] = left
+    session.history.note_replay(note)
+    return replay_id, checkpoints.place_of(found, note)
 
 
 def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -348,7 +348,7 @@ def _noted(session: Session, replayed: list[_Replayed]) -> list[LogRun]:
     lineage: dict[str, Any] = {"previous": None, "between": []}
     for cell, found, left in replayed:
         at = (cell["id"], cell["source"])
-        replay_id = repeat.note_replay(session, found, at, left, lineage)
+        replay_id, checkpoint = repeat.note_replay(session, found, at, left, lineage)
         lineage = {"previous": replay_id, "between": []}
         entries.append(
             LogRun(
@@ -359,6 +359,7 @@ def _noted(session: Session, replayed: list[_Replayed]) -> list[LogRun]:
                 run_id=found["run_id"],
                 seconds=0.0,
                 result=found.get("result"),
+                checkpoint=checkpoint,
                 replay_id=replay_id,
             )
         )

@@ -644,6 +644,7 @@ class Session:
             is_recorded = True
             if note is not None:
                 note.run_id, note.is_recorded = run.run_id, True
+                note.checkpoint = run.run_id if status == "ok" else None
                 note.result = made["result"]
             if run.unfinished is not None:
                 self.unsettled.append((made, run.unfinished))
@@ -668,7 +669,8 @@ class Session:
         lineage = self.log.lineage(of_replay=True)
         left = repeat.left_by_replay(self, found)
         count = self.shell.execution_count
-        replay_id = repeat.note_replay(self, found, (run.cell_id, run.source), left, lineage, count)
+        cell = (run.cell_id, run.source)
+        replay_id, checkpoint = repeat.note_replay(self, found, cell, left, lineage, count)
         if record.fills_history(found):
             self.shown.append(found["run_id"])
         if self.tap is not None:
@@ -676,7 +678,8 @@ class Session:
         result = self._result(run.source, run.cell_id)
         note = self._note
         if note is not None:
-            note.how, note.run_id, note.replay_id = "replayed", found["run_id"], replay_id
+            note.how, note.run_id = "replayed", found["run_id"]
+            note.replay_id, note.checkpoint = replay_id, checkpoint
             note.result = found.get("result")
         self.say(
             {
@@ -685,6 +688,7 @@ class Session:
                 "number": count,
                 "source": run.source,
                 "status": "replayed",
+                "checkpoint": checkpoint,
                 "seconds": time.perf_counter() - started,
                 "recorded_seconds": found["seconds"],
                 "why": repeat.told_of(found),

@@ -92,25 +92,27 @@ describe('the log of runs', () => {
     expect(log.runs[0]).toMatchObject({ how: 'replayed', status: 'ok' });
   });
 
-  it('names the recorded run that left the state, if it was executed and completed', () => {
+  it('knows what to restore to have the state again, if the last cell was recorded and completed', () => {
     const { log, say, link } = open();
-    const run = (id: string, status: string, runId: string | null) => {
+    const run = (id: string, status: string, runId: string | null, checkpoint: string | null = null) => {
       say('send', 'execute_request', id, { code: 'x = 1', silent: false, store_history: true }, { cellId: 'a' });
-      const event = { event: 'run', cell_id: 'a', run_id: runId, status, why: [] };
+      const event = { event: 'run', cell_id: 'a', run_id: runId, status, checkpoint, why: [] };
       link.event.emit({ parentId: id, event });
       say('recv', 'execute_reply', id, { status: status === 'failed' ? 'error' : 'ok' });
     };
-    expect(log.lastRecorded).toBeNull();
+    expect(log.checkpoint).toBeNull();
     run('m1', 'executed', 'r1');
-    expect(log.lastRecorded).toBe('r1');
+    expect(log.checkpoint).toBe('r1');
     run('m2', 'replayed', 'r2');
-    expect(log.lastRecorded).toBeNull();
+    expect(log.checkpoint).toBeNull();
+    run('m2b', 'replayed', 'r2', 'state after r2');
+    expect(log.checkpoint).toBe('state after r2');
     run('m3', 'executed', 'r3');
-    expect(log.lastRecorded).toBe('r3');
+    expect(log.checkpoint).toBe('r3');
     run('m4', 'failed', 'r4');
-    expect(log.lastRecorded).toBeNull();
+    expect(log.checkpoint).toBeNull();
     run('m5', 'executed', null);
-    expect(log.lastRecorded).toBeNull();
+    expect(log.checkpoint).toBeNull();
   });
 
   it('is empty after a restart', () => {

@@ -27,6 +27,8 @@ interface IEntry {
   messageId: string;
   run: RunInput;
   runId: string | null;
+  /** What a restore to the state after it asks for. */
+  checkpoint?: string | null;
 }
 
 /** Messages of a kernel, as `anyMessage` gives them. */
@@ -59,13 +61,10 @@ export class RunLog implements IDisposable {
     return this._entries.some(entry => entry.run.status === 'running');
   }
 
-  /**
-   * The recorded run that left the state that is there now; null when the last cell was not recorded, did not complete, or
-   * was replayed: the state after a replayed run has names of its own.
-   */
-  get lastRecorded(): string | null {
+  /** What a restore to the state that is there now asks for; null when the last cell was not recorded or did not complete. */
+  get checkpoint(): string | null {
     const last = this._entries.filter(entry => !entry.run.undone).pop();
-    return last && last.run.status === 'ok' && last.run.how !== 'replayed' ? last.runId : null;
+    return last?.run.status === 'ok' ? (last.checkpoint ?? null) : null;
   }
 
   get changed(): ISignal<this, void> {
@@ -94,7 +93,8 @@ export class RunLog implements IDisposable {
       .map(run => ({
         messageId: '',
         run: toRunInput(run, counts.get(run.cell ?? '') ?? null),
-        runId: run.run_id ?? null
+        runId: run.run_id ?? null,
+        checkpoint: run.checkpoint ?? null
       }));
     this._entries.push(...running);
     this._isKnown = true;
@@ -293,6 +293,7 @@ export class RunLog implements IDisposable {
       return;
     }
     entry.runId = event.run_id ?? null;
+    entry.checkpoint = event.status === 'executed' ? entry.runId : (event.checkpoint ?? null);
     this._update(entry, {
       how,
       cell: entry.run.cell || event.cell_id || '',

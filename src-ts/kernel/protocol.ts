@@ -17,6 +17,8 @@ export interface ITaskCounts {
 export interface ILogRun extends RunInput {
   run_id?: string | null;
   seconds?: number;
+  /** What a restore to the state after it asks for. */
+  checkpoint?: string | null;
 }
 
 export interface IBaseline {
@@ -125,6 +127,7 @@ export type KernelEvent =
       number?: number | null;
       source?: string;
       status: 'executed' | 'replayed' | 'failed' | 'not recorded';
+      checkpoint?: string | null;
       seconds?: number;
       recorded_seconds?: number;
       why: string[];

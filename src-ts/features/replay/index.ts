@@ -195,7 +195,7 @@ class Replay {
     try {
       for (;;) {
         await side.operations.idle(operation);
-        this._before ??= hasBegun ? null : side.log.lastRecorded;
+        this._before ??= hasBegun ? null : side.log.checkpoint;
         operation.progress(trans.__('replaying'));
         const begun = await this.begin(distrusted);
         if (begun === null) {
@@ -260,7 +260,7 @@ class Replay {
   }
 
   private async restart(): Promise<void> {
-    this._before ??= this.side.log.lastRecorded;
+    this._before ??= this.side.log.checkpoint;
     this.operation.progress(this.trans.__('restarting the kernel'));
     await this.side.panel.sessionContext.restartKernel();
     await this.side.link.load(this.operation.signal);

@@ -170,8 +170,14 @@ def test_after_a_replay_a_restore_gives_the_state_of_the_replay(tmp_path: Path) 
         # Nothing else than the run left: no state of its own.
         assert kernel.replay(cells, "a")["replayed"] == 4
         assert kernel.ask("runs", cell="c")["runs"] == first
+        assert (
+            kernel.ask("log")["runs"][-1]["checkpoint"] == kernel.ask("runs")["runs"][0]["run_id"]
+        )
         cells["a"] = "t = 3"
         assert kernel.replay(cells, "a", may_restart=True)["executed"] == 2
+        assert (
+            kernel.ask("log")["runs"][-1]["checkpoint"] == kernel.ask("runs")["runs"][0]["run_id"]
+        )
         newest, oldest = kernel.ask("runs", cell="c")["runs"]
         assert oldest["run_id"] == first[0]["run_id"] != newest["run_id"]
         found = kernel.ask("restore", cell="c")
