@@ -77,6 +77,8 @@ pub(crate) enum Relation {
     Rows,
     /// It is some columns of the source: of a table a copy, of an array perhaps a view.
     Columns,
+    /// It is what an operator gives of the source: of an object of the notebook's own class, whatever that makes.
+    Operand,
 }
 
 /// What kind of object an expression makes, as far as the text shows.
@@ -100,6 +102,8 @@ pub(crate) struct Value {
     pub literal: Option<Hash>,
     /// The text of a constant string that may be a path, or of a path made from one.
     pub text: Option<Name>,
+    /// Of a path made from the value of a name: that name, and what follows.
+    pub below: Option<(Name, Name)>,
     /// Of a constant dict whose keys are all strings, what stands under them.
     pub items: Vec<(Key, Hash)>,
 }
@@ -147,6 +151,7 @@ impl Value {
         }
         self.literal = None;
         self.text = None;
+        self.below = None;
         self.items.clear();
         self
     }
@@ -160,7 +165,9 @@ impl Value {
                 // The item of a fresh container may be the held object itself.
                 Relation::Holds => Relation::Same,
                 Relation::HoldsItems => Relation::Part(Some(Key::Element)),
-                Relation::Part(_) | Relation::Rows | Relation::Columns => relation,
+                Relation::Part(_) | Relation::Rows | Relation::Columns | Relation::Operand => {
+                    relation
+                }
             };
             part.add(source, relation);
         }
@@ -173,13 +180,26 @@ impl Value {
         for &(source, relation) in &self.sources {
             let relation = match relation {
                 Relation::Rows => continue,
-                Relation::HoldsItems => Relation::HoldsItems,
+                Relation::HoldsItems | Relation::Operand => relation,
                 Relation::Part(Some(Key::Item(_) | Key::Element)) => Relation::HoldsItems,
                 _ => Relation::Holds,
             };
             holder.add(source, relation);
         }
         holder
+    }
+
+    /// What an operator gives of this value.
+    pub(crate) fn operand(&self) -> Self {
+        let mut result = Value::default();
+        for &(source, relation) in &self.sources {
+            if matches!(relation, Relation::Same | Relation::Operand)
+                && !matches!(source, Source::Module(_) | Source::Function(_))
+            {
+                result.add(source, Relation::Operand);
+            }
+        }
+        result
     }
 
     /// What going through the items of this value gives.
@@ -194,7 +214,7 @@ impl Value {
             match (how, relation) {
                 (Relation::Same, _) => picked.add(source, relation),
                 // Of what is a part of it, or holds it, nothing is known.
-                (_, Relation::Rows) => {}
+                (_, Relation::Rows) if how != Relation::Operand => {}
                 (how, _) => picked.add(source, how),
             }
         }
@@ -209,6 +229,9 @@ pub(crate) fn path_name(path: Name) -> Name {
         shorter => Name::new(shorter),
     }
 }
+
+/// Stands for all names that are made while the notebook runs.
+pub(crate) const ANY_NAME: &str = "globals()[...]";
 
 /// How a path is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,6 +280,8 @@ pub(crate) struct Call {
 pub(crate) enum FilePath {
     Literal(Name),
     Name(Name),
+    /// What follows the path that a name stands for.
+    Below(Name, Name),
     Unknown,
 }
 
@@ -332,7 +357,12 @@ pub(crate) enum Op {
     Augment {
         name: Name,
         is_definite: bool,
+        held: Value,
     },
+    /// A function is handed to its decorator, the callee.
+    Decorate(Box<Call>),
+    /// A context is entered, and left.
+    Enter(Value),
     Unbind {
         name: Name,
         is_definite: bool,
@@ -384,7 +414,22 @@ pub(crate) struct FunctionFacts {
     pub prints: Set<Hash>,
     /// Running it may change the function itself: its defaults or what its closure holds.
     pub is_stateful: bool,
+    /// Attributes that its object is given: the parameters as they are; and those whose objects it changes.
+    pub keeps_attributes: Set<Name>,
+    pub changes_attributes: Set<Name>,
+    /// What is called gives something that may run it later.
+    pub is_late: bool,
+    /// Of what an object's class does: what runs without a call, when it is looked at and when something is stored in it.
+    pub implied: Option<Implied>,
     pub class: Option<ClassFacts>,
+}
+
+/// Methods that run without being called: properties, descriptors, operators, contexts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Implied {
+    pub looks: FunctionId,
+    pub stores: FunctionId,
+    pub has_stores: bool,
 }
 
 /// Methods that run when an object is made, and not afterwards.
@@ -448,6 +493,10 @@ pub(crate) struct ClassFacts {
     /// What the methods do of an object that is there: all but the constructors.
     pub behaviour: FunctionId,
     pub methods: Map<FunctionId>,
+    /// Methods change what the constructor was given, and kept as an attribute.
+    pub changes_given: bool,
+    /// Attributes of the class that objects share, and that may change in place.
+    pub shared: Set<Name>,
     /// Storing an attribute does nothing but store it.
     pub has_plain_attributes: bool,
 }

@@ -75,6 +75,11 @@ fn is_plain_function(full: Name) -> bool {
         || full.is_in(Section::FrameMakers)
 }
 
+/// Methods of axes that draw, and of tables that do not change by it.
+pub(crate) fn is_drawing(method: Name) -> bool {
+    method.is_in(Section::PureMethods) && matches!(method.text(), "plot" | "hist" | "boxplot")
+}
+
 /// Makes a new container with the items of the one that is given.
 pub(crate) fn copies_items(full: &str) -> bool {
     matches!(

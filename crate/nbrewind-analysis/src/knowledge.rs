@@ -167,7 +167,7 @@ impl Sections {
 struct Tables {
     exact: HashMap<&'static str, Sections>,
     /// Prefixes that end before `*`, by their first byte.
-    prefixes: HashMap<u8, Vec<(&'static str, Sections)>>,
+    prefixes: Vec<Vec<(&'static str, Sections)>>,
     /// `key=value` and `key:value` entries, by section.
     values: HashMap<(Section, &'static str), &'static str>,
 }
@@ -175,6 +175,7 @@ struct Tables {
 impl Tables {
     fn new(text: &'static str) -> Self {
         let mut tables = Tables::default();
+        tables.prefixes.resize(256, Vec::new());
         let mut section = None;
         for line in text.lines() {
             let line = line.trim();
@@ -194,11 +195,7 @@ impl Tables {
                     .map_or((word, None), |(key, value)| (key, Some(value)));
                 if let Some(prefix) = key.strip_suffix('*') {
                     let first = prefix.bytes().next().unwrap_or_default();
-                    tables
-                        .prefixes
-                        .entry(first)
-                        .or_default()
-                        .push((prefix, bit));
+                    tables.prefixes[usize::from(first)].push((prefix, bit));
                 } else {
                     let sections = tables.exact.entry(key).or_default();
                     *sections = sections.or(bit);
@@ -216,7 +213,7 @@ impl Tables {
 pub(crate) fn sections(name: &str) -> Sections {
     let mut found = TABLES.exact.get(name).copied().unwrap_or_default();
     let first = name.bytes().next().unwrap_or_default();
-    for &(prefix, section) in TABLES.prefixes.get(&first).map_or(&[][..], |known| known) {
+    for &(prefix, section) in &TABLES.prefixes[usize::from(first)] {
         if name.starts_with(prefix) || prefix.strip_suffix('.') == Some(name) {
             found = found.or(section);
         }

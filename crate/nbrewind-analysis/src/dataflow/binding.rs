@@ -7,7 +7,7 @@ use crate::facts::Kind;
 use crate::fingerprint::Hash;
 use crate::knowledge::Section;
 use crate::name::Name;
-use crate::program::{Key, Relation, Source, Value};
+use crate::program::{FilePath, Key, Relation, Source, Value};
 use std::rc::Rc;
 
 /// How many objects of earlier bindings a name keeps that a statement may or may not bind.
@@ -118,6 +118,10 @@ impl World {
             since: self.statement.moment + 1,
             path: value
                 .path()
+                .or_else(|| {
+                    let (root, below) = value.below?;
+                    self.known_path(FilePath::Below(root, below))
+                })
                 .or_else(|| same.as_ref().and_then(|other| other.path)),
             module: match value.sources[..] {
                 [(Source::Module(module), _)] => Some(module),
@@ -222,9 +226,21 @@ impl World {
         }
     }
 
-    pub(super) fn augment(&mut self, name: Name, is_definite: bool) {
+    pub(super) fn augment(&mut self, name: Name, is_definite: bool, held: &Value) {
         let objects = self.objects_of(name);
         self.change_all(&objects, None);
+        let held = self.resolve(held, false);
+        for &id in &objects {
+            let object = self.state.object(id);
+            if object.is_instance {
+                // `__iadd__` may keep what it is given.
+                self.keep(id, &held);
+            } else if object.kind == ObjectKind::List {
+                let mut lists = held.clone();
+                lists.retain(|held| *held != id && self.state.object(*held).is_container());
+                self.hold_items(id, &lists);
+            }
+        }
         let old = self.binding(name);
         let version = old.as_ref().map(|binding| binding.version);
         let mut binding = old.map(Rc::unwrap_or_clone).unwrap_or_default();
@@ -329,6 +345,10 @@ impl World {
                 }
                 Source::Param(..) => continue,
             };
+            if *relation == Relation::Operand {
+                // Operators on objects of the notebook's own classes may give what holds them.
+                of_source.retain(|id| self.state.object(*id).is_instance);
+            }
             if !matches!(source, Source::Result(_)) || *relation != Relation::Same {
                 for &id in &of_source {
                     self.share(id);
@@ -342,7 +362,7 @@ impl World {
             match relation {
                 Relation::Same => objects.extend(of_source),
                 Relation::Part(key) => part_of.extend(of_source.into_iter().map(|id| (id, *key))),
-                Relation::Holds => holds.extend(of_source),
+                Relation::Holds | Relation::Operand => holds.extend(of_source),
                 Relation::HoldsItems => of_items.extend(of_source),
                 Relation::Rows | Relation::Columns => {
                     for id in of_source {
@@ -395,8 +415,9 @@ impl World {
     }
 
     pub(super) fn result(&self, call: usize) -> Vec<ObjectId> {
-        let results = &self.statement.results;
-        results.get(&call).cloned().unwrap_or_default()
+        let mut results = self.statement.results.iter().rev();
+        let found = results.find(|(id, _)| *id == call);
+        found.map_or_else(Vec::new, |(_, objects)| objects.clone())
     }
 
     /// The objects that a value certainly is.

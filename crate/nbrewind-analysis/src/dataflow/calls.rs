@@ -2,7 +2,7 @@
 
 use super::state::{ObjectId, ObjectKind};
 use super::{Code, World};
-use crate::judge::{Called, Judgement, copies_items, judge};
+use crate::judge::{Called, Judgement, copies_items, is_drawing, judge};
 use crate::knowledge::{self, Section};
 use crate::name::Name;
 use crate::program::{Call, Callee, Function, Key, Relation, Source};
@@ -60,7 +60,7 @@ impl Library {
             is_view: name.is_in(Section::ViewFunctions),
             is_class: last.starts_with(|first: char| first.is_uppercase()),
             copies_items: copies_items(full),
-            may_give_argument: matches!(full, "max" | "min" | "getattr" | "memoryview"),
+            may_give_argument: matches!(full, "max" | "min" | "getattr" | "memoryview" | "vars"),
             grows_when_read: full == "collections.defaultdict",
             kind: kind_of_result(name),
         }
@@ -96,12 +96,14 @@ impl World {
             .collect();
         // A function that is handed over may run.
         let mut handed = Vec::new();
+        let mut states = Vec::new();
         for &id in arguments.iter().flatten() {
             let object = self.state.object(id);
             if let Some(code) = object.code
                 && !object.is_instance
             {
                 self.read_code(code, Name::new(""), &mut handed);
+                states.push(id);
             }
         }
         self.statement.through = None;
@@ -110,6 +112,12 @@ impl World {
             && self.carries_code(call, &arguments)
             && !self.stays_in_notebook(call, &arguments);
         self.run_code(&handed);
+        for &id in &states {
+            self.change_state_of(id);
+        }
+        if states.iter().any(|id| self.changes_parameters(*id)) {
+            self.change_passed(call, &arguments);
+        }
         let result = match &call.callee {
             Callee::Name(name) => self.call_name(call, *name, &arguments),
             Callee::Method {
@@ -130,7 +138,7 @@ impl World {
                     self.run_code(&code);
                 }
                 match objects.iter().find_map(|&id| self.own_method(id, *method)) {
-                    Some(code) => self.own_call(call, code, Some(&objects), &arguments),
+                    Some(code) => self.own_call(call, code, Some(&objects), &arguments, &[]),
                     None => self.library_call(call, &arguments, Some(&objects)),
                 }
             }
@@ -144,7 +152,10 @@ impl World {
                         self.read_code(code, Name::new(""), &mut found);
                         self.statement.through = None;
                         self.run_code(&found);
-                        result.extend(self.own_call(call, code, None, &arguments));
+                        self.change_state_of(id);
+                        let closure = self.state.object(id).holds.clone();
+                        let made = self.own_call(call, code, None, &arguments, &closure);
+                        result.extend(made);
                     }
                 }
                 if result.is_empty() {
@@ -154,7 +165,30 @@ impl World {
                 }
             }
         };
-        self.statement.results.insert(call.id, result);
+        self.statement.results.push((call.id, result));
+    }
+
+    /// Whether a function of the notebook changes anything that it is given.
+    fn changes_parameters(&self, id: ObjectId) -> bool {
+        let object = self.state.object(id);
+        object.code.is_some_and(|code| {
+            let cell = self.cell_of(code);
+            let facts = &cell.program.functions[code.1];
+            !object.is_instance && facts.class.is_none() && !facts.mutated_params.is_empty()
+        })
+    }
+
+    /// What comes with a function that is handed over, like `rows` in `map(f, rows)`, may be what that changes.
+    fn change_passed(&mut self, call: &Call, arguments: &[Vec<ObjectId>]) {
+        let mut passed: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
+        if let Callee::Method { receiver, .. } = &call.callee {
+            passed.extend(self.resolve(receiver, false));
+        }
+        passed.retain(|id| {
+            let object = self.state.object(*id);
+            object.code.is_none() && object.kind != ObjectKind::Frame
+        });
+        self.change_deeply(&passed, None, &mut HashSet::default());
     }
 
     /// Whether the callee may keep code of the notebook that comes with these arguments.
@@ -234,11 +268,11 @@ impl World {
 
     fn call_name(&mut self, call: &Call, name: Name, arguments: &[Vec<ObjectId>]) -> Vec<ObjectId> {
         let known = self.objects_of(name);
-        let code: Vec<Code> = known
+        let code: Vec<(ObjectId, Code)> = known
             .iter()
-            .map(|id| self.state.object(*id))
-            .filter(|object| !object.is_instance)
-            .filter_map(|object| object.code)
+            .map(|id| (*id, self.state.object(*id)))
+            .filter(|(_, object)| !object.is_instance)
+            .filter_map(|(id, object)| Some((id, object.code?)))
             .collect();
         if code.is_empty() {
             if known.is_empty() && self.is_missing(name) {
@@ -249,8 +283,9 @@ impl World {
             return self.library_call(call, arguments, None);
         }
         let mut result = Vec::new();
-        for code in code {
-            result.extend(self.own_call(call, code, None, arguments));
+        for (id, code) in code {
+            let closure = self.state.object(id).holds.clone();
+            result.extend(self.own_call(call, code, None, arguments, &closure));
         }
         // An instance keeps its class, and through it the base classes.
         let classes = self.objects_of(name);
@@ -279,9 +314,25 @@ impl World {
                 // `change_state` does it where the object has a name.
                 continue;
             }
-            for (owner, _) in object.part_of.clone().iter() {
-                let holds = self.state.object(*owner).holds.clone();
+            let owners = object.part_of.clone();
+            // `partial(f, rows)`
+            let is_bound = owners
+                .iter()
+                .any(|(owner, _)| self.changes_parameters(*owner));
+            for &(owner, key) in owners.iter() {
+                let holds = self.state.object(owner).holds.clone();
                 items.extend(holds.iter());
+                let is_method = match key {
+                    // `add = rows.append`
+                    Some(Key::Attr(method)) => match self.own_method(owner, method) {
+                        Some(code) => self.code_changes(code, 0, None, 0),
+                        None => method.is_in(Section::ChangingMethods),
+                    },
+                    _ => false,
+                };
+                if is_method || is_bound && self.state.object(owner).code.is_none() {
+                    self.change_deeply(&[owner], None, &mut HashSet::default());
+                }
             }
         }
         let call = Name::new("__call__");
@@ -289,6 +340,8 @@ impl World {
             if self.own_method(id, call).is_some() {
                 self.change(id, None, false, &mut HashSet::default());
                 self.change_deeply(objects, None, &mut HashSet::default());
+            } else if self.change_state_of(id) {
+                self.change_all(objects, None);
             }
         }
     }
@@ -470,6 +523,7 @@ impl World {
         code: Code,
         receiver: Option<&[ObjectId]>,
         arguments: &[Vec<ObjectId>],
+        closure: &[ObjectId],
     ) -> Vec<ObjectId> {
         let (step, function) = code;
         let shift = usize::from(receiver.is_some());
@@ -491,6 +545,9 @@ impl World {
             && self.code_changes(code, 0, None, 0)
         {
             self.change_all(receiver, None);
+            for &id in receiver {
+                self.change_given(id);
+            }
             changed.extend(receiver);
         }
         let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
@@ -542,8 +599,10 @@ impl World {
                 Source::Function(inner) => {
                     let made = self.make(ObjectKind::Plain);
                     self.state.object_mut(made).code = Some((step, *inner));
-                    // The inner function sees what the outer one was given.
-                    self.fill(made, given.clone());
+                    // The inner function sees what the outer one was given, and what that sees itself.
+                    let mut seen = given.clone();
+                    seen.extend(closure.iter().filter(|held| !given.contains(held)));
+                    self.fill(made, seen);
                     vec![made]
                 }
                 _ => continue,
@@ -557,6 +616,13 @@ impl World {
                     part_of.extend(objects.into_iter().map(|object| (object, None)));
                 }
                 Relation::Holds => holds.extend(objects),
+                Relation::Operand => {
+                    holds.extend(
+                        objects
+                            .iter()
+                            .filter(|id| self.state.object(**id).is_instance),
+                    );
+                }
                 Relation::HoldsItems => of_items.extend(objects),
                 Relation::Rows => {}
             }
@@ -565,6 +631,9 @@ impl World {
         self.fill(id, holds);
         self.hold_items(id, &of_items);
         self.follow_owners(id);
+        if facts.is_late || facts.is_generator {
+            self.pass_on(id, &[code]);
+        }
         result.push(id);
         result
     }
@@ -615,7 +684,22 @@ impl World {
             }
         }
         if judgement.is_fresh {
-            return self.fresh_result(call, receiver, library);
+            let result = self.fresh_result(call, receiver, library);
+            if full.is_some_and(|full| is_copy(full.text())) {
+                // Copies are of the classes that they were of.
+                for &id in arguments.iter().flatten() {
+                    let object = self.state.object(id);
+                    let mut code = object.contents.code.clone();
+                    code.extend(object.code);
+                    for (owner, _) in self.owners_of(id) {
+                        code.extend_from_slice(&self.state.object(owner).contents.code);
+                    }
+                    for &copy in &result {
+                        self.pass_on(copy, &code);
+                    }
+                }
+            }
+            return result;
         }
         let id = self.make(library.kind);
         self.state.object_mut(id).grows_when_read = library.grows_when_read;
@@ -639,11 +723,13 @@ impl World {
         } else if library.is_view || !library.is_builtin || library.may_give_argument {
             let receiver = receiver.unwrap_or_default().iter().copied();
             let receiver = receiver.filter(|id| self.state.object(*id).kind != ObjectKind::Module);
-            let owners = given.iter().copied().chain(receiver);
             let method = match &call.callee {
                 Callee::Method { method, .. } => method.text(),
                 _ => "",
             };
+            // What is drawn shares nothing with the generator.
+            let receiver = receiver.filter(|_| !is_draw(method));
+            let owners = given.iter().copied().chain(receiver);
             let key = (method == "get").then_some(Key::Element);
             let owners: Vec<(ObjectId, Option<Key>)> = owners.map(|owner| (owner, key)).collect();
             let object = self.state.object_mut(id);
@@ -665,6 +751,13 @@ impl World {
             return;
         };
         let is_frame = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Frame;
+        if is_drawing(*method)
+            && receiver
+                .iter()
+                .all(|id| is_frame(id) || self.is_of_frame(*id))
+        {
+            return;
+        }
         if !call.columns.is_empty() && receiver.iter().all(is_frame) {
             for &column in &call.columns {
                 let mut seen = HashSet::default();
@@ -679,7 +772,11 @@ impl World {
             _ => None,
         };
         // A method that is known to change the object only leaves what it holds alone.
-        let is_shallow = method.is_in(Section::ReceiverOnlyMethods) && key.is_none();
+        let is_shallow = method.is_in(Section::ReceiverOnlyMethods)
+            && key.is_none()
+            // The steps of a pipeline are fitted with it.
+            && !method.starts_with("fit")
+            && !matches!(method.text(), "partial_fit" | "train" | "eval");
         let mut seen = HashSet::default();
         if is_shallow {
             for &id in receiver {
@@ -757,6 +854,13 @@ impl World {
             self.hold_items(id, &containers);
         }
         vec![id]
+    }
+
+    /// Something of a table.
+    fn is_of_frame(&self, id: ObjectId) -> bool {
+        let owners = self.owners_of(id);
+        let is_frame = |owner: ObjectId| self.state.object(owner).kind == ObjectKind::Frame;
+        owners.iter().any(|(owner, _)| is_frame(*owner))
     }
 
     /// A column of a table, by its name.
@@ -854,6 +958,32 @@ fn argument_at(
         }
     }
     objects
+}
+
+/// Functions that give another object like the one that they are given.
+fn is_copy(full: &str) -> bool {
+    matches!(
+        full,
+        "copy.deepcopy" | "dataclasses.replace" | "sklearn.base.clone"
+    )
+}
+
+/// Methods of generators of random numbers; of `choice` and the like the result may be an item of what they are given.
+fn is_draw(method: &str) -> bool {
+    matches!(
+        method,
+        "random"
+            | "normal"
+            | "uniform"
+            | "integers"
+            | "choice"
+            | "permutation"
+            | "standard_normal"
+            | "poisson"
+            | "binomial"
+            | "exponential"
+            | "gamma"
+    )
 }
 
 /// Methods that make one number, or one label, of a column.

@@ -70,6 +70,9 @@ impl World {
         self.statement.touched.push(touched);
         let owners = self.state.object(id).part_of.clone();
         for &(owner, key) in owners.iter() {
+            if let Some(Key::Attr(attribute)) = key {
+                self.change_shared(owner, attribute, seen);
+            }
             // Calls change what they are given, not the library that it came from, nor does a store somewhere below.
             let is_far = self.statement.is_calling || seen.len() > 1;
             if is_far && self.state.object(owner).kind == ObjectKind::Module {
@@ -90,6 +93,41 @@ impl World {
                 if self.state.object(held).kind == ObjectKind::Iterator {
                     self.change(held, None, false, seen);
                 }
+            }
+        }
+    }
+
+    /// An attribute that an object's class may have for all of its objects.
+    fn change_shared(&mut self, id: ObjectId, attribute: Name, seen: &mut HashSet<ObjectId>) {
+        if !self.state.object(id).is_instance {
+            return;
+        }
+        for class in self.bases_of(id) {
+            let Some(code) = self.state.object(class).code else {
+                continue;
+            };
+            let cell = self.cell_of(code);
+            let facts = cell.program.functions[code.1].class.as_ref();
+            if facts.is_some_and(|facts| facts.shared.has(attribute)) {
+                self.change(class, None, false, seen);
+            }
+        }
+    }
+
+    /// A method changed what the object was given when it was made.
+    pub(super) fn change_given(&mut self, id: ObjectId) {
+        let Some(code) = self.state.object(id).code else {
+            return;
+        };
+        let cell = self.cell_of(code);
+        let facts = cell.program.functions[code.1].class.as_ref();
+        if !facts.is_some_and(|facts| facts.changes_given) {
+            return;
+        }
+        let holds = self.state.object(id).holds.clone();
+        for &held in holds.iter() {
+            if self.state.object(held).code.is_none() {
+                self.change(held, None, false, &mut HashSet::default());
             }
         }
     }
@@ -157,12 +195,17 @@ impl World {
                 Relation::Part(first) => self.change_deeply(&objects, *first, &mut seen),
                 Relation::Columns => self.change_deeply(&objects, None, &mut seen),
                 Relation::Holds | Relation::HoldsItems => {}
-                Relation::Rows => continue,
+                Relation::Rows | Relation::Operand => continue,
             }
             for &id in &objects {
                 if self.state.object(id).kind != ObjectKind::Module {
                     self.keep(id, &held);
+                    continue;
                 }
+                // A function that is put into a module runs when that one is called.
+                let code = held.iter().filter_map(|held| self.state.object(*held).code);
+                let code: Vec<Code> = code.collect();
+                self.pass_on(id, &code);
             }
         }
     }
@@ -283,7 +326,7 @@ impl World {
     }
 
     /// An object, and all that it can be reached from, may run this code.
-    fn pass_on(&mut self, id: ObjectId, code: &[Code]) {
+    pub(super) fn pass_on(&mut self, id: ObjectId, code: &[Code]) {
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
             let known = &self.state.object(id).contents.code;
@@ -349,15 +392,61 @@ impl World {
     pub(super) fn change_state(&mut self, name: Name) {
         let outer = std::mem::replace(&mut self.statement.is_calling, true);
         for id in self.objects_of(name) {
-            let object = self.state.object(id);
-            let Some(code) = object.code else {
-                continue;
-            };
-            let is_instance = object.is_instance;
-            if is_instance || self.cell_of(code).program.functions[code.1].is_stateful {
+            if self.state.object(id).is_instance {
                 self.change(id, None, false, &mut HashSet::default());
+            } else {
+                self.change_state_of(id);
             }
         }
         self.statement.is_calling = outer;
+    }
+
+    /// Calling a function changes its state, if it has one: its own, that of what it closes over, or that of what it is
+    /// decorated with. Whether it has.
+    pub(super) fn change_state_of(&mut self, id: ObjectId) -> bool {
+        let object = self.state.object(id);
+        let holds = object.holds.clone();
+        let mut has_state = object.code.is_some_and(|code| {
+            !object.is_instance && self.cell_of(code).program.functions[code.1].is_stateful
+        });
+        let mut holders = Vec::new();
+        if has_state {
+            holders.push(id);
+        }
+        for &held in holds.iter() {
+            if self.decorates_with_state(held) {
+                has_state = true;
+                holders.extend([id, held]);
+            }
+        }
+        let mut seen = HashSet::default();
+        for id in holders {
+            self.change(id, None, false, &mut seen);
+            let holds = self.state.object(id).holds.clone();
+            for &held in holds.iter() {
+                if self.state.object(held).code.is_none() {
+                    self.change(held, None, false, &mut seen);
+                }
+            }
+        }
+        has_state
+    }
+
+    /// A decorator of the notebook's own that makes functions, or objects, which change when they are called.
+    fn decorates_with_state(&self, id: ObjectId) -> bool {
+        let object = self.state.object(id);
+        let Some(code) = object.code.filter(|_| !object.is_instance) else {
+            return false;
+        };
+        let cell = self.cell_of(code);
+        let functions = &cell.program.functions;
+        let facts = &functions[code.1];
+        if let Some(class) = &facts.class {
+            let call = class.method("__call__");
+            return call.is_some_and(|call| functions[call].mutated_params.has(0));
+        }
+        facts.returns.sources.iter().any(|(source, _)| {
+            matches!(source, Source::Function(inner) if functions[*inner].is_stateful)
+        })
     }
 }

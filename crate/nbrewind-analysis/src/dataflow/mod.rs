@@ -36,12 +36,13 @@ pub(crate) use recorded::Extra;
 pub(crate) use version::{Digest, Version};
 
 use crate::cell::Cell;
-use crate::facts::FunctionId;
+use crate::facts::{FunctionId, How};
 use crate::fingerprint::Hash;
 use crate::judge::Judgement;
 use crate::knowledge::Section;
 use crate::name::Name;
-use crate::program::{self, Key, Op, Statement, Value};
+use crate::program::{self, Callee, Key, Op, Statement, Value};
+use crate::sorted::Map;
 use calls::{Callable, Library};
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use state::{Ambience, Common, ObjectId, ObjectKind, State, Taint};
@@ -125,6 +126,8 @@ enum Touched {
         old: Option<Version>,
     },
     Made(ObjectId),
+    /// A file whose path is not known.
+    SomeFile,
     Changed(ObjectId),
     /// A list or a dict has other items, or has them elsewhere; the items are as they were.
     Rearranged(ObjectId),
@@ -189,13 +192,15 @@ struct Current {
     prints: Mixture,
     /// What they print may end up in a value.
     takes_prints: bool,
+    /// Names of this cell that are not there, so that what comes after does not run.
+    lost: Mixture,
     /// What functions only add to: nothing but that itself depends on it.
     added_to: Mixture,
     /// It gives one value one name.
     names_one_value: bool,
     touched: Vec<Touched>,
     reads: Vec<ReadRecord>,
-    results: HashMap<usize, Vec<ObjectId>>,
+    results: Vec<(usize, Vec<ObjectId>)>,
     is_unknown: bool,
     through: Option<Name>,
     displays: bool,
@@ -215,9 +220,9 @@ struct Current {
 /// Answers of the tables of what is known, each asked once.
 #[derive(Clone, Default)]
 struct Answers {
-    frame_columns: HashMap<Name, Option<Key>>,
+    frame_columns: Map<Option<Key>>,
     libraries: HashMap<Name, Name>,
-    ambience: HashMap<Ambience, Name>,
+    ambience: Vec<(Ambience, Name)>,
     calls: HashMap<Callable, Rc<Judgement>>,
     functions: HashMap<Name, Library>,
 }
@@ -323,10 +328,15 @@ impl World {
         let mut all = Mixture::default();
         let mut values = Mixture::default();
         let n_statements = program.statements.len();
+        self.statement.lost.clear();
         for (index, statement) in program.statements.iter().enumerate() {
             self.begin(index, &statement.fingerprint, turn.doubt);
             if program.reads_source {
                 self.statement.key.add_bytes(&program.exact_fingerprint);
+            }
+            if !self.statement.lost.is_empty() {
+                let lost = self.statement.lost.version();
+                self.statement.key.add(lost);
             }
             if statement.covers_cell {
                 self.statement.key.add(all.version());
@@ -458,7 +468,7 @@ impl World {
                 Touched::Made(id) => {
                     covered.insert(id);
                 }
-                Touched::Name { .. } | Touched::Ambient { .. } => {}
+                Touched::Name { .. } | Touched::Ambient { .. } | Touched::SomeFile => {}
             }
         }
         // What a value is called is no part of it.
@@ -522,6 +532,7 @@ impl World {
                     binding.origin = Some(step);
                 }
             }
+            Touched::SomeFile => self.taint_files(key),
             Touched::Made(id) => {
                 let version = key.derive(&ordinal.to_le_bytes(), None);
                 self.state.object_mut(id).set_all(version, step);
@@ -614,7 +625,24 @@ impl World {
                     value,
                     is_definite,
                 } => self.bind(*name, value, *is_definite),
-                Op::Augment { name, is_definite } => self.augment(*name, *is_definite),
+                Op::Augment {
+                    name,
+                    is_definite,
+                    held,
+                } => self.augment(*name, *is_definite, held),
+                Op::Decorate(call) => {
+                    if let Callee::Other(decorator) = &call.callee {
+                        let mut objects = self.resolve(decorator, false).into_iter();
+                        if objects.any(|id| self.state.object(id).code.is_some()) {
+                            self.call(call);
+                        }
+                    }
+                }
+                Op::Enter(value) => {
+                    for id in self.resolve_existing(value) {
+                        self.run_implied_of(id, How::Load);
+                    }
+                }
                 Op::Unbind { name, is_definite } => self.unbind(*name, *is_definite),
                 Op::Mutate { target, key, held } => self.store(target, *key, held),
                 Op::Call(call) => self.call(call),
@@ -704,6 +732,12 @@ impl World {
 
     /// A version that does not come from the statement's key still carries the doubt about its text.
     fn doubtful(&self, version: Version) -> Version {
+        let lost = &self.statement.lost;
+        let version = if lost.is_empty() {
+            version
+        } else {
+            lost.version().derive(b"lost", Some(version))
+        };
         match self.statement.doubt {
             Some(doubt) => Version {
                 full: digest(

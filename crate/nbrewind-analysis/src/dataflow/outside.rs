@@ -1,7 +1,7 @@
 //! Effects outside the namespace: files, the environment, random state, settings of libraries.
 
 use super::state::{Ambience, Common, FileTaints, ObjectId};
-use super::version::digest;
+use super::version::{Version, digest};
 use super::{AmbientChange, Manner, Touched, World};
 use crate::facts::Varies;
 use crate::name::Name;
@@ -84,8 +84,11 @@ impl World {
         let Some(name) = self.known_path(path) else {
             self.vary(Varies::Files);
             let a_file = Name::new("a file");
-            if let FilePath::Name(name) = path {
-                self.read_symbolic_file(name);
+            if let Some(file) = self.symbolic_file(path)
+                && let files = self.state.object(ObjectId::FILES)
+                && let Some((version, origin)) = files.key(Key::Attr(file))
+            {
+                self.absorb(a_file, version, Some(origin), Manner::File);
             }
             self.absorb_file_taint(a_file);
             let written = self.state.common(Common::FilesWritten);
@@ -152,11 +155,7 @@ impl World {
     fn write_file(&mut self, path: FilePath) {
         let known = self.known_path(path);
         self.absorb_folders(known);
-        let written = match (known, path) {
-            (None, FilePath::Name(name)) => self.symbolic_file(name),
-            _ => known,
-        };
-        if let Some(name) = written {
+        if let Some(name) = known.or_else(|| self.symbolic_file(path)) {
             self.statement.touched.push(Touched::ChangedKey {
                 object: ObjectId::FILES,
                 key: Key::Attr(name),
@@ -164,18 +163,22 @@ impl World {
             });
         }
         if known.is_none() {
-            let value = self.statement.key.digest_of_full();
-            let taints = self.state.file_taints().cloned().unwrap_or_default();
-            let mut each = taints.each.clone();
-            each.retain(|(_, origin)| !self.is_own(Some(*origin)));
-            each.push((value, self.step));
-            let bytes: Vec<u8> = each
-                .iter()
-                .flat_map(|(value, _)| value.to_le_bytes())
-                .collect();
-            let all = Some((digest("written", &[&bytes]), self.step));
-            self.state.set_file_taints(FileTaints { each, all });
+            self.statement.touched.push(Touched::SomeFile);
         }
+    }
+
+    /// Any file may be another one.
+    pub(super) fn taint_files(&mut self, key: Version) {
+        let taints = self.state.file_taints().cloned().unwrap_or_default();
+        let mut each = taints.each.clone();
+        each.retain(|(_, origin)| !self.is_own(Some(*origin)));
+        each.push((key.full, self.step));
+        let bytes: Vec<u8> = each
+            .iter()
+            .flat_map(|(value, _)| value.to_le_bytes())
+            .collect();
+        let all = Some((digest("written", &[&bytes]), self.step));
+        self.state.set_file_taints(FileTaints { each, all });
     }
 
     /// A file can only be written where its folder is.
@@ -194,24 +197,27 @@ impl World {
     }
 
     /// A file whose path is only known as the value of a name.
-    fn symbolic_file(&mut self, name: Name) -> Option<Name> {
+    fn symbolic_file(&mut self, path: FilePath) -> Option<Name> {
+        let (name, below) = match path {
+            FilePath::Name(name) => (name, ""),
+            FilePath::Below(name, below) => (name, below.text()),
+            _ => return None,
+        };
         let binding = self.binding(name)?;
         let value = binding.version.certain;
-        Some(Name::new(&format!("{} = {value:x}", name.text())))
+        let text = format!("{} = {value:x}/{below}", name.text());
+        Some(Name::new(&text))
     }
 
-    fn read_symbolic_file(&mut self, name: Name) {
-        if let Some(file) = self.symbolic_file(name)
-            && let Some((version, origin)) = self.state.object(ObjectId::FILES).key(Key::Attr(file))
-        {
-            self.absorb(name, version, Some(origin), Manner::File);
-        }
-    }
-
-    fn known_path(&mut self, path: FilePath) -> Option<Name> {
+    pub(super) fn known_path(&mut self, path: FilePath) -> Option<Name> {
         match path {
             FilePath::Literal(text) => Some(path_name(text)),
             FilePath::Name(name) => self.binding(name)?.path,
+            FilePath::Below(name, below) => {
+                let folder = self.binding(name)?.path?;
+                let path = Name::joined(&[folder.text(), "/", below.text()]);
+                Some(path_name(path))
+            }
             FilePath::Unknown => None,
         }
     }

@@ -4,7 +4,7 @@
 use super::state::{Ambience, Binding, Contents, ObjectId, ObjectKind};
 use super::version::{Digest, Version};
 use super::{Code, Manner, Moment, ReadRecord, Step, World};
-use crate::facts::{CONSTRUCTORS, How};
+use crate::facts::{ANY_NAME, CONSTRUCTORS, How};
 use crate::judge::is_history_name;
 use crate::knowledge::Section;
 use crate::name::Name;
@@ -52,7 +52,11 @@ impl World {
     }
 
     pub(super) fn objects_of(&mut self, name: Name) -> Vec<ObjectId> {
-        let binding = self.binding(name);
+        let mut binding = self.binding(name);
+        if binding.is_none() && self.state.taint().is_some() {
+            // `globals()[f'run_{n}'] = run`
+            binding = self.binding(Name::new(ANY_NAME));
+        }
         binding.map_or_else(Vec::new, |binding| binding.objects.clone())
     }
 
@@ -64,6 +68,8 @@ impl World {
         let code = self.read(path, how, columns);
         if matches!(how, How::Call | How::Method) {
             self.run_code(&code);
+        } else if how != How::Refer && !code.is_empty() {
+            self.run_implied(&code, how);
         }
         if how == How::Call {
             self.change_state(path.root);
@@ -118,6 +124,9 @@ impl World {
         } else {
             let version = Version::constant("absent", &name);
             self.absorb(name, version, None, Manner::Bound);
+            if self.state.taint().is_none() {
+                self.statement.lost.add(version);
+            }
         }
     }
 
@@ -208,7 +217,10 @@ impl World {
         {
             let owner = self.cell_of((step, function));
             if let Some(class) = &owner.program.functions[function].class {
-                // Making an instance runs the constructors only.
+                // Making an instance runs the constructors only; what its methods print is known to it.
+                for prints in &owner.program.functions[function].prints {
+                    self.statement.prints.add_bytes(prints);
+                }
                 self.absorb(root, whole, origin, manner);
                 seen.insert(id);
                 let bases = self.state.object(id).holds.clone();
@@ -225,6 +237,7 @@ impl World {
                 for base in self.bases_of(id) {
                     self.read_constructors(base, root, code);
                 }
+                self.read_setters(id, root, code);
                 return;
             }
         }
@@ -288,6 +301,76 @@ impl World {
         }
         for base in self.bases_of(class) {
             self.read_constructors(base, name, code);
+        }
+    }
+
+    /// Constructors store attributes, which may run code.
+    fn read_setters(&mut self, class: ObjectId, name: Name, code: &mut Vec<Code>) {
+        let mut classes = vec![class];
+        let mut at = 0;
+        while at < classes.len() && at < 16 {
+            let id = classes[at];
+            at += 1;
+            classes.extend(self.bases_of(id));
+            let Some((step, function)) = self.state.object(id).code else {
+                continue;
+            };
+            let owner = self.cell_of((step, function));
+            let functions = &owner.program.functions;
+            let Some(facts) = &functions[function].class else {
+                continue;
+            };
+            if facts.method("__setattr__").is_none() {
+                continue;
+            }
+            let contents = self.state.object(class).contents.clone();
+            self.absorb_contents(&contents, name, code);
+            if let Some(implied) = functions[facts.behaviour].implied {
+                self.read_code((step, implied.stores), name, code);
+            }
+        }
+    }
+
+    /// What runs of this code without a call, where an object is looked at or something is stored in it.
+    fn run_implied(&mut self, code: &[Code], how: How) {
+        let mut found = Vec::new();
+        for &(step, function) in code {
+            let owner = self.cell_of((step, function));
+            let functions = &owner.program.functions;
+            let class = functions[function].class.as_ref();
+            let behaviour = class.map_or(function, |class| class.behaviour);
+            let Some(implied) = functions[behaviour].implied else {
+                continue;
+            };
+            found.push((
+                step,
+                match how {
+                    How::Store => implied.stores,
+                    _ => implied.looks,
+                },
+            ));
+            // What is called by them is not always a name.
+            let runs_held = how == How::Store
+                && class.is_none_or(|class| class.method("__setattr__").is_some());
+            if runs_held && implied.has_stores {
+                let is_function = |code: &&Code| {
+                    self.cell_of(**code).program.functions[code.1]
+                        .class
+                        .is_none()
+                };
+                found.extend(code.iter().filter(is_function));
+            }
+        }
+        self.run_code(&found);
+    }
+
+    /// The same, of an object that has no name.
+    pub(super) fn run_implied_of(&mut self, id: ObjectId, how: How) {
+        if self.state.object(id).is_instance {
+            let mut code = Vec::new();
+            self.read_whole(id, Name::new(""), &mut HashSet::default(), &mut code);
+            self.statement.through = None;
+            self.run_implied(&code, how);
         }
     }
 
@@ -505,14 +588,15 @@ impl World {
 
     pub(super) fn ambience_name(&mut self, which: Ambience) -> Name {
         let names = &mut self.answers.ambience;
-        *names.entry(which).or_insert_with(|| {
-            Name::new(&match which {
-                Ambience::Configuration(library) => {
-                    format!("configuration of {}", library.text())
-                }
-                Ambience::Random(state) => format!("random state of {}", state.text()),
-            })
-        })
+        if let Some((_, name)) = names.iter().find(|(known, _)| *known == which) {
+            return *name;
+        }
+        let name = Name::joined(&match which {
+            Ambience::Configuration(library) => ["configuration of ", library.text()],
+            Ambience::Random(state) => ["random state of ", state.text()],
+        });
+        names.push((which, name));
+        name
     }
 
     pub(super) fn read_ambient(&mut self, which: Ambience, manner: Manner) {
@@ -548,14 +632,20 @@ impl World {
     pub(super) fn normal_key(&mut self, kind: ObjectKind, key: Key) -> Option<Key> {
         match (kind, key) {
             (ObjectKind::Dict | ObjectKind::Frame, Key::Item(_))
-            | (ObjectKind::Namespace | ObjectKind::Module, Key::Attr(_)) => Some(key),
+            | (ObjectKind::Namespace | ObjectKind::Module, Key::Attr(_)) => {
+                let is_all = matches!(key, Key::Attr(name) if name.text() == "__dict__");
+                (!is_all).then_some(key)
+            }
             (ObjectKind::Foreign, Key::Item(item)) if item.starts_with("s:") => Some(key),
             (ObjectKind::Frame, Key::Attr(attribute)) => {
                 let columns = &mut self.answers.frame_columns;
-                *columns.entry(attribute).or_insert_with(|| {
-                    let is_column = !attribute.is_in(Section::FrameAttributes);
-                    is_column.then(|| Key::Item(Name::new(&format!("s:{}", attribute.text()))))
-                })
+                if let Some(known) = columns.get(attribute) {
+                    return *known;
+                }
+                let is_column = !attribute.is_in(Section::FrameAttributes);
+                let column = is_column.then(|| Key::Item(Name::joined(&["s:", attribute.text()])));
+                columns.insert(attribute, column);
+                column
             }
             _ => None,
         }

@@ -70,7 +70,7 @@ impl World {
                 *known == id
             }
             Touched::ChangedKey { object, .. } => *object == id,
-            Touched::Name { .. } | Touched::Ambient { .. } => false,
+            Touched::Name { .. } | Touched::Ambient { .. } | Touched::SomeFile => false,
         };
         let object = self.state.object(id);
         let mut changed = object.contents.changed.iter();

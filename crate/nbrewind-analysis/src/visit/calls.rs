@@ -7,11 +7,16 @@ use crate::facts::{
     Call, Callee, FilePath, FunctionId, How, Key, Keys, Kind, Op, Outside, Path, Relation, Source,
     Value, Varies,
 };
-use crate::judge::{Called, Judgement, copies_items, judge};
+use crate::judge::{Called, Judgement, copies_items, is_drawing, judge};
 use crate::knowledge::{self, Section};
 use crate::name::Name;
 use crate::sorted::Set;
 use crate::syntax::{Expr, ast, parse};
+
+/// What `open` may be told; whether anything is said of it.
+fn is_mode(mode: Option<&str>) -> bool {
+    mode.is_some_and(|mode| mode.len() < 4 && mode.bytes().all(|byte| b"rwaxbt+".contains(&byte)))
+}
 
 impl Visitor<'_> {
     pub(super) fn call(&mut self, node: &ast::ExprCall) -> Value {
@@ -65,10 +70,13 @@ impl Visitor<'_> {
         for argument in node.arguments.iter_source_order() {
             self.handed_method(argument.value());
         }
+        // Axes are drawn into; tables, which have these methods too, are told apart where it is known what they are.
+        let draws = matches!(&callee, Callee::Method { method, .. } if is_drawing(*method));
         let is_inplace = node
             .arguments
             .find_keyword("inplace")
-            .is_some_and(|keyword| !is_false(&keyword.value));
+            .is_some_and(|keyword| !is_false(&keyword.value))
+            || draws && !node.arguments.args.is_empty();
         let full = match &callee {
             Callee::Name(name) => Some(self.full_name(*name, &[])),
             Callee::Method {
@@ -112,9 +120,17 @@ impl Visitor<'_> {
             }
             _ => None,
         };
+        let path = match &arguments[..] {
+            [(_, folder), (_, name)] if full.is_some_and(|full| full.text() == "os.path.join") => {
+                self.path_below(folder, name)
+            }
+            _ => Value::default(),
+        };
+        let (text, below) = (text.or(path.text), path.below);
         if self.in_function() {
             let mut result = Value {
                 text,
+                below,
                 ..Value::default()
             };
             if !judgement.is_fresh {
@@ -149,6 +165,7 @@ impl Visitor<'_> {
         })));
         Value {
             text,
+            below,
             ..Value::of(Source::Result(id))
         }
     }
@@ -460,7 +477,9 @@ impl Visitor<'_> {
             }
             Callee::Method {
                 receiver, method, ..
-            } if method.text() == "open" && receiver.text.is_some() => {
+            } if method.text() == "open"
+                && (receiver.text.is_some() || is_mode(mode(0)) && !self.is_in_module(callee)) =>
+            {
                 effects = opened(self.file_path(receiver), mode(0));
             }
             Callee::Method {
@@ -468,7 +487,7 @@ impl Visitor<'_> {
             } if matches!(
                 method.text(),
                 "exists" | "is_file" | "unlink" | "mkdir" | "touch"
-            ) && receiver.text.is_some() =>
+            ) && (receiver.text.is_some() || receiver.below.is_some()) =>
             {
                 let path = self.file_path(receiver);
                 effects.push(match method.text() {
@@ -486,6 +505,11 @@ impl Visitor<'_> {
                         } else {
                             Outside::FileRead(path)
                         });
+                    }
+                    if let Some("os.rename" | "os.replace" | "shutil.move") = full.map(Name::text)
+                        && let Some((path, _)) = argument(0, &["src"])
+                    {
+                        effects.insert(0, Outside::FileRead(path));
                     }
                     if let Some(
                         "shutil.copy" | "shutil.copyfile" | "shutil.copy2" | "shutil.move"
@@ -535,6 +559,9 @@ impl Visitor<'_> {
     pub(super) fn file_path(&self, value: &Value) -> FilePath {
         if let Some(text) = value.text {
             return FilePath::Literal(text);
+        }
+        if let Some((root, below)) = value.below {
+            return FilePath::Below(root, below);
         }
         match &value.sources[..] {
             [(Source::Name(name), Relation::Same)] => {
@@ -603,6 +630,10 @@ impl Visitor<'_> {
                     || (name.sections().has(Section::PureModules) && !self.found.writes.has(name))))
     }
 
+    fn is_in_module(&self, callee: &Callee) -> bool {
+        matches!(callee, Callee::Method { path: Some(path), .. } if self.is_module(path.root))
+    }
+
     pub(super) fn judge(&self, full: Option<Name>, callee: &Callee, is_inplace: bool) -> Judgement {
         let called = match callee {
             Callee::Name(name) => Called::Name(*name),
@@ -656,7 +687,13 @@ impl Visitor<'_> {
                 .iter()
                 .map(|(_, value)| {
                     let sources = value.sources.iter().filter(|(_, how)| {
-                        !matches!(how, Relation::Holds | Relation::HoldsItems | Relation::Rows)
+                        !matches!(
+                            how,
+                            Relation::Holds
+                                | Relation::HoldsItems
+                                | Relation::Rows
+                                | Relation::Operand
+                        )
                     });
                     sources.map(|(source, _)| *source).collect()
                 })

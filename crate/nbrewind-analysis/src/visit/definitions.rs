@@ -3,11 +3,62 @@
 use super::questions::dotted;
 use super::{Scope, ScopeKind, Visitor};
 use crate::binder;
-use crate::facts::{CONSTRUCTORS, ClassFacts, FunctionFacts, FunctionId, Op, Source, Value};
+use crate::facts::{
+    CONSTRUCTORS, Call, Callee, ClassFacts, FunctionFacts, FunctionId, Implied, Kind, Op, Source,
+    Value,
+};
 use crate::fingerprint;
 use crate::name::Name;
+use crate::sorted::Set;
 use crate::syntax::{Expr, Parameters, Stmt, TypeParam, TypeParams, ast};
 use rustc_hash::FxHashMap as HashMap;
+
+/// Methods that run when something is stored in an object.
+const STORES: [&str; 5] = [
+    "__setattr__",
+    "__delattr__",
+    "__setitem__",
+    "__delitem__",
+    "__set__",
+];
+
+/// Special methods that do not run when an object is looked at.
+const NOT_LOOKS: [&str; 5] = [
+    "__call__",
+    "__init_subclass__",
+    "__set_name__",
+    "__class_getitem__",
+    "__del__",
+];
+
+/// The last part of a decorator's name.
+fn last_of(decorator: &ast::Decorator) -> Option<&str> {
+    let called = match &decorator.expression {
+        Expr::Call(call) => &*call.func,
+        other => other,
+    };
+    match called {
+        Expr::Attribute(node) => Some(node.attr.as_str()),
+        Expr::Name(node) => Some(node.id.as_str()),
+        _ => None,
+    }
+}
+
+/// Runs when an attribute is looked at, or stored.
+fn is_of_property(decorator: &ast::Decorator) -> bool {
+    matches!(
+        last_of(decorator),
+        Some("property" | "cached_property" | "getter" | "setter" | "deleter")
+    )
+}
+
+/// Makes a function of which calls are put off.
+fn is_late(decorator: &ast::Decorator) -> bool {
+    matches!(
+        last_of(decorator),
+        Some("delayed" | "python_app" | "join_app" | "remote" | "task")
+    )
+}
 
 impl Visitor<'_> {
     pub(super) fn with_type_params(
@@ -81,16 +132,33 @@ impl Visitor<'_> {
         }
     }
 
+    /// Decorating calls the decorators.
+    fn decorate(&mut self, decorators: Vec<Value>, function: FunctionId) {
+        for decorator in decorators.into_iter().rev() {
+            let is_module = |(source, _): &(Source, _)| matches!(source, Source::Module(_));
+            if self.in_function() || decorator.sources.iter().all(is_module) {
+                continue;
+            }
+            let id = self.current.n_calls;
+            self.current.n_calls += 1;
+            self.op(Op::Decorate(Box::new(Call {
+                id,
+                callee: Callee::Other(decorator),
+                arguments: vec![(None, Value::of(Source::Function(function)))],
+                is_inplace: false,
+                columns: Box::default(),
+            })));
+        }
+    }
+
     pub(super) fn function_def(&mut self, node: &ast::StmtFunctionDef) {
         let mut held = Value::default();
+        let mut decorators = Vec::new();
         for decorator in &node.decorator_list {
             let value = self.expr(&decorator.expression);
             held = held.or(&value.held());
-            // Decorating calls the decorator.
-            for (source, _) in value.sources {
-                if let Source::Function(id) = source {
-                    self.op(Op::Invoke(id));
-                }
+            if !is_of_property(decorator) {
+                decorators.push(value);
             }
         }
         held = held.or(&self.defaults(&node.parameters));
@@ -118,12 +186,25 @@ impl Visitor<'_> {
                 self.found.functions[id].calls.insert(called);
             }
         }
+        self.found.functions[id].is_late = node.decorator_list.iter().any(is_late);
         if let Some(scope) = self.scopes.last_mut()
             && scope.kind == ScopeKind::Class
         {
-            scope.methods.insert(Name::new(node.name.as_str()), id);
+            let name = Name::new(node.name.as_str());
+            let getter = scope.methods.get(name).copied();
+            scope.methods.insert(name, id);
+            if node.decorator_list.iter().any(is_of_property) {
+                scope.implied.insert(name);
+                // `@x.setter` adds to the property.
+                if let Some(getter) = getter {
+                    let mut setter = std::mem::take(&mut self.found.functions[id]);
+                    setter.do_also(&self.found.functions[getter]);
+                    self.found.functions[id] = setter;
+                }
+            }
         }
         let value = Value::of(Source::Function(id)).or(&held);
+        self.decorate(decorators, id);
         self.bind(node.name.as_str(), value);
         self.registered(&node.decorator_list, id);
     }
@@ -227,8 +308,11 @@ impl Visitor<'_> {
 
     pub(super) fn class_def(&mut self, node: &ast::StmtClassDef) {
         let mut held = Value::default();
+        let mut decorators = Vec::new();
         for decorator in &node.decorator_list {
-            held = held.or(&self.expr(&decorator.expression).held());
+            let value = self.expr(&decorator.expression);
+            held = held.or(&value.held());
+            decorators.push(value);
         }
         let mut bases = Vec::new();
         let mut class = 0;
@@ -268,6 +352,7 @@ impl Visitor<'_> {
                 _ => false,
             });
             let mut facts = FunctionFacts::default();
+            let (mut kept, mut changed) = (Set::default(), Set::default());
             // What class attributes hold lives as long as the class.
             let mut attributes: Vec<(Name, &Value)> = Vec::new();
             #[allow(clippy::iter_over_hash_type, reason = "they are put in order")]
@@ -275,17 +360,39 @@ impl Visitor<'_> {
                 attributes.push((attribute, value));
             }
             attributes.sort_unstable_by_key(|(attribute, _)| *attribute);
+            let mut shared = Set::default();
+            let is_record = node.decorator_list.iter().any(|decorator| {
+                matches!(last_of(decorator), Some("dataclass" | "define" | "frozen"))
+            });
             for (attribute, value) in attributes {
                 if !scope.methods.has(attribute) {
+                    if value.kind != Kind::Scalar {
+                        shared.insert(attribute);
+                    }
                     held = std::mem::take(&mut held).or(&value.held());
                 }
             }
             let mut behaviour = FunctionFacts::default();
+            let (mut looks, mut stores) = (FunctionFacts::default(), FunctionFacts::default());
+            let mut has_stores = false;
             for &(method_name, method) in scope.methods.iter() {
                 let method = &this.found.functions[method];
                 facts.do_also(method);
+                kept.add_all(&method.keeps_attributes);
+                changed.add_all(&method.changes_attributes);
                 if !CONSTRUCTORS.contains(&method_name.text()) {
                     behaviour.do_also(method);
+                    let name = method_name.text();
+                    let is_store = STORES.contains(&name);
+                    if is_store || scope.implied.has(method_name) {
+                        stores.do_also(method);
+                        has_stores = true;
+                    }
+                    let is_special = name.starts_with("__") && name.ends_with("__");
+                    let is_look = is_special && !is_store && !NOT_LOOKS.contains(&name);
+                    if scope.implied.has(method_name) || is_look {
+                        looks.do_also(method);
+                    }
                 }
                 // Position 0 is the object itself, which the caller of the class does not pass.
                 // Constructors are asked themselves where it matters.
@@ -297,6 +404,8 @@ impl Visitor<'_> {
             }
             facts.class = Some(ClassFacts {
                 name,
+                changes_given: changed.iter().any(|name| is_record || kept.has(*name)),
+                shared,
                 behaviour: this.found.functions.len(),
                 has_plain_attributes: bases.is_empty()
                     && !has_descriptors
@@ -304,11 +413,20 @@ impl Visitor<'_> {
                 bases: std::mem::take(&mut bases),
                 methods: scope.methods,
             });
+            let first = this.found.functions.len() + 1;
+            behaviour.implied = Some(Implied {
+                looks: first,
+                stores: first + 1,
+                has_stores,
+            });
             this.found.functions.push(behaviour);
+            this.found.functions.push(looks);
+            this.found.functions.push(stores);
             class = this.found.functions.len();
             this.found.functions.push(facts);
         });
         let value = Value::of(Source::Function(class)).or(&held);
+        self.decorate(decorators, class);
         self.bind(node.name.as_str(), value);
         self.registered(&node.decorator_list, class);
     }

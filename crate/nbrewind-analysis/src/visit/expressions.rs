@@ -1,12 +1,16 @@
 //! Expressions and the values they give.
 
-use super::questions::{added_to, constant_key, identifiers, item_text, literal, target_names};
+use super::questions::{
+    added_to, constant_key, identifiers, item_text, items, literal, target_names,
+};
 use super::{Scope, ScopeKind, Visitor, tables};
 use crate::binder;
-use crate::facts::{How, Keys, Kind, Op, Source, Value};
+use crate::facts::{How, Keys, Kind, Op, Relation, Source, Value};
 use crate::fingerprint;
 use crate::name::Name;
-use crate::syntax::{Comprehension, Expr, FStringPart, InterpolatedStringElement, deeper};
+use crate::syntax::{
+    Comprehension, Expr, FStringPart, InterpolatedStringElement, Operator, deeper,
+};
 
 /// Names are kept for good, and a text that is being typed is another one at every keystroke. So only what may be a path,
 /// a variable of the environment or the name of something is one.
@@ -53,9 +57,17 @@ impl Visitor<'_> {
                 let left = self.expr(&node.left);
                 let right = self.expr(&node.right);
                 if left.kind == Kind::Scalar && right.kind == Kind::Scalar {
-                    Value::scalar()
-                } else {
-                    Value::default()
+                    return Value::scalar();
+                }
+                let path = match node.op {
+                    Operator::Div => self.path_below(&left, &right),
+                    _ => Value::default(),
+                };
+                let operands = left.operand().or(&right.operand());
+                Value {
+                    text: path.text,
+                    below: path.below,
+                    ..operands
                 }
             }
             Expr::UnaryOp(node) => {
@@ -85,6 +97,9 @@ impl Visitor<'_> {
                         frame.returns = value;
                     }
                 });
+                if let Some(parameters) = &node.parameters {
+                    self.note_mutable_defaults(id, parameters);
+                }
                 Value::of(Source::Function(id)).or(&held)
             }
             Expr::If(node) => {
@@ -193,6 +208,13 @@ impl Visitor<'_> {
                 Value::default()
             }
             Expr::Compare(node) => {
+                if let [namespace] = &node.comparators[..]
+                    && self.is_globals(namespace)
+                    && let Some(names) = self.spelled(&node.left)
+                {
+                    self.looked_up(&names, expr);
+                    return Value::default();
+                }
                 self.expr(&node.left);
                 for comparator in &node.comparators {
                     self.expr(comparator);
@@ -230,14 +252,10 @@ impl Visitor<'_> {
             | Expr::EllipsisLiteral(_) => literal(expr),
             Expr::Attribute(_) | Expr::Subscript(_) | Expr::Name(_) => {
                 if let Expr::Subscript(node) = expr
-                    && let Expr::Call(call) = &*node.value
-                    && let Expr::Name(name) = &*call.func
-                    && matches!(name.id.as_str(), "globals" | "vars" | "locals")
-                    && let Some(name) = item_text(constant_key(&node.slice))
+                    && self.is_globals(&node.value)
+                    && let Some(names) = self.spelled(&node.slice)
                 {
-                    // `globals()['g']` reads `g` besides being unknown.
-                    let line = self.line(expr);
-                    self.read_path(name, Keys::new(), How::Load, line);
+                    return self.looked_up(&names, expr);
                 }
                 self.chain(expr, None, How::Load)
             }
@@ -258,6 +276,72 @@ impl Visitor<'_> {
                 Value::default()
             }
         }
+    }
+
+    /// `globals()`
+    pub(super) fn is_globals(&self, expr: &Expr) -> bool {
+        let Expr::Call(call) = expr else {
+            return false;
+        };
+        let is_known = |name: &str| {
+            name == "globals" || matches!(name, "vars" | "locals") && self.scopes.is_empty()
+        };
+        call.arguments.is_empty()
+            && matches!(&*call.func, Expr::Name(name) if is_known(name.id.as_str()))
+    }
+
+    /// The names that an expression may be the text of, if the text of the cell shows it.
+    fn spelled(&self, expr: &Expr) -> Option<Box<[Name]>> {
+        if let Expr::Name(name) = expr {
+            let name = Name::new(name.id.as_str());
+            let mut known = self.spelled.iter().rev();
+            return known
+                .find(|(known, _)| *known == name)
+                .map(|one| one.1.clone());
+        }
+        item_text(constant_key(expr)).map(|name| [name].into())
+    }
+
+    /// Names of the namespace that are looked up by their texts.
+    fn looked_up(&mut self, names: &[Name], expr: &Expr) -> Value {
+        let line = self.line(expr);
+        let mut value = Value::default();
+        for &name in names {
+            self.read_path(name, Keys::new(), How::Load, line);
+            value = value.or(&Value::of(Source::Name(name)));
+        }
+        value
+    }
+
+    /// A loop over constant strings begins, and ends when this is cut to its length again.
+    pub(super) fn spell(&mut self, target: &Expr, iterated: &Expr) {
+        let (Expr::Name(target), Some(texts)) = (target, items(iterated)) else {
+            return;
+        };
+        let name = |text: &Expr| match text {
+            Expr::StringLiteral(text) => Some(Name::new(text.value.to_str())),
+            _ => None,
+        };
+        if let Some(names) = texts.iter().map(name).collect::<Option<Box<[Name]>>>() {
+            self.spelled.push((Name::new(target.id.as_str()), names));
+        }
+    }
+
+    /// `folder / 'name'`
+    pub(super) fn path_below(&self, folder: &Value, name: &Value) -> Value {
+        let mut path = Value::default();
+        let Some(name) = name.text else {
+            return path;
+        };
+        let joined = |folder: Name| Name::joined(&[folder.text(), "/", name.text()]);
+        if let Some(text) = folder.text {
+            path.text = Some(joined(text));
+        } else if let Some((root, above)) = folder.below {
+            path.below = Some((root, joined(above)));
+        } else if let [(Source::Name(root), Relation::Same)] = folder.sources[..] {
+            path.below = Some((root, name));
+        }
+        path
     }
 
     pub(super) fn elements(&mut self, elements: &[Expr]) -> (Value, bool) {
@@ -318,6 +402,7 @@ impl Visitor<'_> {
         self.scopes
             .push(Scope::new(ScopeKind::Comprehension, bindings));
         let mut held = Value::default();
+        let n_spelled = self.spelled.len();
         self.maybe(|this| {
             let mut iterated = Some(iterated);
             for generator in generators {
@@ -329,6 +414,7 @@ impl Visitor<'_> {
                         value
                     }
                 };
+                this.spell(&generator.target, &generator.iter);
                 this.bind_in_comprehension(&generator.target, &value.element());
                 for condition in &generator.ifs {
                     this.expr(condition);
@@ -338,6 +424,7 @@ impl Visitor<'_> {
                 held = std::mem::take(&mut held).or(&this.expr(part).held());
             }
         });
+        self.spelled.truncate(n_spelled);
         self.scopes.pop();
         held
     }
@@ -364,7 +451,8 @@ impl Visitor<'_> {
     }
 
     pub(super) fn iterate(&mut self, value: &Value) {
-        if !value.sources.is_empty() {
+        let is_object = |(_, how): &(Source, Relation)| *how != Relation::Operand;
+        if value.sources.iter().any(is_object) {
             self.op(Op::Iterate(value.clone()));
         }
     }

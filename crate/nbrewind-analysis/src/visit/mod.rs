@@ -47,6 +47,8 @@ struct Scope {
     bound_so_far: HashSet<Name>,
     class_name: Option<Name>,
     methods: Map<FunctionId>,
+    /// Those of them that are properties.
+    implied: Set<Name>,
 }
 
 impl Scope {
@@ -58,6 +60,7 @@ impl Scope {
             bound_so_far: HashSet::default(),
             class_name: None,
             methods: Map::default(),
+            implied: Set::default(),
         }
     }
 }
@@ -132,6 +135,8 @@ pub(crate) struct Visitor<'t> {
     adding_to: Option<Name>,
     /// Of tables whose names stand at these offsets, the columns that are looked at.
     columns: Vec<(usize, Box<[Key]>)>,
+    /// What names of loops over constant strings stand for.
+    spelled: Vec<(Name, Box<[Name]>)>,
 }
 
 impl<'t> Visitor<'t> {
@@ -159,6 +164,7 @@ impl<'t> Visitor<'t> {
             n_conditions: 0,
             imports: own_imports,
             module_values: HashMap::default(),
+            spelled: Vec::new(),
             has_lazy_annotations: false,
             history: Vec::new(),
             adding_to: None,

@@ -4,7 +4,9 @@ use super::questions::{constant_key, dotted, is_mask_of, item_text};
 use super::tables::{self, Columns};
 use super::{Resolved, ScopeKind, Visitor};
 use crate::effects::Note;
-use crate::facts::{How, Key, Keys, Kind, Op, Outside, Path, Relation, Source, Value, Varies};
+use crate::facts::{
+    ANY_NAME, How, Key, Keys, Kind, Op, Outside, Path, Relation, Source, Value, Varies,
+};
 use crate::knowledge::{self, Section, Sections};
 use crate::name::Name;
 use crate::syntax::{Expr, Ranged};
@@ -327,6 +329,13 @@ impl Visitor<'_> {
             self.expr(object);
             self.bind(name, held);
             return;
+        }
+        if self.is_globals(object) && !self.in_function() {
+            self.op(Op::Bind {
+                name: Name::new(ANY_NAME),
+                value: held.clone(),
+                is_definite: false,
+            });
         }
         if let Some((table, column)) = tables::stored(target) {
             let key = tables::column_key(&column);

@@ -225,8 +225,16 @@ impl Visitor<'_> {
     /// What the value is may change; if not `is_deep`, a list or a dict only has other items.
     pub(super) fn record_change(&mut self, value: &Value, is_deep: bool) {
         for &(source, how) in &value.sources {
-            if !is_deep && how == Relation::Same || how == Relation::Rows {
+            if !is_deep && how == Relation::Same
+                || matches!(how, Relation::Rows | Relation::Operand)
+            {
                 continue;
+            }
+            if let (Source::Param(function, 0), Relation::Part(Some(Key::Attr(attribute)))) =
+                (source, how)
+                && let Some(facts) = self.found.functions.get_mut(function)
+            {
+                facts.changes_attributes.insert(attribute);
             }
             match source {
                 Source::Name(name) => {
@@ -247,7 +255,7 @@ impl Visitor<'_> {
         let mut pending: Vec<Source> = value
             .sources
             .iter()
-            .filter(|(_, how)| *how != Relation::Rows)
+            .filter(|(_, how)| !matches!(how, Relation::Rows | Relation::Operand))
             .map(|(source, _)| *source)
             .collect();
         while let Some(source) = pending.pop() {
@@ -275,7 +283,10 @@ impl Visitor<'_> {
                                 .filter(|(_, how)| {
                                     !matches!(
                                         how,
-                                        Relation::Holds | Relation::HoldsItems | Relation::Rows
+                                        Relation::Holds
+                                            | Relation::HoldsItems
+                                            | Relation::Rows
+                                            | Relation::Operand
                                     )
                                 })
                                 .map(|(source, _)| *source),
@@ -295,6 +306,18 @@ impl Visitor<'_> {
 
     pub(super) fn mutate(&mut self, target: Value, key: Option<Key>, held: Value) {
         self.record_change(&target, false);
+        if let (Some(Key::Attr(attribute)), [(Source::Param(_, 0), Relation::Same)]) =
+            (key, &target.sources[..])
+        {
+            let is_given = |(source, how): &(Source, Relation)| {
+                matches!((source, how), (Source::Param(..), Relation::Same))
+            };
+            if held.sources.iter().any(is_given)
+                && let Some(frame) = self.frame()
+            {
+                frame.keeps_attributes.insert(attribute);
+            }
+        }
         self.op(Op::Mutate { target, key, held });
     }
 }

@@ -2,6 +2,7 @@
 
 use super::questions::{added_to, is_only_imports, items, terminates};
 use super::{ScopeKind, Visitor};
+use crate::binder;
 use crate::effects::{Note, StatementKind};
 use crate::facts::{How, Keys, Kind, Op, Relation, Source, Value};
 use crate::knowledge::{self, Section};
@@ -90,10 +91,18 @@ impl Visitor<'_> {
             Stmt::For(node) => {
                 let iterated = self.expr(&node.iter);
                 self.iterate(&iterated);
+                let n_spelled = self.spelled.len();
+                if let Expr::Name(target) = &*node.target {
+                    let bound = binder::of_body(&node.body, None).bound;
+                    if !bound.contains(&Name::new(target.id.as_str())) {
+                        self.spell(&node.target, &node.iter);
+                    }
+                }
                 self.maybe(|this| {
                     this.bind_target(&node.target, iterated.element());
                     this.body(&node.body);
                 });
+                self.spelled.truncate(n_spelled);
                 self.maybe(|this| this.body(&node.orelse));
             }
             Stmt::While(node) => {
@@ -113,6 +122,7 @@ impl Visitor<'_> {
                     {
                         self.mutate(value.clone(), None, Value::default());
                     }
+                    self.op(Op::Enter(value.clone()));
                     if let Some(target) = &item.optional_vars {
                         self.bind_target(target, value.or(&Value::default()));
                     }
@@ -248,13 +258,21 @@ impl Visitor<'_> {
                     self.summarize(|names| names.writes.insert(name));
                     self.set_definite(name);
                     let value = Value::of(Source::Name(name));
-                    self.op(Op::Augment { name, is_definite });
                     // `l += [a]` keeps `a`.
-                    if held
+                    let keeps = held
                         .sources
                         .iter()
-                        .any(|(_, how)| matches!(how, Relation::Holds | Relation::HoldsItems))
-                    {
+                        .any(|(_, how)| matches!(how, Relation::Holds | Relation::HoldsItems));
+                    self.op(Op::Augment {
+                        name,
+                        is_definite,
+                        held: if keeps {
+                            Value::default()
+                        } else {
+                            held.clone()
+                        },
+                    });
+                    if keeps {
                         self.op(Op::Mutate {
                             target: value,
                             key: None,
