@@ -51,6 +51,11 @@ def written_third() -> list[Page]:
     return [read(path) for path in sorted(FOLDER.glob("third/*.ipy"))]
 
 
+def written_fourth() -> list[Page]:
+    """Those that were written when it had been improved by all others."""
+    return [read(path) for path in sorted(FOLDER.glob("fourth/*.ipy"))]
+
+
 def generated(n: int) -> list[Page]:
     """Generated ones, of templates that are meant to be hard: they shadow, alias, delete, fail and evaluate strings."""
     from tests.python.generated.cases import make_case

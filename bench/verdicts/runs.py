@@ -236,6 +236,7 @@ def _is_described(value: Any) -> bool:
         # `plt.subplots` gives its axes so.
         value = list(value.flat)
     items = value if isinstance(value, list | tuple) else [value]
+    items = value.values() if isinstance(value, dict) else items
     return not any(type(item).__module__.startswith(UNDESCRIBED) for item in items)
 
 
@@ -369,7 +370,12 @@ def _imports() -> Iterable[str]:
     )
     yield from (
         "sklearn.preprocessing",
+        "sklearn.compose",
+        "sklearn.pipeline",
         "scipy.stats",
+        "dask.array",
+        "dask.bag",
+        "dask.dataframe",
         "sqlite3",
         "IPython",
         "tests.python.generated.describe",
