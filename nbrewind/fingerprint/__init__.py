@@ -15,7 +15,12 @@ Two modes:
 
 from __future__ import annotations
 
-from nbrewind.fingerprint import arrays, libraries, objects  # noqa: F401 - they register their handlers
+from nbrewind.fingerprint import (  # noqa: F401 - they register their handlers
+    arrays,
+    libraries,
+    objects,
+    standing,
+)
 from nbrewind.fingerprint.files import MAX_LISTED_FILES, file_digest, path_digest
 from nbrewind.fingerprint.library import (
     is_importable,

@@ -262,6 +262,9 @@ def _module_marks(module: str | None, is_own: bool) -> list[str]:
     """The mark by which a cell's inputs learn that an edited `helpers.py` concerns them."""
     if is_own or not module or module == "__main__" or is_library_module(module):
         return []
+    if module.startswith("namedtuple_") and module not in sys.modules:
+        # What a named tuple's own methods say they are from.
+        return []
     return [f"module: {module}"]
 
 
@@ -690,7 +693,9 @@ def _weak_set_fact(obj: Any, ctx: Context) -> Fact:
 
 
 # Objects that libraries keep and hand to everyone: the very same in every process, and joining no names.
-_HELD_TYPES = frozenset({"builtins:object", "matplotlib.path:Path"})
+_HELD_TYPES = frozenset(
+    {"builtins:object", "matplotlib.path:Path", "_thread:lock", "_thread:RLock"}
+)
 _held: dict[int, tuple[Any, str, str]] = {}
 # Objects of a library's own classes that its modules keep (`matplotlib.colormaps`), by identity: module and name.
 _instances: dict[int, tuple[str, str]] = {}
@@ -904,15 +909,6 @@ def _immutable_fact(obj: Any, ctx: Context) -> Fact:
     return fact
 
 
-@register("builtins:generator")
-def _generator_fact(generator: types.GeneratorType[Any, Any, Any], ctx: Context) -> Fact:
-    if generator.gi_frame is not None:
-        return _suspended_fact(generator, generator.gi_frame, ctx)
-    # It gives nothing any more, whatever it was made from.
-    names = (generator.__name__, generator.__qualname__)
-    return Fact("ended generator", (*names, generator.gi_code), mutable=True)
-
-
 @register("builtins:coroutine")
 def _coroutine_fact(coroutine: types.CoroutineType[Any, Any, Any], ctx: Context) -> Fact:
     return _suspended_fact(coroutine, coroutine.cr_frame, ctx)
@@ -950,8 +946,7 @@ def _suspended_fact(obj: Any, frame: types.FrameType | None, ctx: Context) -> Fa
 
 @register(
     "builtins:frame", "builtins:traceback",
-    "_thread:lock", "_thread:RLock", "threading:Thread", "threading:Event", "threading:Condition",
-    "queue:Queue", "socket:socket", "sqlite3:Connection", "sqlite3:Cursor", "subprocess:Popen", "mmap:mmap",
+    "threading:Thread", "socket:socket", "sqlite3:Connection", "sqlite3:Cursor", "subprocess:Popen", "mmap:mmap",
     "contextvars:ContextVar", "asyncio.events:AbstractEventLoop", "concurrent.futures._base:Future",
     "weakref:finalize", "nbrewind.hush:_Hushed", "unittest.mock:NonCallableMock", "argparse:ArgumentParser",
     "numpy:finfo", "PIL.ImageFont:FreeTypeFont",
@@ -991,12 +986,6 @@ def parts_of_closed(file: Any) -> tuple[Any, ...] | None:
 
 
 BUFFERED = (io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
-
-
-@register("_io:_IOBase")
-def _file_fact(file: Any, ctx: Context) -> Fact:
-    parts = parts_of_closed(file)
-    return _opaque_fact(file, ctx) if parts is None else Fact("closed file", parts, mutable=True)
 
 
 def name_of_stream(obj: Any) -> str | None:
@@ -1058,11 +1047,40 @@ def slots_of(obj: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((name, getattr(obj, name)) for name in names if hasattr(obj, name))
 
 
+def refuses_pickling(kind: type) -> bool:
+    """True when a library has not taught a class to be pickled that is nothing but attributes and slots.
+
+    Handles say that they cannot be pickled (`TypeError`), and so does whatever keeps something outside of Python.
+    """
+    func = getattr(kind, "__getstate__", None)
+    if not isinstance(func, types.FunctionType) or not is_library_module(func.__module__):
+        return False
+    is_bare = all(base is object or base.__flags__ & _HEAP_TYPE for base in kind.__mro__)
+    is_plain = all(
+        getattr(kind, name) is getattr(object, name)
+        for name in ("__new__", "__reduce__", "__reduce_ex__")
+    )
+    return is_bare and is_plain and not hasattr(kind, "__del__") and _only_refuses(func.__code__)
+
+
+def _only_refuses(code: types.CodeType) -> bool:
+    """True for functions that raise `NotImplementedError` whatever they are given."""
+    ops = [op.opname for op in dis.get_instructions(code)]
+    return (
+        code.co_names == ("NotImplementedError",)
+        and any(name == "RAISE_VARARGS" for name in ops)
+        and not any("JUMP" in name or name.startswith("RETURN") for name in ops)
+    )
+
+
 @register("*")
 def _reduce_fact(obj: Any, ctx: Context) -> Fact:
     """Whatever pickle would keep of the object; for the user's own classes also what their reduction leaves out."""
     kind = type(obj)
     table = copyreg.dispatch_table.get(kind)
+    if table is None and refuses_pickling(kind):
+        kept = (getattr(obj, "__dict__", None), slots_of(obj))
+        return Fact(LIBRARY_OBJECT, (object.__new__, (kind,), kept, (), (), ()), mutable=True)
     if table is None and hasattr(kind, "__getattr__"):
         # Asking such an object for what it does not have may fill in what it holds lazily.
         obj.__reduce_ex__(4)

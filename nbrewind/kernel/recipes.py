@@ -175,7 +175,13 @@ def rebuild(session: Session, version: CoVariable, built: dict[str, Any]) -> dic
                     built[manifest_id] = load_version(session, needed, built)
                 live[name] = built[manifest_id][name]
             codes = [
-                compile(session.shell.transform_cell(text), "<nbrewind: recipe>", "exec")
+                compile(
+                    session.shell.transform_cell(text),
+                    "<nbrewind: recipe>",
+                    "exec",
+                    # Or annotations would be those of this file.
+                    dont_inherit=True,
+                )
                 for text in step["statements"]
             ]
             # What the statements show was shown when their cell ran. What they make may keep `sys.stderr`.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module, path_digest
 from nbrewind.fingerprint.objects import library_name_of_container
+from nbrewind.fingerprint.standing import USED_UP
 from nbrewind.kernel import hidden, packages, pickling, settings, speaking, trial
 from nbrewind.kernel.ambient import INITIAL, handlers_of
 from nbrewind.kernel.namespace import CoVariable, NameFacts, is_history
@@ -145,6 +146,8 @@ def recipe_for(session: Session, run: Run, version: CoVariable) -> list[dict[str
 
 def _is_used_up_by_reading(value: Any, facts: NameFacts) -> bool:
     """True for generators, open files, and what holds one. A query leaves a connection as it was."""
+    if USED_UP in facts.marks:
+        return True
     holds = any(word in text for text in facts.opaque for word in _USED_UP)
     return bool(facts.opaque) and (holds or isinstance(value, Iterator))
 

@@ -6,6 +6,7 @@ reduction that does not give the recorded content makes the name a stub, never a
 
 from __future__ import annotations
 
+import csv
 import ctypes
 import decimal
 import enum
@@ -16,6 +17,7 @@ import operator
 import os
 import pickle
 import re
+import threading
 import types
 import weakref
 from collections.abc import Callable
@@ -31,12 +33,21 @@ from nbrewind.fingerprint.objects import (
     BUFFERED,
     is_current,
     library_name_of,
+    library_name_of_instance,
     mapping_of,
     name_of_stream,
     parts_of_closed,
+    refuses_pickling,
     singleton_name,
     slots_of,
     written_through,
+)
+from nbrewind.fingerprint.standing import (
+    is_free,
+    parts_of_csv,
+    reading_of,
+    standing_of,
+    values_of_dialect,
 )
 from nbrewind.hush import standard_stream
 
@@ -130,6 +141,39 @@ def _reduce_instance(obj: Any) -> Any:
     return (func, args, kept, items, pairs, _set_everything)
 
 
+def _reduce_refusing(obj: Any) -> Any:
+    """What is nothing but attributes and slots, and whose class has not been taught to be pickled."""
+    attributes = getattr(obj, "__dict__", None)
+    slots = dict(slots_of(obj))
+    return (object.__new__, (type(obj),), (attributes, slots), None, None, _set_plainly)
+
+
+def _fills_by_its_own_methods(kind: type) -> bool:
+    """True for lists and dicts that do more than put an item in, and leave pickling to `object`."""
+    if not _drops_nothing(kind):
+        return False
+    if issubclass(kind, list):
+        return kind.append is not list.append or kind.extend is not list.extend
+    return issubclass(kind, dict) and kind.__setitem__ is not dict.__setitem__
+
+
+def _fill_plainly(obj: Any, kept: tuple[Any, Any]) -> None:
+    state, content = kept
+    if state is not None:
+        _set_plainly(obj, state)
+    if isinstance(obj, list):
+        list.extend(obj, content)
+    else:
+        dict.update(obj, content)
+
+
+def _reduce_container(obj: Any) -> Any:
+    """Its attributes first: what its own methods do with an item may need them, and is done already."""
+    func, args, state, items, pairs = (*obj.__reduce_ex__(4), None, None, None)[:5]
+    content = list(items) if items is not None else dict(pairs or ())
+    return (func, args, (state, content), None, None, _fill_plainly)
+
+
 def _reduce_proxy(obj: Any) -> Any:
     """An object that looks up in another one what it does not have: not while it has nothing yet.
 
@@ -154,12 +198,28 @@ def _rebuild_ended_generator(code: types.CodeType, name: str, qualname: str) -> 
     return generator
 
 
+def _begin_generator(
+    func: Any, given: tuple[Any, ...], keywords: dict[str, Any], name: str, qualname: str
+) -> Any:
+    generator = func(*given, **keywords)
+    generator.__name__, generator.__qualname__ = name, qualname
+    return generator
+
+
 def _reduce_generator(generator: types.GeneratorType[Any, Any, Any]) -> Any:
-    """One that has ended; of others nobody can tell what they will give."""
-    if generator.gi_frame is not None:
-        return NotImplemented
+    """One that has ended, or that has not begun; nothing begins in the middle of its code."""
     names = (generator.__name__, generator.__qualname__)
-    return _rebuild_ended_generator, (generator.gi_code, *names)
+    if generator.gi_frame is None:
+        return _rebuild_ended_generator, (generator.gi_code, *names)
+    found = standing_of(generator)
+    if found is None or found.has_begun:
+        raise pickle.PicklingError("a generator that has begun cannot be stored")
+    func = found.func
+    if func.__module__ == "__main__":
+        # Without what only a call asks for: other names may share it.
+        scope, closure = func.__globals__, func.__closure__
+        func = types.FunctionType(func.__code__, scope, func.__name__, None, closure)
+    return _begin_generator, (func, *found.given, *names)
 
 
 def _rebuild_closed_file(
@@ -190,9 +250,74 @@ def _rebuild_closed_file(
     return file
 
 
+def _rebuild_reading(how: tuple[Any, ...], at: int, newlines: Any) -> Any:
+    name, mode, *text = how
+    # Of bytes there is nothing to say.
+    file: Any = open(name, mode) if text[0] is None else open(name, mode, -1, *text)
+    if newlines is not None and at <= _READ_AGAIN:
+        # It has seen ends of lines: so it sees them again.
+        with open(name, "rb") as content:
+            before = io.TextIOWrapper(io.BytesIO(content.read(at)), *text)
+        file.read(len(before.read()))
+    if file.tell() != at:
+        file.seek(at)
+    return file
+
+
+_READ_AGAIN = 64 << 20
+
+
 def _reduce_file(file: Any) -> Any:
+    """A file that is closed, or that is read: it is opened again. One that may be written is not."""
     parts = parts_of_closed(file)
-    return NotImplemented if parts is None else (_rebuild_closed_file, parts)
+    if parts is not None:
+        return (_rebuild_closed_file, parts)
+    found = reading_of(file)
+    if found is None:
+        raise pickle.PicklingError("an open file cannot be stored")
+    how = (found.name, found.mode, found.encoding, found.errors, found.newline)
+    return (_rebuild_reading, (how, found.at, found.newlines))
+
+
+def _rebuild_csv(kind: str, dialect: dict[str, Any], other: Any) -> Any:
+    if kind == "writer":
+        return csv.writer(types.SimpleNamespace(write=other), **dialect)
+    reader = csv.reader(other, **dialect)
+    return reader if kind == "reader" else reader.dialect
+
+
+def _reduce_csv(obj: Any) -> Any:
+    """A writer, or a reader that has read nothing: of others the number of lines would be lost."""
+    found = parts_of_csv(obj)
+    if found is None or (type(obj).__name__ == "reader" and obj.line_num):
+        raise pickle.PicklingError("a reader of csv that has begun cannot be stored")
+    return (_rebuild_csv, (type(obj).__name__, *found))
+
+
+def _reduce_dialect(obj: Any) -> Any:
+    return (_rebuild_csv, ("dialect", values_of_dialect(obj), ()))
+
+
+def _new_lock(name: str) -> Any:
+    return getattr(threading, name)()
+
+
+def _reduce_lock(lock: Any) -> Any:
+    """A lock that nobody holds."""
+    found = library_name_of(lock)
+    if found is not None:
+        return (_get_global, found)
+    if not is_free(lock):
+        raise pickle.PicklingError("a lock that is held cannot be stored")
+    return (_new_lock, ("RLock" if type(lock).__name__ == "RLock" else "Lock",))
+
+
+def _reduce_struct(obj: Any) -> Any:
+    return (type(obj), (obj.format,))
+
+
+def _reduce_simple_queue(obj: Any) -> Any:
+    return NotImplemented if obj.qsize() else (type(obj), ())
 
 
 def _reduce_stream(stream: Any) -> Any:
@@ -205,9 +330,24 @@ def _get_global(module: str, name: str) -> Any:
     return operator.attrgetter(name)(importlib.import_module(module))
 
 
+def _get_held(module: str, name: str) -> Any:
+    found = _get_global(module, name)
+    if found is None:
+        # It is kept from the first time that somebody asks for it (`Path.unit_circle()`).
+        owner, _, attribute = name.rpartition(".")
+        found = _get_global(module, f"{owner}.{attribute.lstrip('_')}")()
+    return found
+
+
 def _reduce_held(obj: Any) -> Any:
     """What a library keeps for everyone is that very object in every process."""
     found = library_name_of(obj)
+    return NotImplemented if found is None else (_get_held, found)
+
+
+def _reduce_kept(obj: Any) -> Any:
+    """An object that a module of its library keeps, and that no use changes, is that very object everywhere."""
+    found = library_name_of_instance(obj)
     return NotImplemented if found is None else (_get_global, found)
 
 
@@ -505,6 +645,13 @@ def _reduce_part(frame: Any) -> Any:
 
 
 _BY_NAME: dict[str, Callable[[Any], Any]] = {
+    "_csv:Dialect": _reduce_dialect,
+    "_csv:reader": _reduce_csv,
+    "_csv:writer": _reduce_csv,
+    "_queue:SimpleQueue": _reduce_simple_queue,
+    "_struct:Struct": _reduce_struct,
+    "_thread:RLock": _reduce_lock,
+    "_thread:lock": _reduce_lock,
     "ipykernel.iostream:OutStream": _reduce_stream,
     "matplotlib:RcParams": _reduce_singleton,
     "numpy.random.mtrand:RandomState": _reduce_singleton,
@@ -546,6 +693,9 @@ _BY_TYPE: dict[type, Callable[[Any], Any]] = {
     weakref.WeakSet: _reduce_weak,
 }
 
+# Classes whose instances are kept by modules, with all that are derived from them.
+_KEPT = frozenset({"scipy.stats._distn_infrastructure:rv_generic"})
+
 _known_kinds: weakref.WeakKeyDictionary[type, Callable[[Any], Any] | None] = (
     weakref.WeakKeyDictionary()
 )
@@ -560,7 +710,13 @@ def _reducer_for(kind: type) -> Callable[[Any], Any] | None:
     found = _BY_TYPE.get(kind) or _BY_NAME.get(f"{kind.__module__}:{kind.__qualname__}")
     if found is not None:
         return found
+    if any(f"{base.__module__}:{base.__qualname__}" in _KEPT for base in kind.__mro__):
+        return _reduce_kept
     is_own = kind.__flags__ & _HEAP_TYPE and not issubclass(kind, enum.Enum | types.ModuleType)
+    if is_own and refuses_pickling(kind):
+        return _reduce_refusing
+    if is_own and _fills_by_its_own_methods(kind):
+        return _reduce_container
     if is_own and hasattr(kind, "__getattr__") and _drops_nothing(kind):
         return _reduce_proxy
     if not is_own or is_importable(kind) or _drops_nothing(kind):

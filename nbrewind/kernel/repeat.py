@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native, checkpoints
@@ -203,7 +203,23 @@ def cannot_replay(session: Session, found: dict[str, Any]) -> list[str]:
             session.history.store.has(chunk) for chunk in item["chunks"]
         ):
             why.append(f"file {item['path']} is gone and too large to be kept")
+        elif now is not None and _is_in_use(path):
+            why.append(f"file {item['path']} is open here, and may have been written in place")
     return why
+
+
+def _is_in_use(path: str) -> bool:
+    """True when this process has the file open, or in its memory: whoever does sees what is written in place."""
+    there = os.stat(path)
+    for number in os.listdir("/dev/fd"):
+        # The folder itself was open when it was listed.
+        with suppress(OSError):
+            opened = os.fstat(int(number))
+            if (opened.st_dev, opened.st_ino) == (there.st_dev, there.st_ino):
+                return True
+    with suppress(OSError), open("/proc/self/maps", "rb") as maps:
+        return any(int(line.split(None, 5)[4]) == there.st_ino for line in maps)
+    return False
 
 
 def known_versions(session: Session, key: str) -> set[str]:
@@ -491,7 +507,10 @@ def run_process_effects(session: Session) -> None:
             session.scratch.setdefault("get_ipython", session.shell.get_ipython)
             # What they print was printed when their cell was replayed.
             with session.shell.builtin_trap, hushed(), _module_path_of(session, item):
-                exec(compile(code, "<nbrewind: process effects>", "exec"), session.scratch)
+                exec(
+                    compile(code, "<nbrewind: process effects>", "exec", dont_inherit=True),
+                    session.scratch,
+                )
         except Exception as error:
             raise CannotReplay(
                 f"`{item['text'].strip()[:80]}` of a replayed cell could not be executed here: "
@@ -597,6 +616,11 @@ def load_version(session: Session, version: CoVariable, built: dict[str, Any]) -
             session.tasks.await_loading()
         if version.joint is None or session.state.fingerprint(values) == version.joint:
             return values
+    for facts in version.facts.values():
+        for path, digest in facts.files.items():
+            if path_digest(os.path.join(session.ambient.places.root, path)) != digest:
+                name = os.path.basename(path)
+                raise NotWhatWasRecorded(f"it reads {name}, which has changed since")
     raise NotWhatWasRecorded("the loaded value is not what was recorded")
 
 

@@ -445,17 +445,17 @@ def test_an_interrupt_leaves_the_state_as_before_the_request(tmp_path: Path) -> 
 
 
 def test_what_a_recipe_shows_is_not_shown_again(tmp_path: Path) -> None:
-    make = "import threading\ndef make():\n    print('made')\n    display('seen')\n    return threading.Lock()"
-    cells = {"a": make, "b": "lock = make()", "c": "x = 1"}
+    make = "import socket\ndef make():\n    print('made')\n    display('seen')\n    return socket.socket()"
+    cells = {"a": make, "b": "sock = make()", "c": "x = 1"}
     with Live(tmp_path) as kernel:
         audit(kernel)
         assert ("stdout", "made\n") in kernel.run_all(cells)["b"]
     with Live(tmp_path) as kernel:
         audit(kernel)
         report = kernel.ask("restore", cell="c")["report"]
-        assert {item["name"]: item["how"] for item in report["names"]}["lock"] == "rebuilt"
-        assert kernel.show("print(lock.locked())") == "False\n"
-        assert kernel.all_outputs() == [("stdout", "False\n")]
+        assert {item["name"]: item["how"] for item in report["names"]}["sock"] == "rebuilt"
+        assert kernel.show("print(sock.fileno() > 0)") == "True\n"
+        assert kernel.all_outputs() == [("stdout", "True\n")]
 
 
 # --- Replay ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,50 @@
+# ruff: noqa: E501 - a cell is one line here
+"""What libraries keep for everyone, or do not let be pickled, and containers that do more than hold: they come back as after a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.python.restore.checkpoint import check_like_a_run
+
+
+def test_a_figure_with_markers_that_are_made_on_first_use(tmp_path: Path) -> None:
+    cells = {
+        "a": "import matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt",
+        "b": "fig, ax = plt.subplots()\nlines = ax.plot([1, 2], 'o', label='data')\nlegend = ax.legend()\nplt.close(fig)",
+    }
+    check = "path = lines[0]._marker.get_path()\nprint(path is matplotlib.path.Path.unit_circle(), ax.legend_ is legend, lines[0] is ax.lines[0])"
+    check_like_a_run(tmp_path, cells, check)
+
+
+def test_distributions_are_those_of_their_module(tmp_path: Path) -> None:
+    cells = {
+        "a": "from scipy import stats",
+        "b": "fitted = {'dist': stats.t, 'frozen': stats.norm(1, 2)}",
+    }
+    check = "print(fitted['dist'] is stats.t, fitted['frozen'].mean(), fitted['dist'].ppf(0.9, 5))"
+    check_like_a_run(tmp_path, cells, check)
+
+
+def test_attributes_are_all_there_is_of_what_refuses_to_be_pickled(tmp_path: Path) -> None:
+    pytest.importorskip("patsy")
+    cells = {
+        "a": "from patsy.contrasts import Treatment",
+        "b": "levels = [1, 2, 3]\ncontrast = Treatment(reference=0).code_without_intercept(levels)",
+    }
+    check = "print(type(contrast).__name__, contrast.matrix, contrast.column_suffixes)"
+    check_like_a_run(tmp_path, cells, check)
+
+
+def test_containers_that_tell_someone_of_their_items(tmp_path: Path) -> None:
+    cells = {
+        "a": "class Told(list):\n    def __init__(self, who):\n        self.who = who\n    def append(self, item):\n        self.who.append(len(self))\n        list.append(self, item)\n    def extend(self, items):\n        for item in items:\n            self.append(item)",
+        "b": "class Counted(dict):\n    def __setitem__(self, key, value):\n        self.n = getattr(self, 'n', 0) + 1\n        dict.__setitem__(self, key, value)",
+        "c": "heard = []\ntold = Told(heard)\ntold.append('x')\ntold.append('y')\ncounted = Counted()\ncounted['k'] = told\ncounted['k'] = [told]",
+    }
+    check = (
+        "print(told, heard, told.who is heard, counted, counted.n)\ntold.append('z')\nprint(heard)"
+    )
+    check_like_a_run(tmp_path, cells, check)
