@@ -21,6 +21,7 @@ from nbrewind.fingerprint import (  # noqa: F401 - they register their handlers
     objects,
     standing,
 )
+from nbrewind.fingerprint.code import CodeNames, code_names
 from nbrewind.fingerprint.files import MAX_LISTED_FILES, file_digest, path_digest
 from nbrewind.fingerprint.library import (
     is_importable,
@@ -29,7 +30,6 @@ from nbrewind.fingerprint.library import (
     loaded_modules,
     module_version,
 )
-from nbrewind.fingerprint.objects import CodeNames, code_names
 from nbrewind.fingerprint.walker import Context, Fact, Walk, register, walk
 
 __all__ = [

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nbrewind.fingerprint.code import code_names
 from nbrewind.fingerprint.files import path_digest
 from nbrewind.fingerprint.objects import (
     _function_fact,
     _opaque_fact,
     _reduce_fact,
     _suspended_fact,
-    code_names,
     held_fact,
     parts_of_closed,
 )

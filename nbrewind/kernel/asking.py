@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from nbrewind.fingerprint.objects import (
+from nbrewind.fingerprint.code import (
     ALSO_FUNCTIONS_OF_NUMBERS,
     EVALUATORS,
     REACHING,

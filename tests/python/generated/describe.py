@@ -242,7 +242,12 @@ class Describer:
         frame = one.gi_frame
         if frame is None:
             return ["ended generator", one.__qualname__]
-        return ["generator", one.__qualname__, frame.f_lasti, self._pairs(frame.f_locals.items())]
+        return [
+            "generator",
+            one.__qualname__,
+            frame.f_lasti,
+            self._pairs(sorted(frame.f_locals.items())),
+        ]
 
     def _builtins_memoryview(self, one: memoryview) -> list[Any]:
         return ["memoryview", bytes(one).hex(), one.readonly, self.node(one.obj)]
