@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native, checkpoints
 from nbrewind.fingerprint import path_digest
+from nbrewind.fingerprint.standing import USED_UP
 from nbrewind.hush import hushed
 from nbrewind.kernel import outside, packages, pickling, recipes, record
 from nbrewind.kernel.ambient import is_transient
@@ -182,6 +183,10 @@ def cannot_replay(session: Session, found: dict[str, Any]) -> list[str]:
             version = session.history.manifest(manifest_id)
         except _native.MissingError:
             return ["what it made is not in the store any more"]
+        is_used_up = any(USED_UP in facts.marks for facts in version.facts.values())
+        if version.data is None and is_used_up and _is_live(session):
+            # Whoever goes on in this kernel has it, though no cell of this replay may need it.
+            why.append(f"{_named(version)} could not be stored: {version.why}")
         if version.data is not None and not all(
             session.history.store.has(chunk) for chunk in version.data["head"]
         ):
@@ -206,6 +211,11 @@ def cannot_replay(session: Session, found: dict[str, Any]) -> list[str]:
         elif now is not None and _is_in_use(path):
             why.append(f"file {item['path']} is open here, and may have been written in place")
     return why
+
+
+def _is_live(session: Session) -> bool:
+    """True for a replay within a session, and for its plan."""
+    return session.replaying is not None or session.aside is not None
 
 
 def _is_in_use(path: str) -> bool:
@@ -552,8 +562,12 @@ def load_names(session: Session, names: set[str]) -> None:
 
     state = session.state
     versions = {id(state.bound[name]): state.bound[name] for name in sorted(names)}.values()
-    # Executing the cell that made it is always right; a recipe is right only under conditions (rule 14).
-    lost = [version for version in versions if version.data is None and not version.is_handle]
+    # Executing the cell that made it is always right; a recipe only if what it makes can be compared (rule 14).
+    lost = [
+        version
+        for version in versions
+        if version.data is None and not version.is_handle and version.joint is None
+    ]
     if lost:
         text = "; ".join(
             f"{_named(version)} cannot be loaded: {version.why or 'it could not be stored'}"

@@ -40,9 +40,10 @@ async function replayUntilWaiting(book: Book): Promise<void> {
 }
 
 test('audit turned on late takes a checkpoint and says what it could not take', async ({ page }) => {
-  const book = await open(page, WALK);
+  const [start, , ...rest] = WALK;
+  const book = await open(page, [start, { id: 'write', source: 'drawn = open("drawn.txt", "w")' }, ...rest]);
   await book.run('start');
-  await book.run('gen');
+  await book.run('write');
   await expect(book.audit).toHaveAttribute('aria-pressed', 'false');
   await book.turnAuditOn();
   await expect(book.strip).toContainText('2 names that were there are in the first checkpoint');

@@ -250,7 +250,7 @@ CASES: list[Case] = [
         ("tempfile.TemporaryDirectory", "$ = tempfile.TemporaryDirectory(dir='.')", "$.cleanup()", "pathlib.Path($.name).is_dir()"),
         ("textwrap.TextWrapper", "$ = textwrap.TextWrapper(width=10)", "$.width = 20", "$.fill('aa bb cc dd ee ff')"),
         ("threading.Lock", "$ = threading.Lock()", "$.acquire()", "$.locked()"),
-        ("threading.Condition", "$ = threading.Condition()", "$.acquire()", "repr($)[:12]"),
+        ("threading.Condition", "$ = threading.Condition()", "$.acquire()", "repr($)[:20]"),
         ("threading.Event", "$ = threading.Event()", "$.set()", "$.is_set()"),
         ("threading.local", "$ = threading.local()\n$.a = [1]", "$.a.append(2)", "$.a"),
         ("types.SimpleNamespace", "$ = types.SimpleNamespace(a=[1])", "$.a.append(2)"),
