@@ -93,7 +93,7 @@ CASES = [
     Case("a setting that cannot be compared", {"a": "import pandas as pd\nclass Form:\n    def __init__(self, n):\n        self.n, self.tail = n, (i for i in [n])\n    def __call__(self, value):\n        return f'{value:.{self.n}f}'", "b": "pd.set_option('display.float_format', Form(2))", "c": "s = pd.Series([1.23456])", "d": "s"}, {"b": "pd.set_option('display.float_format', Form(4))"}, "b d", may="c"),
     Case("exec is never replayed", {"a": "exec('u = ' + str(1))", "b": "print(u)"}, {}, "a"),
     Case("the last result", {"a": "41 + 1", "b": "print(_)"}, {}, "a b"),
-    Case("a generator that goes on", {"a": "g = (i for i in range(9))", "b": "next(g)", "c": "print(next(g))"}, {}, "b c"),
+    Case("a generator that goes on", {"a": "g = (i for i in range(9))", "b": "next(g)", "c": "print(next(g))"}, {}, "", may="b c"),
     Case("a file is read again when it changed", {"a": "text = open('in.txt').read()", "b": "print(text)"}, {}, "a b", files={"in.txt": "one"}, file_edit={"in.txt": "two"}),
     Case("a file that was not there", {"a": "import os\nprint(os.path.exists('c.pkl'))"}, {}, "a", file_edit={"c.pkl": "x"}),
     Case("a listing", {"a": "import glob\nnames = sorted(glob.glob('in/*.txt'))", "b": "print(names)"}, {}, "a b", files={"in/a.txt": "1"}, file_edit={"in/b.txt": "2"}),
@@ -142,7 +142,7 @@ CASES = [
     Case("traps of decimal numbers", {"a": "import decimal\ndef strict():\n    decimal.getcontext().traps[decimal.Inexact] = True", "b": "strict()", "c": "try:\n    print(decimal.Decimal(1) / 3)\nexcept decimal.Inexact:\n    print('trapped')"}, {"c": "try:\n    print(decimal.Decimal(1) / 7)\nexcept decimal.Inexact:\n    print('trapped')"}, "c"),
     Case("what a cell magic binds when its body has ended", {"a": "%%capture out\nprint('hidden')", "b": "print(out.stdout)"}, {"b": "print(out.stdout, 1)"}, "b", may="a"),
     Case("the source of a function of a replayed cell", {"a": "def f():\n    return 1", "b": "import inspect\nprint(inspect.getsource(f))"}, {"b": "import inspect\nprint(inspect.getsource(f), 1)"}, "b"),
-    Case("two values that cannot be loaded", {"a": "g = (i for i in range(3))\n_ = next(g)", "b": "h = (i for i in range(4))\n_ = next(h)", "c": "print(next(g), next(h))"}, {"c": "print(next(h), next(g), 1)"}, "a b c"),
+    Case("two values that cannot be loaded", {"d": "def items(n):\n    try:\n        yield from range(n)\n    finally:\n        pass", "a": "g = items(3)\n_ = next(g)", "b": "h = items(4)\n_ = next(h)", "c": "print(next(g), next(h))"}, {"c": "print(next(h), next(g), 1)"}, "a b c"),
     Case("an object that a module has as well", {"a": "from helpers import SEEN", "b": "from helpers import note", "c": "note(1)\nprint(SEEN)"}, {"c": "note(2)\nprint(SEEN)"}, "a c", may="b", files={"helpers.py": "SEEN = []\n\n\ndef note(x):\n    SEEN.append(x)\n"}),
     Case("a seed that is set again as it was", {"a": "import random\nrandom.seed(2)", "b": "random.seed(8)", "c": "z = random.seed(8)", "d": "print(random.random())"}, {"b": "", "d": "print(random.random(), 1)"}, "c d"),
 ]  # fmt: skip
@@ -190,14 +190,14 @@ def test_repeat_in_kernels_with_sockets(case: Case, tmp_path: Path) -> None:
 def test_a_repeat_that_begins_again_finds_the_files_as_they_were(tmp_path: Path) -> None:
     cells = {
         "a": "with open('log.txt', 'a') as file:\n    _ = file.write('x')",
-        "b": "g = (i for i in range(-1, 3))\n_ = next(g)",
-        "c": "print(open('log.txt').read())\nprint(next(g))",
+        "b": "import threading\ng = threading.Thread(target=print)",
+        "c": "print(open('log.txt').read())\nprint(g.is_alive())",
     }
     book = Book(tmp_path / "here", cells)
     book.audit()
-    # The cell that appends executes: its file has another content now. Then the generator turns out to be needed, and
+    # The cell that appends executes: its file has another content now. Then the thread turns out to be needed, and
     # the second time the run of the first time stands for it: one x was added. The report tells of both times.
     shown = book.repeat()
     assert book.executed == {"a", "b", "c"}
-    assert shown["c"] == [("stdout", "xx\n0\n")]
+    assert shown["c"] == [("stdout", "xx\nFalse\n")]
     assert (book.folder / "log.txt").read_text() == "xx"
