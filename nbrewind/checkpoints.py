@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nbrewind._native import Store
+
 # What a replay may leave otherwise than the run it stands for: parts of the run record, each a mapping.
 _MAPPINGS = {"names": "state", "ambient": "ambient_state"}
 _LISTS = {"process": "process_state", "unrestorable": "unrestorable"}
@@ -54,6 +56,12 @@ def in_order(
             found.append((record["time_ns"], Checkpoint(record, _merged(run, note))))
     found += [(times[run_id], Checkpoint(*item)) for run_id, item in executed.items()]
     return [checkpoint for _, checkpoint in sorted(found, key=lambda item: item[0])]
+
+
+def of_store(store: Store) -> list[dict[str, Any]]:
+    """Every state of a store as a run record, the one that a page showed last at the end."""
+    found = in_order(store.records("run"), store.records("replay"))
+    return [checkpoint.payload for checkpoint in found]
 
 
 def place_of(run: Mapping[str, Any], note: Mapping[str, Any]) -> str:

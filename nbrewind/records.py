@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nbrewind import checkpoints
 from nbrewind._native import Store, analyze_cell
-from nbrewind.checkpoints import in_order
 from nbrewind.client import Refused
 from nbrewind.listing import listed, of_notebook
 
@@ -48,8 +48,7 @@ def runs(
     A cell that has no run under this notebook's name may have been run under another name of it. `folder`: where the
     notebook is, if the store is beside it.
     """
-    kept = in_order(store.records("run"), store.records("replay"))
-    found = [checkpoint.payload for checkpoint in kept]
+    found = checkpoints.of_store(store)
     own = of_notebook(found, notebook, folder)
     if cell is not None:
         own = [run for run in own if run["cell_id"] == cell] or [

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from nbrewind._native import Store
-from nbrewind.checkpoints import in_order
 from nbrewind.cli import analysis
 from nbrewind.cli.notebook import Notebook, NotebookError
 from nbrewind.tasks.components import explain
@@ -29,12 +28,6 @@ SHOWN = (
 def all_runs(store: Store) -> list[dict[str, Any]]:
     """Every run record, oldest first."""
     return [json.loads(record["payload"]) for record in store.records("run")]
-
-
-def checkpoints(store: Store) -> list[dict[str, Any]]:
-    """Every state that can be restored, as a run record; the one that a page showed last at the end."""
-    found = in_order(store.records("run"), store.records("replay"))
-    return [checkpoint.payload for checkpoint in found]
 
 
 def latest_runs(store: Store, notebook: str) -> list[dict[str, Any]]:

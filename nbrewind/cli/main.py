@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nbrewind import __version__, records, roots
+from nbrewind import __version__, checkpoints, records, roots
 from nbrewind._native import Store, StoreError
 from nbrewind.cli import analysis, driver, report
 from nbrewind.cli.notebook import (
@@ -411,10 +411,8 @@ def _gc(options: argparse.Namespace) -> int:
 
 
 def _pin(options: argparse.Namespace) -> int:
-    from nbrewind.cli import history
-
     store = _open_store(options, "rw")
-    found = [run for run in history.checkpoints(store) if run["run_id"].startswith(options.run)]
+    found = [run for run in checkpoints.of_store(store) if run["run_id"].startswith(options.run)]
     if len({run["run_id"] for run in found}) != 1:
         what = "no run" if not found else "several runs"
         raise driver.Refused(f"{what} with the id {options.run}; `nbrewind ls` shows them")
@@ -428,7 +426,7 @@ def _pin(options: argparse.Namespace) -> int:
 def _ls(options: argparse.Namespace) -> int:
     from nbrewind.cli import history
 
-    runs = history.checkpoints(_open_store(options))
+    runs = checkpoints.of_store(_open_store(options))
     if options.json:
         _print_json({"runs": [{key: run.get(key) for key in history.SHOWN} for run in runs]})
     else:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from nbrewind import checkpoints
 from nbrewind._native import (
     CannotWriteError,
     Memory,
@@ -15,7 +16,6 @@ from nbrewind._native import (
     Store,
     StoreError,
 )
-from nbrewind.checkpoints import in_order
 from nbrewind.fingerprint.arrays import place_of
 from nbrewind.kernel.namespace import CoVariable
 
@@ -98,8 +98,7 @@ class History:
         if self._has_notes:
             # The store lists what is durable.
             self.flush()
-        found = in_order(self.store.records("run"), self.store.records("replay"))
-        return [checkpoint.payload for checkpoint in found]
+        return checkpoints.of_store(self.store)
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """One run record."""
