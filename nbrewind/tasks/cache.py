@@ -159,8 +159,7 @@ class TaskCache:
         # The process that it belongs to: a forked child has a copy that must not be used.
         self.pid = os.getpid()
         self._records = Records(self.store)
-        if is_fresh:
-            surroundings.meet_generators()
+        surroundings.begin_session(is_fresh=is_fresh)
         # Keys of futures -> (task fingerprint, draws it stands on).
         self._known: dict[Key, tuple[str | None, frozenset[str]]] = {}
         # Reports with unfinished tasks, by identity (kept alive here), and what they came from.
@@ -184,6 +183,8 @@ class TaskCache:
         # Where it runs, relative paths mean other files.
         self._is_elsewhere_now = False
         self._are_seeded: bool | None = None
+        # May something that ran in other processes have seeded generators there?
+        self._may_be_seeded = False
         self._lock = threading.RLock()
         self._pending: list[tuple[Submission, float]] = []
         self._report = TaskReport()
@@ -280,6 +281,8 @@ class TaskCache:
                     "why": decision.why,
                 }
             )
+            if last is not None and last.get("reason") == worker.OF_GENERATORS:
+                self.workers_may_be_seeded()
             if decision.keep is None:
                 continue
             if last is not None and last["status"] == "not captured":
@@ -465,6 +468,7 @@ class TaskCache:
             for key in keys:
                 self._known.pop(key, None)
                 self._made.pop(key, None)
+                self._loaded.pop(key, None)
                 self._values.discard(key)
 
     def note(self, problem: str) -> None:
@@ -540,6 +544,12 @@ class TaskCache:
                 break
         write(plan)
         self._count(plan)
+        if not self._is_here_now and any(
+            literal.may_seed
+            for node in plan.nodes("execute")
+            for literal in facts[node.idx].literals
+        ):
+            self.workers_may_be_seeded()
         for key, node in graph.outputs.items():
             fact = facts[node.idx]
             if fact.fp is not None and fact.fp not in fact.draws:
@@ -674,6 +684,8 @@ class TaskCache:
         return None if fp in self._damaged else self._chosen[fp]
 
     def _is_usable(self, record: dict[str, Any], *, with_outputs: bool = True) -> bool:
+        if record.get("has_drawn") and not self._is_here_now and self._may_be_seeded:
+            return False
         if record.get("has_drawn") and self._is_here_now:
             if self._are_seeded is None:
                 self._are_seeded = surroundings.are_seeded()
@@ -686,6 +698,11 @@ class TaskCache:
             and (not with_outputs or self._changed_output(record) is None)
             and self._is_here(record)
         )
+
+    def workers_may_be_seeded(self) -> None:
+        """What was drawn in other processes when nobody had seeded them need not be what is drawn there now."""
+        self._may_be_seeded = True
+        self._chosen.clear()
 
     def _is_known_stem(self, stem: str) -> bool:
         """Did a task that does the same ever run, whatever it was given?"""
@@ -755,9 +772,11 @@ class TaskCache:
                 break
         return first, last
 
-    def mark_damaged(self, fp: str) -> None:
-        """Loading failed: this session does not try again."""
+    def mark_damaged(self, fp: str) -> bool:
+        """Loading failed: this session does not try again. Is that news?"""
+        is_new = fp not in self._damaged
         self._damaged.add(fp)
+        return is_new
 
     # -- futures
 
@@ -839,15 +858,25 @@ class TaskCache:
         return future
 
     def await_loading(self) -> None:
-        """Until workers have loaded the futures that `load_future` made. Raises `LoadError` when one cannot be."""
+        """Until workers have loaded the futures that `load_future` made. Raises `LoadError` when one cannot be.
+
+        Then none of them is left on the cluster: whoever makes them again does so under the same keys.
+        """
         from nbrewind.tasks.engines import dask as engine
 
         with self._lock:
             loading, self._loading = self._loading, []
+        lost = []
         for fp, future in loading:
-            if engine.is_lost(future):
+            problem = engine.why_lost(future)
+            if problem is not None:
+                lost.append(f"the stored result of the task {fp[:12]} cannot be loaded: {problem}")
                 self.mark_damaged(fp)
-                raise worker.LoadError(f"the stored result of the task {fp[:12]} cannot be read")
+        if lost:
+            futures = [future for _, future in loading]
+            self.forget([future.key for future in futures])
+            engine.let_go(futures)
+            raise worker.LoadError(lost[0])
 
     def finished_here(self, submission: Submission, results: Iterable[tuple[Key, Any]]) -> None:
         """After a run in this process: tasks that changed, or gave away, what others have are writers.

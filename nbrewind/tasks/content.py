@@ -79,7 +79,8 @@ DRAWS = frozenset(
     get_ident
     """.split()
 )
-# Names in user code that show something to the user.
+# Names that suggest that the state of a generator is set.
+_SEEDS = re.compile("seed|state", re.IGNORECASE)
 # Modules of which only some names read what is outside.
 _OUTSIDE_OF = {
     "sys": frozenset("argv modules stdin getrecursionlimit".split()),
@@ -167,6 +168,8 @@ class Literal:
     folders: tuple[str, ...] = ()
     # Are these arguments of a function of the user's?
     by_user: bool = False
+    # Does the code speak of setting the state of a generator?
+    may_seed: bool = False
 
 
 class TaskContext(Context):
@@ -446,6 +449,7 @@ class TaskContext(Context):
             not _is_fixed(obj),
             tuple(sorted(self.folders)),
             by_user,
+            any(map(_SEEDS.search, names if self.is_user else self.told)),
         )
 
     def scopes(self) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import builtins
 import decimal
 import importlib
 import locale
+import os
 import random
 import sys
 import threading
@@ -158,12 +159,47 @@ _KEYS: dict[str, Callable[[], tuple[int, ...] | None]] = {
 
 
 def meet_generators() -> None:
-    """What generators hold now came from no seed of the user's."""
+    """What generators hold now came from no seed of the user's, unless they have been met before."""
     with _generators_lock:
         for name, ask in _KEYS.items():
             key = ask() if name not in _unseeded else None
             if key is not None:
                 _unseeded[name] = key
+
+
+# The process of the session: there the user may have seeded before anybody looked.
+_session: int | None = None
+
+
+def begin_session(*, is_fresh: bool) -> None:
+    """Tasks of this process are planned here. `is_fresh`: nobody can have seeded a generator in it before."""
+    global _session
+    _session = os.getpid()
+    if is_fresh:
+        meet_generators()
+
+
+def meet_generators_on_workers() -> None:
+    """The same in a process that runs tasks of another one, also for generators that a task imports first."""
+    if _session == os.getpid():
+        return
+    meet_generators()
+    if "numpy" not in _unseeded:
+        from nbrewind.tasks import engines
+
+        engines.expect("numpy.random")
+
+
+def _after_fork() -> None:
+    """Python's generator has just been seeded anew, by Python."""
+    global _generators_lock
+    _generators_lock = threading.Lock()
+    if _unseeded.pop("random", None) is not None:
+        meet_generators()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def hook_numpy(module: types.ModuleType) -> None:
@@ -191,20 +227,29 @@ def generator_states(with_python: bool) -> tuple[Any, ...]:
             if key is not None
             else repr(state)
         )
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "get_rng_state"):
-        found.append(torch.get_rng_state().numpy().tobytes())
+    torch = _of_torch()
+    if torch is not None:
+        found.append(torch)
     if with_python:
         found.append(random.getstate())
     return tuple(found)
 
 
-def are_seeded() -> bool:
+def _of_torch() -> bytes | None:
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_rng_state"):
+        return None
+    found: bytes = torch.get_rng_state().numpy().tobytes()
+    return found
+
+
+def are_seeded(since: tuple[Any, ...] | None = None) -> bool:
     """Has somebody set the state of a generator? Its state cannot be reached by drawing then.
 
-    torch begins every process with the same seed, so that what it draws is never an outside input.
+    torch begins every process with the same seed, so that what it draws is never an outside input; unless it has not
+    moved `since` then.
     """
-    if "torch" in sys.modules:
+    if "torch" in sys.modules and (since is None or _of_torch() not in since):
         return True
     with _generators_lock:
         return not all(_is_reached(name, ask()) for name, ask in _KEYS.items())

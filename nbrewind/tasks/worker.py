@@ -45,6 +45,8 @@ __all__ = ["Recorder", "content", "left_at", "listing", "off_the_record", "signa
 logger = logging.getLogger("nbrewind.tasks")
 
 KIND = "task"
+# What a task changes that seeds a generator of random numbers, or draws what a seed decides.
+OF_GENERATORS = "draws from a generator that belongs to the whole process, or seeds it"
 # Results whose storing is a choice are stored when computing took longer than writing this many
 # bytes a second would.
 BYTES_PER_SECOND = 200e6
@@ -262,6 +264,7 @@ def probe(path: str, inode: int | None) -> dict[str, Any]:
         "process": [os.uname().nodename, os.getpid()],
         "folder": folder(),
     }
+    _generators(False)
     try:
         if inode is not None and os.stat(path).st_ino != inode:
             found["error"] = f"{path} is another folder there"
@@ -300,21 +303,24 @@ def run(call: Call, *values: Any) -> Any:
     arguments = dict(zip(call.names, values, strict=True))
     is_home = call.pid == os.getpid()
     refused = None if is_home else _why_other_code(call)
-    before = _generators()
+    before = _generators(is_home)
+    settings = _settings()
     with Recorder(call.store, call.folders) as recorder, _listening(call, is_home) as printed:
         started = time.perf_counter()
         value = call.spec(arguments)
         seconds = time.perf_counter() - started
     # Exceptions of the task pass through: errors are not stored.
     del arguments, values
-    has_drawn = before != _generators()
+    has_drawn = before != _generators(is_home)
     writes = None
+    if _settings() != settings:
+        writes = "changes settings of its process"
     if not is_home and refused is None and _why_other_code(call) is not None:
         # What it was given are copies; the user's modules stay in that process.
         writes = "changes what modules of the user's hold in that process"
-    if has_drawn and is_home and not call.is_trusted:
-        writes, why_not = _drawn_here(call, recorder)
-        refused = refused or why_not
+    if has_drawn and not call.is_trusted:
+        drawn, why_not = _drawn(call, recorder, before)
+        writes, refused = writes or drawn, refused or why_not
     if printed is not None:
         refused = refused or _why_too_much(printed)
     keep(
@@ -354,21 +360,32 @@ def _show(named: dict[str, Any]) -> None:
     show(named)
 
 
-def _generators() -> tuple[Any, ...]:
-    from nbrewind.tasks.surroundings import generator_states
+def _generators(is_home: bool) -> tuple[Any, ...]:
+    from nbrewind.tasks import surroundings
 
-    return generator_states(True)
+    if not is_home:
+        surroundings.meet_generators_on_workers()
+    return surroundings.generator_states(True)
 
 
-def _drawn_here(call: Call, recorder: Recorder) -> tuple[str | None, str | None]:
-    """What it means that a generator moved which belongs to the session: (what it changed, why it is not stored)."""
+def _settings() -> str:
+    from nbrewind.tasks.surroundings import settings
+
+    return settings()
+
+
+def _drawn(
+    call: Call, recorder: Recorder, before: tuple[Any, ...]
+) -> tuple[str | None, str | None]:
+    """What it means that a generator of the process moved: (what it changed, why it is not stored)."""
     from nbrewind.tasks.surroundings import are_seeded
 
-    if not call.is_suspect and not recorder.is_alone:
+    is_home, is_seeded = call.pid == os.getpid(), are_seeded(before)
+    if (is_home or is_seeded) and not call.is_suspect and not recorder.is_alone:
         return None, "something drew from a generator of the whole process while it ran"
-    if call.is_suspect and not are_seeded():
-        return None, None
-    return "draws from a generator that belongs to the whole process", None
+    if is_seeded or (is_home and not call.is_suspect):
+        return OF_GENERATORS, None
+    return None, None
 
 
 def _why_other_code(call: Call) -> str | None:

@@ -33,7 +33,12 @@ from nbrewind.tasks import worker
 from nbrewind.tasks.content import DRAWS, READS_OUTSIDE, Literal, TaskContext, digest
 from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts, environment_salt
 from nbrewind.tasks.graph import Graph, Key, Node, TaskName
-from nbrewind.tasks.surroundings import generator_states
+from nbrewind.tasks.surroundings import (
+    are_seeded,
+    generator_states,
+    meet_generators_on_workers,
+    settings,
+)
 
 # This process; a forked child has the same token and another id, any other process another token.
 _TOKEN = uuid.uuid4().hex
@@ -350,12 +355,16 @@ def choose(options: Sequence[Any]) -> Any:
     return chosen
 
 
-def _has_drawn(before: tuple[Any, ...], after: tuple[Any, ...], is_home: bool) -> bool:
-    """Did anything but the engines move a generator?"""
-    if before == after or len(before) != len(after):
-        # A generator that has been imported meanwhile was no input.
+def _moved(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
+    """Is a generator elsewhere? One that has been imported meanwhile was no input."""
+    return before != after and len(before) == len(after)
+
+
+def _has_drawn(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
+    """Did anything but the engines move a generator of this process?"""
+    if not _moved(before, after):
         return False
-    if is_home and before[:-1] == after[:-1]:
+    if before[:-1] == after[:-1]:
         state, end = _digest_of(before[-1]), _digest_of(after[-1])
         for _ in range(_MAX_DRAWN):
             if state == end:
@@ -425,7 +434,9 @@ class Wrapped:
         is_planned = self.call is not None and self._is_planned(is_home)
         function = None if is_home else self._function_content()
         is_near = is_home or self.home[1] == _TOKEN
-        before = generator_states(is_home) if is_near else ()
+        if not is_home:
+            meet_generators_on_workers()
+        before, settings_before = generator_states(True), settings()
         try:
             listener: contextlib.AbstractContextManager[list[list[str]]] = (
                 listening() if self.call is not None else contextlib.nullcontext([])
@@ -441,14 +452,33 @@ class Wrapped:
                 ticket.failed()
             raise
         writes = None
-        if is_near and _has_drawn(before, generator_states(is_home), is_home):
-            writes = "draws from a generator that belongs to the whole process"
+        after = generator_states(True)
+        has_drawn = not is_home and before != after
+        if is_home:
+            is_state = _has_drawn(before, after)
+        else:
+            # A forked child has the state of this process, apart from Python's generator, which Python seeds anew.
+            is_state = has_drawn and (
+                (is_near and _moved(before[:-1], after[:-1])) or are_seeded(before)
+            )
+        if is_state:
+            writes = worker.OF_GENERATORS
+        if settings() != settings_before:
+            writes = "changes settings of its process"
         word = self._word(recorder, writes)
         # The notebook shows what forked children print, and no record of the cell has it.
         word["printed"] = not is_home and is_near and bool(printed)
         if self.call is not None:
             word["problem"] = self._keep(
-                self.call, value, seconds, recorder, printed, writes, is_planned, function
+                self.call,
+                value,
+                seconds,
+                recorder,
+                printed,
+                writes,
+                is_planned,
+                function,
+                has_drawn,
             )
             if not is_home and _is_pool_worker():
                 # Such workers may be ended as soon as they have answered.
@@ -494,6 +524,7 @@ class Wrapped:
         writes: str | None,
         is_planned: bool,
         function: str | None,
+        has_drawn: bool,
     ) -> str | None:
         refused = None
         if not is_planned:
@@ -506,7 +537,14 @@ class Wrapped:
             # What it was given are copies; what it refers to stays in that process.
             writes = writes or "changes an object that its function refers to"
         return worker.keep(
-            call, value, seconds, recorder, writes=writes, refused=refused, printed=printed
+            call,
+            value,
+            seconds,
+            recorder,
+            writes=writes,
+            refused=refused,
+            printed=printed,
+            has_drawn=has_drawn,
         )
 
     def _changed_here(self, value: Any) -> str | None:

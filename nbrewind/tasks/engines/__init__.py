@@ -7,7 +7,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -84,10 +84,13 @@ class _Loader(importlib.abc.Loader):
 class _Finder(importlib.abc.MetaPathFinder):
     """Waits for the modules of the engines."""
 
+    def __init__(self, names: Container[str]) -> None:
+        self.names = names
+
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name not in _HOOKS or name in _hooked:
+        if name not in self.names or name in _hooked:
             return None
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
@@ -99,7 +102,10 @@ class _Finder(importlib.abc.MetaPathFinder):
         return None
 
 
-_finder = _Finder()
+_finder = _Finder(_HOOKS)
+# In processes that run tasks of another one: the modules that count there.
+_expected: set[str] = set()
+_expecting = _Finder(_expected)
 
 
 def install() -> None:
@@ -120,6 +126,14 @@ def uninstall() -> None:
         if module is not None:
             _call(engine, unhook, module)
     _hooked.clear()
+
+
+def expect(name: str) -> None:
+    """Hook one module alone, when it is imported."""
+    _expected.add(name)
+    if _expecting not in sys.meta_path and _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _expecting)
+    _hook(name)
 
 
 def begin_run() -> None:

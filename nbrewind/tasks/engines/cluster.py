@@ -34,6 +34,10 @@ _STATE = {
     "distributed.semaphore": {"Semaphore": "__init__"},
     "distributed.variable": {"Variable": "__init__"},
 }
+# Those that run code of the user's on workers.
+_RUNS_CODE = frozenset(
+    f"Client.{name}" for name in "run register_plugin register_worker_callbacks".split()
+)
 # Between the user's code and these methods.
 _TRANSPARENT = (
     "nbrewind.tasks.engines.cluster.",
@@ -84,4 +88,10 @@ def _note(told: str, original: Any, *args: Any, **kwargs: Any) -> Any:
     cache = current_cache()
     if cache is not None and futures.users_frame(_TRANSPARENT, not_from=("nbrewind.",)):
         cache.unseen(f"{told}: what a cluster holds besides tasks is looked at when the cell runs")
+        if told in _RUNS_CODE:
+            # Generators of the workers are to be met as they come.
+            from nbrewind.tasks.engines import dask as engine
+
+            engine.meet(args[0], cache)
+            cache.workers_may_be_seeded()
     return original(*args, **kwargs)

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import logging
 import sys
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from types import ModuleType
 from typing import Any
@@ -200,7 +201,8 @@ def hook_client(module: ModuleType) -> None:
             return original(client, expr, keys, *args, **kwargs)
         keys = list(keys)
         state = _states[client]
-        with _Held(client) as held:
+        # Not while futures that it may rely on are let go and sent again.
+        with _mending_of(client).sending, _Held(client) as held:
             submission = _submit(
                 cache,
                 expr,
@@ -215,10 +217,16 @@ def hook_client(module: ModuleType) -> None:
                 return original(client, expr, keys, *args, **kwargs)
             planned, planned_kwargs = _expression(expr, submission, kwargs)
             futures = original(client, planned, keys, *args, **planned_kwargs)
+            # What fails because a future that it gets has to be made again is sent again as well.
+            relies = len(_retries) > 0 and any(
+                (id(client), node.key) in _retries
+                for node in submission.plan.graph.nodes
+                if node.kind == "external" or submission.plan.facts[node.idx].is_live
+            )
+            if relies or submission.plan.nodes("load"):
+                _Retry(cache, client, expr, args, kwargs, submission).follow(futures)
         submission.outcome = functools.partial(_outcome, weakref.WeakValueDictionary(futures))
         submission.flush = _flusher(client)
-        if submission.plan.nodes("load"):
-            _Retry(cache, client, expr, args, kwargs, submission).follow(futures)
         return futures
 
     original_scatter = _originals["scatter"] = module.Client.scatter
@@ -300,13 +308,15 @@ class _Held:
 
 
 _retries: weakref.WeakValueDictionary[tuple[int, Key], _Retry] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+# So often graphs are sent again without that anything was found damaged that was not known to be.
 _MAX_TRIES = 4
 # Failures that come this soon after one another are mended together.
 _GATHER_SECONDS = 0.05
 
 
 class _Retry:
-    """A graph whose stored results may turn out to be unreadable on a worker.
+    """A graph whose stored results, or those that it relies on, may turn out to be unreadable on a worker.
 
     Futures that fail for that reason stay pending: their tasks are planned again without those
     results and sent under the same keys. Lives as long as one of the futures that it was made for.
@@ -323,6 +333,7 @@ class _Retry:
     ) -> None:
         import dask
 
+        self.number = next(_numbers)
         self.cache = cache
         self.client = weakref.ref(client)
         self.expr = expr
@@ -330,10 +341,6 @@ class _Retry:
         self.kwargs = kwargs
         self.submission = submission
         self.annotations = dict(dask.get_annotations())
-        self.n_tries = 0
-        self.lock = threading.Lock()
-        # Key -> the message that it failed, for those that are not on their way again.
-        self.failed: dict[Key, dict[str, Any]] = {}
 
     def follow(self, futures: dict[Key, Any]) -> None:
         """Hear of failures of these futures."""
@@ -350,45 +357,18 @@ class _Retry:
             _retries[id(client), key] = self
             future._nbrewind_retry = self
 
-    def take(self, message: dict[str, Any]) -> bool:
-        """True when the failure is ours to mend. Called on the client's event loop."""
-        error = _error_of(message)
-        if not isinstance(error, worker.LoadError):
-            return False
-        with self.lock:
-            if self.n_tries >= _MAX_TRIES:
-                return False
-            is_first = not self.failed
-            self.failed[message["key"]] = message
-        if is_first:
-            threading.Thread(target=self.again, name="nbrewind-retry", daemon=True).start()
-        return True
+    def mark_damaged(self, messages: Iterable[dict[str, Any]]) -> bool:
+        """What cannot be loaded is executed from now on. Was any of that not known?"""
+        found = [
+            _mark_damaged(self.cache, self.submission, text)
+            for text in {str(_error_of(message)) for message in messages}
+        ]
+        return any(found)
 
-    def again(self) -> None:
-        """Plan and send what failed once more."""
-        threading.Event().wait(_GATHER_SECONDS)
-        with self.lock:
-            failed, self.failed = self.failed, {}
-            self.n_tries += 1
-        client = self.client()
-        if client is None:
-            return
-        try:
-            self._send(client, failed)
-        except Exception:
-            logger.debug("a graph could not be sent again", exc_info=True)
-            for message in failed.values():
-                client.loop.add_callback(functools.partial(client._handle_task_erred, **message))
-
-    def _send(self, client: Any, failed: dict[Key, dict[str, Any]]) -> None:
+    def send(self, client: Any, failed: Container[Key], keys: list[Key]) -> None:
+        """Plan and send these keys once more; `failed`: what the client had and has no longer."""
         import dask
 
-        for text in {str(_error_of(message)) for message in failed.values()}:
-            _mark_damaged(self.cache, self.submission, text)
-        client._send_to_scheduler(
-            {"op": "client-releases-keys", "keys": list(failed), "client": client.id}
-        )
-        keys = list(failed)
         state = _states.get(client)
         with _Held(client, without=failed) as held:
             submission = _submit(
@@ -411,16 +391,91 @@ class _Retry:
             submission.outcome = functools.partial(_outcome, weakref.WeakValueDictionary(futures))
 
 
+class _Mending:
+    """Failures of one client's futures, mended together: what failed is let go first, because a cluster keeps what
+    failed as long as anything wants it, or what follows it.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.client = weakref.ref(client)
+        # Held while graphs are planned and sent.
+        self.sending = threading.RLock()
+        self.lock = threading.Lock()
+        # Rounds that found nothing new.
+        self.n_tries = 0
+        # The messages that they failed, of those that are not on their way again.
+        self.failed: dict[_Retry, dict[Key, dict[str, Any]]] = {}
+
+    def take(self, retry: _Retry, message: dict[str, Any]) -> bool:
+        """True when the failure is ours to mend. Called on the client's event loop."""
+        if not isinstance(_error_of(message), worker.LoadError):
+            return False
+        with self.lock:
+            if self.n_tries >= _MAX_TRIES:
+                return False
+            is_first = not self.failed
+            self.failed.setdefault(retry, {})[message["key"]] = message
+        if is_first:
+            threading.Thread(target=self.again, name="nbrewind-retry", daemon=True).start()
+        return True
+
+    def again(self) -> None:
+        """Plan and send what failed once more."""
+        threading.Event().wait(_GATHER_SECONDS)
+        client = self.client()
+        if client is None:
+            return
+        with self.sending:
+            with self.lock:
+                failed, self.failed = self.failed, {}
+            self._send(client, failed)
+
+    def _send(self, client: Any, failed: dict[_Retry, dict[Key, dict[str, Any]]]) -> None:
+        retries = sorted(failed, key=lambda retry: retry.number)
+        sent = 0
+        try:
+            is_new = [retry.mark_damaged(failed[retry].values()) for retry in retries]
+            self.n_tries = 0 if any(is_new) else self.n_tries + 1
+            keys = {key for messages in failed.values() for key in messages}
+            client._send_to_scheduler(
+                {"op": "client-releases-keys", "keys": list(keys), "client": client.id}
+            )
+            for retry in retries:
+                retry.send(client, keys, list(failed[retry]))
+                keys -= failed[retry].keys()
+                sent += 1
+        except Exception:
+            logger.debug("a graph could not be sent again", exc_info=True)
+            for retry in retries[sent:]:
+                for message in failed[retry].values():
+                    client.loop.add_callback(
+                        functools.partial(client._handle_task_erred, **message)
+                    )
+
+
+_mendings: weakref.WeakKeyDictionary[Any, _Mending] = weakref.WeakKeyDictionary()
+
+
+def _mending_of(client: Any) -> _Mending:
+    found = _mendings.get(client)
+    return found if found is not None else _mendings.setdefault(client, _Mending(client))
+
+
 class _ErredHandler:
     """Takes the client's message that a task failed, unless that can be mended."""
 
     def __init__(self, client: Any, original: Callable[..., Any]) -> None:
         self.client_id = id(client)
         self.original = original
+        self.mending = _mending_of(client)
 
     def __call__(self, **message: Any) -> Any:
         retry = _retries.get((self.client_id, message.get("key")))
-        if retry is not None and current_cache() is retry.cache and retry.take(message):
+        if (
+            retry is not None
+            and current_cache() is retry.cache
+            and self.mending.take(retry, message)
+        ):
             return None
         return self.original(**message)
 
@@ -431,13 +486,15 @@ def _error_of(message: dict[str, Any]) -> Any:
     return clean_exception(message.get("exception"), message.get("traceback"))[1]
 
 
-def _mark_damaged(cache: TaskCache, submission: Submission, text: str) -> None:
-    """What cannot be loaded is executed from now on."""
+def _mark_damaged(cache: TaskCache, submission: Submission, text: str) -> bool:
+    """What cannot be loaded is executed from now on. Was any of that not known?"""
+    is_new = False
     for node in submission.plan.nodes("load"):
         fact = submission.plan.facts[node.idx]
         if fact.fp is not None and fact.fp[:12] in text:
-            cache.mark_damaged(fact.fp)
+            is_new = cache.mark_damaged(fact.fp) or is_new
     cache.note(text)
+    return is_new
 
 
 def _outcome(futures: Any) -> bool | None:
@@ -515,6 +572,13 @@ def _why_not(client: Any, cache: TaskCache) -> str | None:
     return state.off
 
 
+def meet(client: Any, cache: TaskCache) -> None:
+    """See what a client's workers hold before something else runs there."""
+    with suppress(Exception):
+        if not client.asynchronous and client.scheduler_info(n_workers=-1)["workers"]:
+            _why_not(client, cache)
+
+
 def _probe(client: Any, cache: TaskCache, state: _ClientState) -> str | None:
     found: dict[str, Any] = {}
     try:
@@ -569,16 +633,34 @@ def load_on_cluster(
         _local.is_direct = False
 
 
-# Seconds that loading on a cluster may take before it is waited for no longer.
-_PATIENCE = 60.0
+# Seconds after which it is asked whether a cluster that is loading is there at all.
+_PATIENCE = 20.0
 
 
-def is_lost(future: Any) -> bool:
-    """Did a worker find that a stored result cannot be read?"""
-    try:
-        return isinstance(future.exception(timeout=_PATIENCE), worker.LoadError)
-    except Exception:  # noqa: BLE001 - a cluster that has gone, or is busy: whoever uses the future is told
-        return False
+def why_lost(future: Any) -> str | None:
+    """Why a future that loads a stored result will not have it; None: it has."""
+    client = future.client
+    while True:
+        try:
+            error = future.exception(timeout=_PATIENCE)
+        except TimeoutError:
+            with suppress(Exception):
+                if client.status == "running" and client.scheduler_info(n_workers=-1)["workers"]:
+                    continue
+            return "its cluster does not answer"
+        except Exception as error:  # noqa: BLE001 - cancelled, or its cluster has gone
+            return f"{type(error).__name__}: {error}"
+        return None if error is None else f"{type(error).__name__}: {error}"
+
+
+def let_go(futures: list[Any]) -> None:
+    """Have clusters forget these, now and not when nobody has them any more: an error keeps what it met alive."""
+    with suppress(Exception):
+        by_client: dict[Any, list[Any]] = {}
+        for future in futures:
+            by_client.setdefault(future.client, []).append(future)
+        for client, held in by_client.items():
+            client.cancel(held, force=True)
 
 
 def _identity(value: Any) -> Any:

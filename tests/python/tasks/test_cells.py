@@ -88,6 +88,30 @@ def test_workers_that_are_added_later_are_no_reason_to_execute(tmp_path: Path) -
     assert "2" in str(book.repeat()["module"])
 
 
+def test_a_persisted_collection_that_cannot_be_loaded_is_made_again(tmp_path: Path) -> None:
+    cells = {
+        "imports": "import dask.array as da\nfrom dask.distributed import Client",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
+        "make": "def triple(block):\n    return block * 3\nrows = da.arange(200_000, chunks=100_000)\nkept = rows.map_blocks(triple).persist()",
+        "use": "float(kept.sum().compute())",
+    }
+    book = Book(tmp_path, cells)
+    first = book.audit()["use"]
+    # What workers stored, in packs of their own.
+    files = [path for path in book.store.rglob("*") if path.is_file()]
+    packs = [
+        path for path in files if path.name.startswith("pack") and path.stat().st_size > 50_000
+    ]
+    assert packs
+    for pack in packs:
+        data = bytearray(pack.read_bytes())
+        data[1000::1000] = bytes(byte ^ 0xFF for byte in data[1000::1000])
+        pack.write_bytes(bytes(data))
+    book.edit(use="float(kept.sum().compute()) + 0")
+    assert book.repeat()["use"] == first
+    assert book.executed == {"make", "use"}, {name: book.why(name) for name in book.executed}
+
+
 FRAMES = {
     "imports": "import dask, dask.dataframe as dd, pandas as pd\nfrom pathlib import Path",
     "functions": "ROOT = Path('data')\ndef sample(path):\n    return int(path.read_text())\ndef read(name):\n    return sample(ROOT / name)\ndef scale(part, by=1):\n    return part.assign(v=part.v * by)",

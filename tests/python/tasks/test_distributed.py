@@ -185,6 +185,15 @@ def test_scattered_values_count_by_content(store):
     assert changed.value == "7"
 
 
+def damage(store) -> None:
+    for pack in store.rglob("pack*"):
+        if pack.stat().st_size > 20_000:
+            data = bytearray(pack.read_bytes())
+            for at in range(1000, len(data), 1000):
+                data[at] ^= 0xFF
+            pack.write_bytes(bytes(data))
+
+
 def test_damaged_results_are_computed_again_and_stored_again(store):
     source = """
 import dask
@@ -196,17 +205,27 @@ tails = dask.compute(*[dask.delayed(lambda x: x[-1])(part) for part in parts])
 result = ([future.result()[-1] for future in futures], tails, client.submit(len, futures[0]).result())
 """
     [first] = run_session(store, source, engine="distributed", replay=False)
-    for pack in store.rglob("*"):
-        if pack.is_file() and pack.stat().st_size > 20_000:
-            data = bytearray(pack.read_bytes())
-            for at in range(1000, len(data), 1000):
-                data[at] ^= 0xFF
-            pack.write_bytes(bytes(data))
+    damage(store)
     [cell] = run_session(store, source, engine="distributed")
     assert (cell.value, cell.error) == (first.value, None)
     assert "big" in cell.ran and any("cannot be read" in text for text in cell.not_captured)
     [again] = run_session(store, source, engine="distributed")
     assert (again.value, again.n_run, again.not_captured) == (first.value, 0, [])
+
+
+def test_what_relies_on_futures_that_are_made_again_is_computed_again(store):
+    source = """
+import dask.array as da
+def triple(block):
+    return block * 3
+kept = da.arange(200_000, chunks=50_000).map_blocks(triple).persist()
+later = (kept + 1).persist()
+result = [float(part.sum().compute()) for part in (kept, later)]
+"""
+    [first] = run_session(store, source, engine="distributed", replay=False)
+    damage(store)
+    [cell] = run_session(store, source, engine="distributed")
+    assert (cell.value, cell.error) == (first.value, None), cell
 
 
 LEAVING = """
@@ -434,3 +453,66 @@ def test_relative_paths_are_those_of_the_workers(store, tmp_path):
     (tmp_path / "there" / "in1.txt").write_text("there again")
     [other] = run_session(store, source, engine="distributed")
     assert other.value == "[('here', 'here'), 'there again', 'there again']", other
+
+
+SEEDS = """
+worker = min(client.scheduler_info()["workers"])
+# Workers themselves draw from Python's own generator.
+def seed(n):
+    import numpy
+    numpy.random.seed(n)
+def draw():
+    import numpy
+    return round(float(numpy.random.rand()), 6)
+def own():
+    import numpy
+    return round(float(numpy.random.RandomState(1).rand()), 6)
+def ask(function, *given):
+    return client.submit(function, *given, workers=[worker], pure=False).result()
+"""
+
+
+def test_generators_that_a_task_seeds_are_seeded_for_the_next(store):
+    seeding = SEEDS + "ask(seed, 1)\n"
+    draws = "result = [ask(draw), ask(draw), ask(own)]"
+    [first] = run_session(store, seeding + draws, engine="distributed", replay=False)
+    assert first.value == "[0.417022, 0.720324, 0.417022]"
+    [again] = run_session(store, seeding + draws, engine="distributed")
+    assert (again.value, again.ran) == (first.value, ["draw", "draw", "seed"]), again
+    other = seeding.replace("random.rand())", "random.rand() + 1)")
+    [other] = run_session(store, other + draws, engine="distributed")
+    assert other.value == "[1.417022, 1.720324, 0.417022]", other
+
+
+def test_what_was_drawn_unseeded_is_not_what_is_drawn_after_a_seed(store):
+    draw = "result = ask(draw)"
+    [first] = run_session(store, SEEDS + draw, engine="distributed", replay=False)
+    [again] = run_session(store, SEEDS + draw, engine="distributed")
+    assert (again.value, again.n_run) == (first.value, 0), again
+    seeds = {
+        "a task": "ask(seed, 1)\n",
+        "all workers": "client.run(seed, 1)\n",
+    }
+    for name, seeding in seeds.items():
+        [seeded] = run_session(store, SEEDS + seeding + draw, engine="distributed")
+        assert seeded.value == "0.417022", (name, seeded)
+
+
+SETS = """
+import numpy as np
+worker = min(client.scheduler_info()["workers"])
+def strict():
+    import pandas as pd
+    pd.set_option("display.max_rows", 4)
+def shown(n):
+    import pandas as pd
+    return len(str(pd.Series(range(n))).splitlines())
+client.submit(strict, workers=[worker], pure=False).result()
+result = client.submit(shown, {n}, workers=[worker], pure=False).result()
+"""
+
+
+def test_settings_that_a_task_makes_are_there_for_the_next(store):
+    run_session(store, SETS.format(n=50), engine="distributed", replay=False)
+    [cell] = run_session(store, SETS.format(n=51), engine="distributed")
+    assert (cell.value, cell.ran) == ("6", ["shown", "strict"]), cell

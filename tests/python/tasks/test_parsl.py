@@ -72,7 +72,7 @@ result = first.result()
 
     _, quiet, _ = run_session(store, BEGIN, work("0"), END, engine=None, replay=False)
     _, draws, _ = run_session(store, BEGIN, work("random.random()"), END, engine=None, replay=False)
-    drawn = "slow: draws from a generator that belongs to the whole process, so it always runs"
+    drawn = "slow: draws from a generator that belongs to the whole process, or seeds it, so it always runs"
     assert drawn not in quiet.not_captured and drawn in draws.not_captured, (quiet, draws)
 
 

@@ -288,6 +288,35 @@ def test_files_written_natively_count_where_that_was_watched(store, tmp_path):
     assert (tmp_path / "array0.npy").read_bytes()[1:6] == b"NUMPY"
 
 
+EMPTYING = """
+import dask, pandas as pd, os
+from pyarrow import fs
+frame = pd.DataFrame({"k": [1, 1], "v": [1, 2]})
+LIKE = {"partition_cols": ["k"], "basename_template": "x{i}.parquet"}
+def told(frame):
+    frame.to_parquet("a", existing_data_behavior="delete_matching", **LIKE)
+    return 1
+def given(frame, how):
+    frame.to_parquet("b", existing_data_behavior=how, **LIKE)
+    return 2
+def asked(folder):
+    fs.LocalFileSystem().delete_dir_contents(folder)
+    return 3
+calls = [dask.delayed(told)(frame), dask.delayed(given)(frame, "delete_matching"), dask.delayed(asked)("c" + "d")]
+result = dask.compute(*calls), sorted(os.listdir("a/k=1")), sorted(os.listdir("b/k=1")), sorted(os.listdir("cd"))
+"""
+
+
+def test_what_native_code_removes_is_removed_again(store, tmp_path):
+    (tmp_path / "cd").mkdir()
+    for _ in range(2):
+        for place in ("a/k=1", "b/k=1", "cd"):
+            (tmp_path / place).mkdir(parents=True, exist_ok=True)
+            (tmp_path / place / "z.txt").write_text("other")
+        [cell] = run_session(store, EMPTYING, engine="sync")
+        assert cell.value == "((1, 2, 3), ['x0.parquet'], ['x0.parquet'], [])", cell
+
+
 AWAY = {
     "imports": "import dask, os",
     "functions": """
