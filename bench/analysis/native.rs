@@ -11,6 +11,8 @@ use std::time::Instant;
 struct Notebook {
     cells: Vec<CellInput>,
     edits: Vec<(usize, String)>,
+    /// What is typed on after each of them.
+    further: Vec<Vec<String>>,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,18 +50,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut edit = Vec::new();
     let mut undo = Vec::new();
     let mut reached = Vec::new();
-    for (at, source) in &notebook.edits {
+    let mut further = Vec::new();
+    for ((at, source), typed) in notebook.edits.iter().zip(&notebook.further) {
         let begun = processor_time();
         let changed = bench.edit(*at, source);
         edit.push(milliseconds(begun));
         reached.push(changed.len() as f64);
+        for source in typed {
+            let begun = processor_time();
+            bench.edit(*at, source);
+            further.push(milliseconds(begun));
+        }
         let begun = processor_time();
         bench.edit(*at, &cells[*at].source);
         undo.push(milliseconds(begun));
     }
     let first = full[0];
     let report = serde_json::json!({
-        "first_ms": first, "full_ms": full, "full_by_clock_ms": by_clock, "edit_ms": edit, "undo_ms": undo, "reached": reached,
+        "first_ms": first, "full_ms": full, "full_by_clock_ms": by_clock, "edit_ms": edit, "further_ms": further, "undo_ms": undo, "reached": reached,
     });
     print(&report.to_string());
     Ok(())

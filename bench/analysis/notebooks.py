@@ -127,6 +127,16 @@ def edits(sources: list[str], n_edits: int) -> list[tuple[int, str]]:
     return found
 
 
+def further(edit: tuple[int, str]) -> list[str]:
+    """What the text becomes when three more keys are pressed where the edit was."""
+    _, source = edit
+    if source.endswith(" ("):
+        return [source + "data"[:n_keys] for n_keys in (1, 2, 3)]
+    number = re.search(r"(?<![\w.'])\d+(\.\d+)?", source)
+    end = number.end() if number else len(source)
+    return [source[:end] + "234"[:n_keys] + source[end:] for n_keys in (1, 2, 3)]
+
+
 def all_notebooks(n_edits: int) -> list[Notebook]:
     """Everything that is timed."""
     made = []
@@ -149,6 +159,7 @@ def all_notebooks(n_edits: int) -> list[Notebook]:
                     for at, source in enumerate(sources)
                 ],
                 "edits": typed,
+                "further": [further(edit) for edit in typed],
             }
         )
     return made

@@ -17,7 +17,7 @@ const wasm = await import(join(root, 'pkg', 'nbrewind_wasm.js'));
 wasm.initSync({ module: readFileSync(join(root, 'pkg', 'nbrewind_wasm_bg.wasm')) });
 const load_ms = processorTime() - begun;
 
-const { cells, edits } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const { cells, edits, further } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const runs = cells.map((cell, at) => ({ cell: cell.id, source: cell.source, number: at + 1, status: 'ok' }));
 const full_ms = [];
 let bench;
@@ -32,15 +32,21 @@ for (let round = 0; round < 15; round++) {
   }
 }
 const edit_ms = [];
+const further_ms = [];
 const undo_ms = [];
 const reached = [];
-for (const [at, source] of edits) {
+for (const [nth, [at, source]] of edits.entries()) {
   let started = processorTime();
   const changed = bench.edit(at, source);
   edit_ms.push(processorTime() - started);
   reached.push(changed.length);
+  for (const typed of further[nth]) {
+    started = processorTime();
+    bench.edit(at, typed);
+    further_ms.push(processorTime() - started);
+  }
   started = processorTime();
   bench.edit(at, cells[at].source);
   undo_ms.push(processorTime() - started);
 }
-console.log(JSON.stringify({ load_ms, first_ms: full_ms[0], full_ms, edit_ms, undo_ms, reached }));
+console.log(JSON.stringify({ load_ms, first_ms: full_ms[0], full_ms, edit_ms, further_ms, undo_ms, reached }));

@@ -290,9 +290,27 @@ function isRead(source) {
   return verdicts([{ id: 'a', source: 'x = 2' }, reader], [{ id: 'a', source }, reader])[1].state === 'upstream-edited';
 }
 
+/** What the verdicts say of one cell with this run; the text of the error where the run cannot be read. */
+function answer(run) {
+  try {
+    return new wasm.Workbench().verdicts([{ id: 'a', source: 'x = 1' }], [run])[0].state;
+  } catch (error) {
+    return error.message;
+  }
+}
+
+const full = { cell: 'a', source: 'x = 1', number: 3, status: 'ok', how: 'replayed', undone: false, result: 'r', outside: [] };
+
 // The rest of the face, and source that nests so deeply that a browser's stack would not hold it.
 for (const [title, holds] of [
   ['the version is a version', () => /^\d+\.\d+\.\d+/.test(wasm.version())],
+  ['all fields of a run are read', () => answer(full) === 'replayed'],
+  ['a run without a text is refused', () => answer({ ...full, source: undefined }) === 'run 0 cannot be read'],
+  ['a run that went in an unknown way is refused', () => answer({ ...full, status: 'other' }) === 'run 0 cannot be read'],
+  ['what may be left out may be null', () => answer({ ...full, how: null, number: null, result: null }) === 'fresh'],
+  ['a run that is none is refused', () => answer(null) === 'run 0 cannot be read'],
+  ['a run of no cell is one from elsewhere', () => answer({ ...full, cell: null }) === 'never-run'],
+  ['what changed outside is read', () => answer({ ...full, outside: ['a.csv'] }) !== 'replayed'],
   ['deep brackets are refused', () => verdicts([{ id: 'a', source: '('.repeat(100000) }], []).length === 0],
   ['deep operators are refused', () => verdicts([{ id: 'a', source: 'x = ' + '-'.repeat(100000) + '1' }], []).length === 0],
   ['allowed nesting fits the stack', () => isRead('x = ' + '('.repeat(150) + '1' + ')'.repeat(150))],

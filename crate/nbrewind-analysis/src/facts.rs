@@ -202,6 +202,20 @@ impl Value {
         result
     }
 
+    /// The sources that change when this value does: those that it is, or is a part of.
+    pub(crate) fn changing(&self) -> impl Iterator<Item = Source> + '_ {
+        let is_apart = |how: &Relation| {
+            matches!(
+                how,
+                Relation::Holds | Relation::HoldsItems | Relation::Rows | Relation::Operand
+            )
+        };
+        let sources = self.sources.iter();
+        sources
+            .filter(move |(_, how)| !is_apart(how))
+            .map(|(source, _)| *source)
+    }
+
     /// What going through the items of this value gives.
     pub(crate) fn element(&self) -> Self {
         self.part(Some(Key::Element))

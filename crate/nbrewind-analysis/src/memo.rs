@@ -148,6 +148,17 @@ impl Text {
         self.alone().imports == other.alone().imports
     }
 
+    /// Whether sentences about other cells can say the same of it as of another text.
+    pub(crate) fn tells_like(&self, other: &Text) -> bool {
+        let (one, other) = (self.alone(), other.alone());
+        let line = |cell: &Cell| cell.effects.parse_errors.first().map(|error| error.line);
+        let (names, others) = (&one.names, &other.names);
+        names.writes == others.writes
+            && names.mutates == others.mutates
+            && names.deletes == others.deletes
+            && line(one) == line(other)
+    }
+
     fn within(&self, context: Context) -> Rc<Cell> {
         if context.is_empty() {
             return self.alone().clone();

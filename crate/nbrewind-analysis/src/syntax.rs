@@ -106,6 +106,10 @@ impl<'a> ast::visitor::Visitor<'a> for Walk<'_> {
 /// An upper bound on how deep a parser may recurse, from brackets, indentation and operators since the last comma.
 fn nests_too_deeply(source: &str) -> bool {
     let bytes = source.as_bytes();
+    // Every level takes a byte; most cells are not even as long as that.
+    if bytes.len() <= MAX_BRACKETS {
+        return false;
+    }
     // Operators seen in each open bracket since its last comma; their sum bounds the depth of the tree.
     let mut frames: Vec<usize> = vec![0];
     let mut depth = 0usize;

@@ -512,6 +512,21 @@ fn a_long_page_and_a_long_cell_are_judged() {
     assert_eq!(session.bench.edit(1, &lines.join("\n")).len(), 2);
 }
 
+/// What was typed and never ran still depends on what stands above it.
+#[test]
+fn what_would_become_stale_passes_through_an_edited_cell() {
+    let mut session = Session::default();
+    for (id, text) in [("a", "x = 1"), ("b", "y = x"), ("c", "print(y)")] {
+        session.step(&format!("cell {id}: {text}"));
+    }
+    session.step("run all");
+    for text in ["y = x + 5", "y = x + 56", "y = x + ", "y = x"] {
+        session.step(&format!("edit b: {text}"));
+        session.bench.verdicts(&session.cells, &session.runs);
+        assert_eq!(session.bench.would_become_stale(0), [1, 2], "{text}");
+    }
+}
+
 /// One loop variable for all cells: a long page must neither overflow the stack nor take for ever.
 #[test]
 fn a_long_page_that_uses_one_name_is_judged() {

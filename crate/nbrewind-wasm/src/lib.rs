@@ -1,5 +1,6 @@
 //! The browser's face of the analysis: decode, call, encode. Nothing is decided here.
 
+mod decode;
 #[cfg(any(target_arch = "wasm32", test))]
 mod memory;
 
@@ -30,7 +31,7 @@ pub fn analyze_cell(source: &str) -> Result<JsValue, JsError> {
 #[cfg(feature = "everything")]
 #[wasm_bindgen]
 pub fn analyze_notebook(cells: JsValue) -> Result<JsValue, JsError> {
-    encode(&analysis::analyze_notebook(&decode_cells(cells)?))
+    encode(&analysis::analyze_notebook(&decode::cells(&cells)?))
 }
 
 /// Which cells of `edited` no longer match the run of `audited`, and why. `facts` may be left out.
@@ -43,8 +44,8 @@ pub fn stale(audited: JsValue, edited: JsValue, facts: JsValue) -> Result<JsValu
         Some(serde_wasm_bindgen::from_value::<analysis::RecordedFacts>(facts).map_err(into_error)?)
     };
     encode(&analysis::stale(
-        &decode_cells(audited)?,
-        &decode_cells(edited)?,
+        &decode::cells(&audited)?,
+        &decode::cells(&edited)?,
         facts.as_ref(),
     ))
 }
@@ -56,7 +57,7 @@ pub fn graph(cells: JsValue, format: &str) -> Result<String, JsError> {
     let format = format
         .parse()
         .map_err(|error: analysis::UnknownFormat| into_error(error))?;
-    Ok(analysis::graph(&decode_cells(cells)?, format))
+    Ok(analysis::graph(&decode::cells(&cells)?, format))
 }
 
 /// Judges the cells of one notebook and one kernel, and keeps what it analysed between calls.
@@ -77,9 +78,9 @@ impl Workbench {
 
     /// How every cell of the page stands, in page order. Without `runs`, those of the last call still hold.
     pub fn verdicts(&mut self, cells: JsValue, runs: JsValue) -> Result<JsValue, JsError> {
-        let cells = decode_cells(cells)?;
+        let cells = decode::cells(&cells)?;
         if !runs.is_undefined() && !runs.is_null() {
-            self.runs = serde_wasm_bindgen::from_value(runs).map_err(into_error)?;
+            self.runs = decode::runs(&runs)?;
         }
         encode(&self.bench.verdicts(&cells, &self.runs))
     }
@@ -98,10 +99,6 @@ impl Workbench {
     pub fn would_become_stale(&mut self, at: usize) -> Result<JsValue, JsError> {
         encode(&self.bench.would_become_stale(at))
     }
-}
-
-fn decode_cells(cells: JsValue) -> Result<Vec<analysis::CellInput>, JsError> {
-    serde_wasm_bindgen::from_value(cells).map_err(into_error)
 }
 
 fn encode(value: &impl Serialize) -> Result<JsValue, JsError> {

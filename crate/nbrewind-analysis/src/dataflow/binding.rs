@@ -136,7 +136,10 @@ impl World {
         binding.objects = objects;
         if let Some(literal) = &value.literal {
             // Equal constants are equal whichever cell binds them.
-            let version = Version::certain(digest("literal", &[literal]));
+            let version = match self.novel_constant() {
+                Some(novel) => novel.derive(b"literal", None),
+                None => Version::certain(digest("literal", &[literal])),
+            };
             binding.version = self.doubtful(version);
             self.constant_objects(&binding.objects, binding.version);
             if !value.items.is_empty() {
@@ -285,6 +288,12 @@ impl World {
     }
 
     /// The items of a constant dict.
+    /// What the constants of this statement are made from if nothing that ran binds one of them.
+    fn novel_constant(&self) -> Option<Version> {
+        let novel = self.statement.novel.map(Version::certain);
+        novel.filter(|_| self.statement.has_novel_constants)
+    }
+
     fn constant_items(&mut self, objects: &[ObjectId], base: Version, items: &[(Key, Hash)]) {
         let step = self.step;
         for &id in objects {
@@ -296,7 +305,10 @@ impl World {
                         Key::Item(name) | Key::Attr(name) => name.as_bytes(),
                         Key::Any | Key::Element => b"",
                     };
-                    let version = Version::certain(digest("item", &[name, item]));
+                    let version = match self.novel_constant() {
+                        Some(novel) => novel.derive(name, None),
+                        None => Version::certain(digest("item", &[name, item])),
+                    };
                     (*key, self.doubtful(version))
                 })
                 .collect();

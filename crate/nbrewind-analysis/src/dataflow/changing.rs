@@ -1,15 +1,15 @@
 //! What a statement changes in place: objects, what they are part of, and what can be reached from them.
 
+use super::seen::Seen;
 use super::state::{ObjectId, ObjectKind, Watcher};
 use super::{Code, Extent, Touched, World};
 use crate::name::Name;
 use crate::program::{Key, Relation, Source, Value};
-use rustc_hash::FxHashSet as HashSet;
 use std::rc::Rc;
 
 impl World {
     pub(super) fn change_all(&mut self, objects: &[ObjectId], key: Option<Key>) {
-        let mut seen = HashSet::default();
+        let mut seen = Seen::default();
         for &id in objects {
             self.change(id, key, true, &mut seen);
         }
@@ -21,23 +21,18 @@ impl World {
         id: ObjectId,
         key: Option<Key>,
         replaces: bool,
-        seen: &mut HashSet<ObjectId>,
+        seen: &mut Seen<ObjectId>,
     ) {
         self.change_within(id, key, replaces, false, seen);
     }
 
     /// Another item is put into an object, or taken out of it; if it is a list or a dict, its items stay what they are.
-    pub(super) fn rearrange(
-        &mut self,
-        id: ObjectId,
-        key: Option<Key>,
-        seen: &mut HashSet<ObjectId>,
-    ) {
+    pub(super) fn rearrange(&mut self, id: ObjectId, key: Option<Key>, seen: &mut Seen<ObjectId>) {
         self.change_within(id, key, true, true, seen);
     }
 
     pub(super) fn rearrange_all(&mut self, objects: &[ObjectId]) {
-        let mut seen = HashSet::default();
+        let mut seen = Seen::default();
         for &id in objects {
             self.rearrange(id, None, &mut seen);
         }
@@ -49,7 +44,7 @@ impl World {
         key: Option<Key>,
         replaces: bool,
         keeps_items: bool,
-        seen: &mut HashSet<ObjectId>,
+        seen: &mut Seen<ObjectId>,
     ) {
         if !seen.insert(id) {
             return;
@@ -98,7 +93,7 @@ impl World {
     }
 
     /// An attribute that an object's class may have for all of its objects.
-    fn change_shared(&mut self, id: ObjectId, attribute: Name, seen: &mut HashSet<ObjectId>) {
+    fn change_shared(&mut self, id: ObjectId, attribute: Name, seen: &mut Seen<ObjectId>) {
         if !self.state.object(id).is_instance {
             return;
         }
@@ -127,7 +122,7 @@ impl World {
         let holds = self.state.object(id).holds.clone();
         for &held in holds.iter() {
             if self.state.object(held).code.is_none() {
-                self.change(held, None, false, &mut HashSet::default());
+                self.change(held, None, false, &mut Seen::default());
             }
         }
     }
@@ -137,7 +132,7 @@ impl World {
         &mut self,
         objects: &[ObjectId],
         key: Option<Key>,
-        seen: &mut HashSet<ObjectId>,
+        seen: &mut Seen<ObjectId>,
     ) {
         for &id in objects {
             if seen.contains(&id) {
@@ -157,7 +152,7 @@ impl World {
     /// What goes through the items of an iterator uses it up, and the iterators that it goes through in its turn. What these
     /// go through stays as it is, unless a generator of the notebook's own changes what it was given.
     pub(super) fn consume(&mut self, objects: &[ObjectId]) {
-        let mut seen = HashSet::default();
+        let mut seen = Seen::default();
         let mut pending = objects.to_vec();
         while let Some(id) = pending.pop() {
             let object = self.state.object(id);
@@ -178,7 +173,7 @@ impl World {
 
     pub(super) fn store(&mut self, target: &Value, key: Option<Key>, held: &Value) {
         let held = self.resolve(held, false);
-        let mut seen = HashSet::default();
+        let mut seen = Seen::default();
         for (source, relation) in &target.sources {
             let objects = match source {
                 Source::Name(name) => self.objects_of(*name),
@@ -345,9 +340,9 @@ impl World {
 
     /// Notes at every object that holds one of these, directly or not, that it changed: at a key only, or anywhere.
     /// Objects that are `covered` have a version of this statement themselves.
-    pub(super) fn spread(&mut self, changed: &[(ObjectId, Extent)], covered: &HashSet<ObjectId>) {
+    pub(super) fn spread(&mut self, changed: &[(ObjectId, Extent)], covered: &Seen<ObjectId>) {
         let step = self.step;
-        let mut seen = HashSet::default();
+        let mut seen = Seen::default();
         for &(id, extent) in changed {
             let mut watchers = self.state.watchers(id);
             if watchers.is_empty() {
@@ -393,7 +388,7 @@ impl World {
         let outer = std::mem::replace(&mut self.statement.is_calling, true);
         for id in self.objects_of(name) {
             if self.state.object(id).is_instance {
-                self.change(id, None, false, &mut HashSet::default());
+                self.change(id, None, false, &mut Seen::default());
             } else {
                 self.change_state_of(id);
             }
@@ -419,7 +414,7 @@ impl World {
                 holders.extend([id, held]);
             }
         }
-        let mut seen = HashSet::default();
+        let mut seen = Seen::default();
         for id in holders {
             self.change(id, None, false, &mut seen);
             let holds = self.state.object(id).holds.clone();

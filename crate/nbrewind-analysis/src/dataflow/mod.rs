@@ -24,9 +24,11 @@ mod binding;
 mod calls;
 mod changing;
 mod history;
+mod library;
 mod outside;
 mod reading;
 mod recorded;
+mod seen;
 mod state;
 mod version;
 
@@ -43,8 +45,9 @@ use crate::knowledge::Section;
 use crate::name::Name;
 use crate::program::{self, Callee, Key, Op, Statement, Value};
 use crate::sorted::Map;
-use calls::{Callable, Library};
+use library::{Callable, Library};
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
+use seen::Seen;
 use state::{Ambience, Common, ObjectId, ObjectKind, State, Taint};
 use std::rc::Rc;
 use version::{Mixture, digest};
@@ -112,6 +115,24 @@ pub(crate) struct Turn {
     pub recorded: Option<Version>,
     /// What lies outside is not what it was when the cell ran.
     pub outside: Option<Digest>,
+    pub novel: Novel,
+}
+
+/// Statements of a text that nothing ran, as sets of positions; those that come late in a long text are left out.
+///
+/// Whatever such a statement makes differs from all that was made, and that is all that is asked. So it counts by where it
+/// stands and not by what it says, and what depends on it comes out the same with every keystroke.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Novel {
+    pub statements: u64,
+    /// Those of them whose constants no statement binds that ran.
+    pub constants: u64,
+}
+
+impl Novel {
+    fn has(positions: u64, index: usize) -> bool {
+        index < 64 && positions >> index & 1 == 1
+    }
 }
 
 /// What tells doubts, and salts, from each other.
@@ -208,6 +229,9 @@ struct Current {
     /// Which parameters are being asked about: whether a call changes them.
     asked: Vec<(Step, FunctionId, usize)>,
     doubt: Option<Digest>,
+    /// What stands for its text, if nothing ran that. See [`Novel`].
+    novel: Option<Digest>,
+    has_novel_constants: bool,
     varies: Option<Varies>,
     is_calling: bool,
     /// Libraries that it sets up.
@@ -296,25 +320,32 @@ impl World {
         self.state.cut(from);
     }
 
-    /// Runs every step again that can see something that changed. How many those were.
-    pub(crate) fn settle(&mut self) -> usize {
+    /// Runs every step again that can see something that changed. How many those were, and calls with each whose outcome
+    /// is another one.
+    pub(crate) fn settle(&mut self, mut is_other: impl FnMut(Step)) -> usize {
         let mut n_runs = 0;
         let mut from = 0;
         // A change only reaches later steps.
         while let Some(step) = self.dirty.take_from(from) {
-            self.run(step);
+            if self.run(step) {
+                is_other(step);
+            }
             n_runs += 1;
             from = step;
         }
         n_runs
     }
 
-    fn run(&mut self, step: Step) {
+    /// Whether the outcome is another one than before.
+    fn run(&mut self, step: Step) -> bool {
         self.step = step;
         self.state.begin(step);
-        self.outcomes[step] = self.execute();
+        let outcome = self.execute();
+        let is_other = self.outcomes[step] != outcome;
+        self.outcomes[step] = outcome;
         let dirty = &mut self.dirty;
         self.state.end(|reader| dirty.add(reader));
+        is_other
     }
 
     fn execute(&mut self) -> CellOutcome {
@@ -330,7 +361,7 @@ impl World {
         let n_statements = program.statements.len();
         self.statement.lost.clear();
         for (index, statement) in program.statements.iter().enumerate() {
-            self.begin(index, &statement.fingerprint, turn.doubt);
+            self.begin(index, &statement.fingerprint, &turn);
             if program.reads_source {
                 self.statement.key.add_bytes(&program.exact_fingerprint);
             }
@@ -403,14 +434,21 @@ impl World {
             .set_taint(taint.filter(|taint| !self.is_from_below(Some(taint.origin))));
     }
 
-    fn begin(&mut self, index: usize, fingerprint: &[u8], doubt: Option<Digest>) {
+    fn begin(&mut self, index: usize, fingerprint: &[u8], turn: &Turn) {
         let moment = moment(self.step, index);
         let current = &mut self.statement;
         current.moment = moment;
+        let novel = Novel::has(turn.novel.statements, index)
+            .then(|| digest("novel", &[&moment.to_le_bytes()]));
+        current.novel = novel;
+        current.has_novel_constants = Novel::has(turn.novel.constants, index);
         current.key.clear();
-        current.key.add_bytes(fingerprint);
-        current.doubt = doubt;
-        if let Some(doubt) = doubt {
+        match novel {
+            Some(novel) => current.key.add_bytes(&novel.to_le_bytes()),
+            None => current.key.add_bytes(fingerprint),
+        }
+        current.doubt = turn.doubt;
+        if let Some(doubt) = turn.doubt {
             current.key.add_doubt(&doubt.to_le_bytes());
         }
         current.touched.clear();
@@ -440,7 +478,15 @@ impl World {
             self.statement.key.add_doubt(b"salt");
             self.statement.key.add_doubt(&salt.to_le_bytes());
         }
-        let key = self.statement.key.version();
+        let mut key = self.statement.key.version();
+        if let Some(novel) = self.statement.novel {
+            // What may only have happened still tells one state from another.
+            let is_certain = key.certain == key.full;
+            key.certain = novel;
+            if is_certain {
+                key.full = novel;
+            }
+        }
         // What looks at everything sees what was added to anyway.
         self.state.add_key(match whole {
             // What looks at everything sees the names, too.
@@ -449,7 +495,7 @@ impl World {
         });
         let mut touched = std::mem::take(&mut self.statement.touched);
         let mut changed = Vec::new();
-        let mut covered = HashSet::default();
+        let mut covered = Seen::default();
         for touched in &touched {
             match *touched {
                 Touched::Changed(id) => {
@@ -786,9 +832,9 @@ mod tests {
         for (at, text) in texts.iter().enumerate() {
             world.push(cell(text), turn(at), None);
         }
-        assert_eq!(world.settle(), 0);
+        assert_eq!(world.settle(|_| ()), 0);
         world.replace(at, cell(text), turn(at));
-        world.settle()
+        world.settle(|_| ())
     }
 
     #[test]
@@ -805,6 +851,27 @@ mod tests {
         assert_eq!(n_runs(&page, 2, "z = 4"), 3);
         assert_eq!(n_runs(&page, 4, "print(z, z)"), 1);
         assert_eq!(n_runs(&page, 3, ""), 1);
+    }
+
+    #[test]
+    fn typing_on_runs_nothing_that_stands_below() {
+        for texts in [["f(1)", "f(12)", "g(y_1)"], ["1", "12", "123"]] {
+            let mut world = World::new();
+            for (at, text) in ["x = 0", "y = x", "print(y)"].iter().enumerate() {
+                world.push(cell(text), turn(at), None);
+            }
+            let novel = Novel {
+                statements: 1,
+                constants: 1,
+            };
+            let typed = Turn { novel, ..turn(0) };
+            for (nth, text) in texts.iter().enumerate() {
+                world.replace(0, cell(&format!("x = {text}")), typed);
+                assert_eq!(world.settle(|_| ()), if nth == 0 { 3 } else { 1 }, "{text}");
+            }
+            world.replace(0, cell("x = 0"), turn(0));
+            assert_eq!(world.settle(|_| ()), 3);
+        }
     }
 
     /// A page on which every cell holds what the one above made.
@@ -828,7 +895,7 @@ mod tests {
         assert!(most(&world) <= 6, "{} reads", most(&world));
         let before = world.outcomes.clone();
         world.replace(0, cell("t0 = [2]"), turn(0));
-        assert_eq!(world.settle(), 300);
+        assert_eq!(world.settle(|_| ()), 300);
         assert!(most(&world) <= 6, "{} reads", most(&world));
         let mut pairs = world.outcomes.iter().zip(&before);
         assert!(pairs.all(|(now, before)| now.key != before.key));
@@ -844,12 +911,12 @@ mod tests {
         let before = world.outcomes.clone();
         assert_ne!(before[300].key, before[302].key);
         world.replace(301, cell("t0.append(3)"), turn(301));
-        assert_eq!(world.settle(), 3);
+        assert_eq!(world.settle(|_| ()), 3);
         assert_eq!(world.outcomes[300], before[300]);
         assert_ne!(world.outcomes[302].key, before[302].key);
         assert_ne!(world.outcomes[303].key, before[303].key);
         world.replace(301, cell("t0.append(2)"), turn(301));
-        world.settle();
+        world.settle(|_| ());
         assert_eq!(world.outcomes, before);
     }
 

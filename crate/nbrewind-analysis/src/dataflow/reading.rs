@@ -1,6 +1,7 @@
 //! What a statement reads: names, with everything that can be reached from them, and what the functions among that read
 //! in their turn.
 
+use super::seen::Seen;
 use super::state::{Ambience, Binding, Contents, ObjectId, ObjectKind};
 use super::version::{Digest, Version};
 use super::{Code, Manner, Moment, ReadRecord, Step, World};
@@ -9,7 +10,6 @@ use crate::judge::is_history_name;
 use crate::knowledge::Section;
 use crate::name::Name;
 use crate::program::{Key, Keys, Path};
-use rustc_hash::FxHashSet as HashSet;
 use std::rc::Rc;
 
 impl World {
@@ -95,7 +95,7 @@ impl World {
         self.absorb(root, binding.version, binding.origin, Manner::Bound);
         self.absorb_taint(root, binding.since);
         let mut code = Vec::new();
-        let mut seen = HashSet::default();
+        let mut seen = Seen::default();
         for &id in &binding.objects {
             let kind = self.state.object(id).kind;
             if !columns.is_empty() && matches!(kind, ObjectKind::Frame | ObjectKind::Foreign) {
@@ -143,7 +143,7 @@ impl World {
         id: ObjectId,
         path: &Path,
         how: How,
-        seen: &mut HashSet<ObjectId>,
+        seen: &mut Seen<ObjectId>,
         code: &mut Vec<Code>,
     ) {
         let root = path.root;
@@ -188,7 +188,7 @@ impl World {
             && matches!(path.keys.first(), Some(Key::Item(_) | Key::Any))
             && self.state.object(id).grows_when_read
         {
-            self.change(id, key, false, &mut HashSet::default());
+            self.change(id, key, false, &mut Seen::default());
         }
         if let Some(key) = key {
             self.absorb(root, base, base_origin, Manner::Bound);
@@ -368,7 +368,7 @@ impl World {
     pub(super) fn run_implied_of(&mut self, id: ObjectId, how: How) {
         if self.state.object(id).is_instance {
             let mut code = Vec::new();
-            self.read_whole(id, Name::new(""), &mut HashSet::default(), &mut code);
+            self.read_whole(id, Name::new(""), &mut Seen::default(), &mut code);
             self.statement.through = None;
             self.run_implied(&code, how);
         }
@@ -409,7 +409,7 @@ impl World {
         &mut self,
         id: ObjectId,
         name: Name,
-        seen: &mut HashSet<ObjectId>,
+        seen: &mut Seen<ObjectId>,
         code: &mut Vec<Code>,
     ) {
         if !seen.insert(id) {

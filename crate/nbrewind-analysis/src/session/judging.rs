@@ -25,9 +25,11 @@ pub(super) struct Judge<'a> {
 
 impl Judge<'_> {
     /// Brings the verdicts up to date: all of them when there are none yet. The positions of those that changed.
+    /// `is_felt`: a sentence about a cell whose text is not new may be another one although all states are as they were.
     pub(super) fn update(
         &self,
         known: &mut Vec<Verdict>,
+        is_felt: bool,
         is_new_text: impl Fn(usize) -> bool,
     ) -> Vec<usize> {
         let mut sent_steps = vec![None; self.cells.len()];
@@ -37,6 +39,10 @@ impl Judge<'_> {
         let states: Vec<VerdictState> = (0..self.cells.len())
             .map(|at| self.state(at, sent_steps[at]))
             .collect();
+        let mut pairs = known.iter().zip(&states);
+        let is_felt = is_felt
+            || known.len() != states.len()
+            || pairs.any(|(verdict, state)| verdict.state != *state);
         let run_of_step: Vec<usize> = (0..self.runs.len())
             .filter(|&run| self.step_of_run[run].is_some())
             .collect();
@@ -61,7 +67,8 @@ impl Judge<'_> {
                 VerdictState::Stale | VerdictState::UpstreamEdited | VerdictState::Unknown
             );
             // Without a comparison the sentence depends on the state, the cell and its runs alone.
-            if !is_new && !is_compared && evidence.verdicts[at].state == state && !is_new_text(at) {
+            let is_as_it_was = !is_compared && !is_new && evidence.verdicts[at].state == state;
+            if (is_as_it_was || !is_felt) && !is_new_text(at) {
                 continue;
             }
             let outside = self.matched.last[at]

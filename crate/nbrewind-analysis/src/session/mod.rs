@@ -9,6 +9,7 @@
 //! Invariant: the answer depends on the cells and the runs alone. What is kept between calls saves work, nothing else.
 
 mod judging;
+mod known;
 mod matched;
 mod pass;
 mod plan;
@@ -23,6 +24,7 @@ use crate::dataflow::{Version, label};
 use crate::memo::{self, Memo, Text};
 use crate::verdict::{RunInput, Verdict};
 use judging::Judge;
+use known::Known;
 use pass::Pass;
 use plan::{Plan, ideal_step};
 use std::rc::Rc;
@@ -37,6 +39,7 @@ pub struct Workbench {
     /// The runs of the last call, and their texts.
     runs: Vec<RunInput>,
     sent_texts: Vec<Rc<Text>>,
+    known: Known,
     matched: Matched,
     /// For every run, its step in the actual passes.
     step_of_run: Vec<Option<usize>>,
@@ -51,6 +54,8 @@ pub struct Workbench {
     sent: Rc<Pass>,
     /// Which runs belong to which cell may have changed since the verdicts were given.
     is_matched_anew: bool,
+    /// Something has changed besides the texts of the cells that were edited since.
+    is_felt: bool,
     verdicts: Vec<Verdict>,
 }
 
@@ -145,6 +150,7 @@ impl Workbench {
             .collect();
         self.cells = cells.to_vec();
         self.runs = runs.to_vec();
+        self.known = Known::default();
         self.verdicts.clear();
         self.follow();
         self.judge(&[]);
@@ -158,6 +164,7 @@ impl Workbench {
         }
         self.matched = Matched::new(&self.cells, &self.page, &self.runs, &self.sent_texts);
         self.is_matched_anew = true;
+        self.is_felt = true;
         // Nothing has run, so nothing is compared, and no text is looked into.
         if self.runs.is_empty() {
             self.step_of_run.clear();
@@ -170,6 +177,7 @@ impl Workbench {
             &self.page,
             &self.runs,
             &self.sent_texts,
+            &self.known,
             &self.matched,
         );
         let elsewhere = Rc::new(memo::anywhere(
@@ -208,6 +216,7 @@ impl Workbench {
             self.matched.last[at],
             &self.runs,
             &self.sent_texts,
+            &self.known,
             &self.matched,
         )
         .at(Some(at));
@@ -215,7 +224,8 @@ impl Workbench {
         if self.matched.depends_on_texts || !before.imports_like(&step.text) {
             self.follow();
         } else {
-            Rc::make_mut(&mut self.ideal).replace(at, step);
+            self.is_felt |= Rc::make_mut(&mut self.ideal).replace(at, step);
+            self.is_felt |= !old.tells_like(&self.page[at]);
         }
         self.memo.let_go(old);
     }
@@ -237,7 +247,8 @@ impl Workbench {
             sent_pages: &self.sent_pages,
         };
         let is_matched_anew = std::mem::take(&mut self.is_matched_anew);
-        judge.update(&mut self.verdicts, |at| {
+        let is_felt = std::mem::take(&mut self.is_felt);
+        judge.update(&mut self.verdicts, is_felt, |at| {
             is_matched_anew || edited.contains(&at)
         })
     }

@@ -105,7 +105,7 @@ impl Pass {
         if is_changed {
             self.place_from(0);
         }
-        self.world.settle();
+        self.world.settle(|_| ());
         for step in steps {
             let at = self.steps.len();
             let cell = self.imports.place(at, &step.text, elsewhere);
@@ -115,8 +115,8 @@ impl Pass {
         }
     }
 
-    /// Another text for one step, where it stands. Those of its outcomes that changed are in the answer.
-    pub(super) fn replace(&mut self, at: usize, step: Step) {
+    /// Another text for one step, where it stands. Whether another step has another outcome by that.
+    pub(super) fn replace(&mut self, at: usize, step: Step) -> bool {
         let old = std::mem::replace(&mut self.steps[at], step);
         let text = self.steps[at].text.clone();
         let is_alike =
@@ -129,7 +129,9 @@ impl Pass {
         } else {
             self.place_from(at);
         }
-        self.world.settle();
+        let mut is_felt = false;
+        self.world.settle(|other| is_felt |= other != at);
+        is_felt
     }
 
     fn place_from(&mut self, first: usize) {

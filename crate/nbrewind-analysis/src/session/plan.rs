@@ -1,8 +1,9 @@
 //! The lists of texts that the passes follow.
 
+use super::known::Known;
 use super::matched::Matched;
 use super::pass::Step;
-use crate::dataflow::{Digest, Turn, label};
+use crate::dataflow::{Digest, Novel, Turn, label};
 use crate::memo::{Memo, Text};
 use crate::verdict::{RunInput, RunStatus};
 use std::rc::Rc;
@@ -26,6 +27,7 @@ impl Plan {
         page: &[Rc<Text>],
         runs: &[RunInput],
         texts: &[Rc<Text>],
+        known: &Known,
         matched: &Matched,
     ) -> Self {
         // Positions among the cells that ran: a new cell moves nothing.
@@ -69,6 +71,7 @@ impl Plan {
                     starts_over: place == Some(0) && !plan.actual.is_empty(),
                     recorded: None,
                     outside: None,
+                    novel: Novel::default(),
                 },
             };
             plan.step_of_run[at] = Some(plan.actual.len());
@@ -80,10 +83,10 @@ impl Plan {
         }
         for at in 0..page.len() {
             let last = matched.last[at];
-            let step = ideal_step(at, &page[at], last, runs, texts, matched);
+            let step = ideal_step(at, &page[at], last, runs, texts, known, matched);
             plan.ideal.push(step.at(Some(at)));
             if let Some(last) = last {
-                let step = ideal_step(at, &texts[last], Some(last), runs, texts, matched);
+                let step = ideal_step(at, &texts[last], Some(last), runs, texts, known, matched);
                 plan.sent.push(step.at(ranks[at]));
                 plan.sent_pages.push(at);
             }
@@ -111,6 +114,7 @@ pub(super) fn ideal_step(
     last: Option<usize>,
     runs: &[RunInput],
     texts: &[Rc<Text>],
+    known: &Known,
     matched: &Matched,
 ) -> Step {
     let mut step = Step {
@@ -127,10 +131,8 @@ pub(super) fn ideal_step(
     let has_run =
         last.is_some_and(|last| runs[last].status == RunStatus::Ok && texts[last].is_same(text));
     if text.is_broken() && !has_run {
-        // Broken text keeps the facts of the text that ran last, in doubt.
-        step.turn.doubt = Some(label(
-            &[&b"broken "[..], &text.alone().fingerprint].concat(),
-        ));
+        // Broken text keeps the facts of the text that ran last, in doubt. No run is in this doubt.
+        step.turn.doubt = Some(label(b"broken"));
         let good = last.map_or(0, |last| last + 1);
         let good = (0..good).rev().find(|&run| {
             matched.page_of_run[run] == Some(at) && !runs[run].undone && !texts[run].is_broken()
@@ -143,6 +145,10 @@ pub(super) fn ideal_step(
         && texts[last].is_same(text)
     {
         step.turn.doubt = Some(label(b"did not finish"));
+    }
+    // Nearly all cells stand as they ran.
+    if last.is_none_or(|last| !Rc::ptr_eq(&texts[last], &step.text)) {
+        step.turn.novel = known.novel(texts, &step.text);
     }
     step
 }

@@ -685,18 +685,7 @@ impl Visitor<'_> {
         {
             let passed: Box<[Box<[Source]>]> = arguments
                 .iter()
-                .map(|(_, value)| {
-                    let sources = value.sources.iter().filter(|(_, how)| {
-                        !matches!(
-                            how,
-                            Relation::Holds
-                                | Relation::HoldsItems
-                                | Relation::Rows
-                                | Relation::Operand
-                        )
-                    });
-                    sources.map(|(source, _)| *source).collect()
-                })
+                .map(|(_, value)| value.changing().collect())
                 .collect();
             let name = *name;
             if let Some(frame) = self.frame() {

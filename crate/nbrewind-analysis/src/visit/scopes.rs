@@ -276,21 +276,7 @@ impl Visitor<'_> {
                     if !self.in_function()
                         && let Some(value) = self.module_values.get(&name)
                     {
-                        pending.extend(
-                            value
-                                .sources
-                                .iter()
-                                .filter(|(_, how)| {
-                                    !matches!(
-                                        how,
-                                        Relation::Holds
-                                            | Relation::HoldsItems
-                                            | Relation::Rows
-                                            | Relation::Operand
-                                    )
-                                })
-                                .map(|(source, _)| *source),
-                        );
+                        pending.extend(value.changing());
                     }
                 }
                 Source::Param(function, index) => {
