@@ -88,9 +88,9 @@ def _artist_fact(obj: Any, ctx: Context) -> Fact:
     return fact
 
 
-@register("matplotlib.path:Path")
-def _path_fact(path: Any, ctx: Context) -> Fact:
-    return held_fact(path) or _reduce_fact(path, ctx)
+@register("matplotlib.path:Path", "jinja2.environment:Template")
+def _perhaps_held_fact(obj: Any, ctx: Context) -> Fact:
+    return held_fact(obj) or _reduce_fact(obj, ctx)
 
 
 @register("plotly.basedatatypes:BaseFigure", "plotly.basedatatypes:BasePlotlyType")

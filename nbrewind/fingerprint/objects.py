@@ -511,8 +511,11 @@ def _weak_set_fact(obj: Any, ctx: Context) -> Fact:
 
 # Objects that libraries keep and hand to everyone: the very same in every process, and joining no names.
 _HELD_TYPES = frozenset(
-    {"builtins:object", "matplotlib.path:Path", "_thread:lock", "_thread:RLock"}
-)
+    {
+        "builtins:object", "matplotlib.path:Path", "jinja2.environment:Template",
+        "_thread:lock", "_thread:RLock",
+    }
+)  # fmt: skip
 _held: dict[int, tuple[Any, str, str]] = {}
 # Objects of a library's own classes that its modules keep (`matplotlib.colormaps`), by identity: module and name.
 _instances: dict[int, tuple[str, str]] = {}

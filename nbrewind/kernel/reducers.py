@@ -12,6 +12,7 @@ import decimal
 import enum
 import functools
 import importlib
+import inspect
 import io
 import operator
 import os
@@ -146,6 +147,32 @@ def _reduce_refusing(obj: Any) -> Any:
     attributes = getattr(obj, "__dict__", None)
     slots = dict(slots_of(obj))
     return (object.__new__, (type(obj),), (attributes, slots), None, None, _set_plainly)
+
+
+def _is_made_from_arguments(kind: type) -> bool:
+    """True for classes that make no object without arguments, and do not tell pickle which these were."""
+    new = kind.__new__
+    if not isinstance(new, types.FunctionType) or not _drops_nothing(kind):
+        return False
+    if hasattr(kind, "__getnewargs__") or hasattr(kind, "__getnewargs_ex__"):
+        return False
+    try:
+        inspect.signature(new).bind(kind)
+    except TypeError:
+        return True
+    return False
+
+
+def _reduce_without_arguments(obj: Any) -> Any:
+    """Its attributes, without a call of its `__new__`."""
+    _, args, *rest = obj.__reduce_ex__(4)
+    return (object.__new__, args, *rest)
+
+
+def _reduce_template(template: Any) -> Any:
+    """A template of jinja2: one that a library keeps is that very object everywhere."""
+    found = _reduce_held(template)
+    return _reduce_without_arguments(template) if found is NotImplemented else found
 
 
 def _fills_by_its_own_methods(kind: type) -> bool:
@@ -669,6 +696,7 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "torch:layout": _reduce_torch_constant,
     "torch:memory_format": _reduce_torch_constant,
     "matplotlib.path:Path": _reduce_held,
+    "jinja2.environment:Template": _reduce_template,
     "matplotlib.figure:Figure": _reduce_figure,
     "numpy.ma:MaskedArray": _reduce_masked,
     "numpy.ma.core:MaskedArray": _reduce_masked,
@@ -715,6 +743,8 @@ def _reducer_for(kind: type) -> Callable[[Any], Any] | None:
     is_own = kind.__flags__ & _HEAP_TYPE and not issubclass(kind, enum.Enum | types.ModuleType)
     if is_own and refuses_pickling(kind):
         return _reduce_refusing
+    if is_own and _is_made_from_arguments(kind):
+        return _reduce_without_arguments
     if is_own and _fills_by_its_own_methods(kind):
         return _reduce_container
     if is_own and hasattr(kind, "__getattr__") and _drops_nothing(kind):

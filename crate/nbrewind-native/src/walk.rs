@@ -87,7 +87,9 @@ fn is_lent(array: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// How deep a first look at an item of a set goes, and how many objects it meets. It puts the items in order, no more.
 const LOOK_DEPTH: u32 = 6;
-const LOOK_STEPS: u32 = 100;
+const LOOK_STEPS: u32 = 12;
+/// The same for items that look alike at first.
+const LONG_LOOK_STEPS: u32 = 100;
 
 /// The holder of memory that arrow and polars use, and never write: it may be an array's, who does.
 const FOREIGN: usize = usize::MAX;
@@ -545,6 +547,9 @@ impl<'py> Walker<'py> {
             looked.push((digest, (!is_all).then_some(item)));
         }
         looked.sort_by_key(|(digest, _)| *digest);
+        if outer.is_none() {
+            self.look_longer(&mut looked)?;
+        }
         put_len(hasher, tag, looked.len());
         for (digest, _) in &looked {
             hasher.update(digest);
@@ -560,6 +565,30 @@ impl<'py> Walker<'py> {
         }
         for item in rest {
             self.feed(hasher, item)?;
+        }
+        Ok(())
+    }
+
+    /// Put what looks alike in order by longer looks: in a set of many objects that lead to each other, most differ soon.
+    fn look_longer(
+        &mut self,
+        looked: &mut [([u8; 32], Option<&Bound<'py, PyAny>>)],
+    ) -> PyResult<()> {
+        let look = Look::new(self.depth + LOOK_DEPTH, LONG_LOOK_STEPS);
+        for alike in looked.chunk_by_mut(|(one, _), (other, _)| one == other) {
+            if alike.len() < 2 {
+                continue;
+            }
+            for (digest, item) in alike.iter_mut() {
+                if let Some(open) = item {
+                    let (longer, is_all) = self.look_at(open, look)?;
+                    *digest = longer;
+                    if is_all {
+                        *item = None;
+                    }
+                }
+            }
+            alike.sort_by_key(|(digest, _)| *digest);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ import { Widget } from '@lumino/widgets';
 
 import type { IPlanStep, IReplayPlan, IReplayReport, ITaskCounts } from '../../kernel/protocol';
 import { Table } from '../../table';
-import { duration, firstLine, nameList } from '../../text';
+import { duration, firstLine, marked, nameList } from '../../text';
 import type { INotebookSide } from '../../tokens';
 import { cellName } from '../cells';
 
@@ -126,7 +126,7 @@ export function inRows(steps: IPlanStep[]): IPlanStep[][] {
 function note(text: string): HTMLElement {
   const node = document.createElement('p');
   node.className = 'jp-NBRewind-planNote';
-  node.textContent = text;
+  node.append(...marked(text));
   return node;
 }
 

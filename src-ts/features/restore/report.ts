@@ -31,9 +31,11 @@ export function summary(report: IRestoreReport, trans: TranslationBundle): strin
 
 /** What a restore cannot do: changes inside the process that are missing, or still there. */
 export function limits(report: IRestoreReport, trans: TranslationBundle): string[] {
+  // The kernel tells them of a cell that it has just named.
+  const ofSomeCell = (text: string) => text.replace(/^it /, `${trans.__('a cell')} `);
   return [
-    ...report.process.map(text => trans.__('Not brought back: %1', text)),
-    ...report.stays.map(text => trans.__('Still there: %1', text))
+    ...report.process.map(text => trans.__('Not brought back: %1', ofSomeCell(text))),
+    ...report.stays.map(text => trans.__('Still there: %1', ofSomeCell(text)))
   ];
 }
 

@@ -48,3 +48,13 @@ def test_containers_that_tell_someone_of_their_items(tmp_path: Path) -> None:
         "print(told, heard, told.who is heard, counted, counted.n)\ntold.append('z')\nprint(heard)"
     )
     check_like_a_run(tmp_path, cells, check)
+
+
+def test_objects_whose_class_makes_none_without_arguments(tmp_path: Path) -> None:
+    cells = {
+        "a": "import jinja2",
+        "b": "letter = jinja2.Template('Dear {{ name }}')\nenv = jinja2.Environment(trim_blocks=True)\nnote = env.from_string('to {{ name }}')",
+        "c": "class Point:\n    def __new__(cls, x):\n        one = object.__new__(cls)\n        one.x = x\n        return one\np = Point(3)",
+    }
+    check = "print(letter.render(name='Ada'), note.render(name='Bo'), note.environment is env, p.x, type(p) is Point)"
+    check_like_a_run(tmp_path, cells, check)
