@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from nbrewind.fingerprint import (  # noqa: F401 - they register their handlers
     arrays,
+    borrowers,
     libraries,
     objects,
     standing,

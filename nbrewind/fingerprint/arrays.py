@@ -9,7 +9,16 @@ from array import array as _array
 from typing import Any
 
 from nbrewind.fingerprint.library import module_version
-from nbrewind.fingerprint.walker import FOREIGN, LARGE, READ_ONLY, Context, Fact, Place, register
+from nbrewind.fingerprint.walker import (
+    FOREIGN,
+    LARGE,
+    READ_ONLY,
+    READS,
+    Context,
+    Fact,
+    Place,
+    register,
+)
 
 # Items of these sizes fill the slices of a large buffer without rest; others are copied before they are read.
 _EVEN_ITEMS = frozenset({1, 2, 4, 8, 16})
@@ -76,6 +85,19 @@ def lender_of(array: Any) -> Any:
     if isinstance(owner, np.memmap) or isinstance(lender, mmap.mmap):
         return lender if array.flags.writeable else None
     return lender if isinstance(lender, bytearray | _array | ctypes.Array) else None
+
+
+def outside_owner(array: Any) -> Any:
+    """The object of another kind that has the array's memory and may write to it; None for all that `lender_of` knows.
+
+    Nobody reaches what is in a capsule but through the array.
+    """
+    owner = owner_of(array).base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    if owner is None or isinstance(owner, bytes | mmap.mmap) or type(owner).__name__ == "PyCapsule":
+        return None
+    return None if lender_of(array) is not None else owner
 
 
 def place_in(lender: Any, array: Any) -> int:
@@ -159,7 +181,9 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
 
     start, n_bytes = _span(array)
     seen = array.flags
-    buffers = ((start, n_bytes, 0 if seen.writeable else READ_ONLY),)
+    buffers = [(start, n_bytes, 0 if seen.writeable else READ_ONLY)]
+    if (outside := outside_owner(array)) is not None:
+        buffers.append((id(outside), 1, 0))
     flags = ("writeable" if seen.writeable else "read-only", "F" if seen.fnc else "C")
     head: tuple[Any, ...] = (type(array), dtype_key(array.dtype), array.shape, flags)
     extra = getattr(array, "__dict__", None)
@@ -239,6 +263,8 @@ def _column_fact(values: Any, holder: int, ctx: Context) -> Fact:
     start, n_bytes = _span(values)
     is_object = values.dtype.hasobject
     shares = holder and not (is_object and copies_on_write())
+    if not values.flags.writeable:
+        holder |= READS
     buffers = ((start, n_bytes, holder),) if shares else ()
     if ctx.by_memory and holder:
         owner = owner_of(values)
@@ -264,6 +290,13 @@ def _array_fact(values: Any) -> Fact:
 
 @register("pandas:Index", "pandas.core.indexes.base:Index")
 def _index_fact(index: Any, ctx: Context) -> Fact:
+    fact = _labels_fact(index, ctx)
+    # It can be given another name, which all see that have this very index.
+    fact.mutable = True
+    return fact
+
+
+def _labels_fact(index: Any, ctx: Context) -> Fact:
     import pandas as pd
 
     head = (type(index).__name__, tuple(index.names), str(index.dtype))
@@ -271,7 +304,9 @@ def _index_fact(index: Any, ctx: Context) -> Fact:
         return Fact("index", (*head, index.start, index.stop, index.step))
     if isinstance(index, pd.MultiIndex):
         codes = tuple(_column_fact(code, 0, ctx) for code in index.codes)
-        return Fact("index", (*head, tuple(index.levels), codes))
+        # Nobody has the levels themselves: their names are those of the whole.
+        levels = tuple(_labels_fact(level, ctx) for level in index.levels)
+        return Fact("index", (*head, levels, codes))
     freq = getattr(index, "freqstr", None)
     return Fact("index", (*head, freq, _column_fact(index._values, 0, ctx)))
 

@@ -25,7 +25,7 @@ from nbrewind.fingerprint.library import (
     module_version,
     place_of_function,
 )
-from nbrewind.fingerprint.walker import LIBRARY_OBJECT, Context, Fact, register
+from nbrewind.fingerprint.walker import LIBRARY_OBJECT, OWNER, Context, Fact, register
 from nbrewind.hush import standard_stream
 
 
@@ -916,6 +916,8 @@ def _reduce_fact(obj: Any, ctx: Context) -> Fact:
     pairs = tuple(tuple(pair) for pair in rest[2]) if len(rest) > 2 and rest[2] is not None else ()
     parts = (func, args, state, items, pairs)
     if is_importable(kind):
-        return Fact(LIBRARY_OBJECT, (*parts, ()), mutable=True)
+        # What is made in C may have given an array its own memory.
+        buffers = [] if kind.__dictoffset__ else [(id(obj), 1, OWNER)]
+        return Fact(LIBRARY_OBJECT, (*parts, ()), mutable=True, buffers=buffers)
     dropped = (getattr(obj, "__dict__", None), slots_of(obj))
     return Fact("object", (*parts, dropped), mutable=True)

@@ -27,7 +27,8 @@ class Fact:
     `place` (see `Place`) it may be any array whose items are there, and lives as long as the object. `derived` is
     (key, [(address, bytes)], function): bytes that the function computes from those pieces of memory alone.
     `buffers` are (address, bytes, holder) of memory that other names may share; holder 0 is a plain array, `READ_ONLY`
-    and `FOREIGN` those who do not write, any other number an owner that copies on write.
+    and `FOREIGN` those who do not write, `OWNER` an object that may lend its memory, any other number an owner that
+    copies on write.
     """
 
     __slots__ = (
@@ -130,6 +131,10 @@ FOREIGN = 2**64 - 1
 LENT = "lent"
 # As holder: an array that nobody writes through.
 READ_ONLY = 2**64 - 2
+# As holder of its first byte: an object that may have given arrays its memory.
+OWNER = 2**64 - 3
+# Of owners that copy on write, which are addresses: in those that cannot write at all this bit is set.
+READS = 1
 
 # Of an object with this tag all counts or, when it cannot be compared as a whole, nothing: pools and caches of
 # libraries come and go with use.

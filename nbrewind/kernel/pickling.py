@@ -21,7 +21,7 @@ import sys
 import types
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 import cloudpickle
@@ -33,10 +33,12 @@ from nbrewind.fingerprint.arrays import (
     has_plain_memory,
     is_view,
     lender_of,
+    outside_owner,
     owner_of,
     place_in,
     place_of,
 )
+from nbrewind.fingerprint.borrowers import memory_of_image
 from nbrewind.fingerprint.objects import (
     generic_parts,
     library_name_of_container,
@@ -203,12 +205,23 @@ def _rebuild_kind_of_array(kind: type, *part: Any) -> Any:
     return _rebuild_view(*part).view(kind)
 
 
-def _rebuild_arrow_buffer(owner: Any, start: int, n_bytes: int) -> Any:
+def _rebuild_arrow_buffer(owner: Any, start: int, n_bytes: int, mutable: bool) -> Any:
     import numpy as np
     import pyarrow as pa
 
-    flat = _flat(owner, _layout_of(owner)).view(np.uint8)
-    return pa.py_buffer(flat[start : start + n_bytes])
+    part = _flat(owner, _layout_of(owner)).view(np.uint8)[start : start + n_bytes]
+    part.flags.writeable = mutable
+    return pa.py_buffer(part)
+
+
+def _rebuild_image(owner: Any, start: int, n_bytes: int, mode: str, size: Any, info: Any) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    flat = _flat(owner, _layout_of(owner)).view(np.uint8)[start : start + n_bytes]
+    image = Image.frombuffer(mode, size, flat, "raw", mode, 0, 1)
+    image.info = info
+    return image
 
 
 def _rebuild_polars(name: str | None, content: Any) -> Any:
@@ -350,12 +363,17 @@ class _Pickler(cloudpickle.Pickler):
         view_owners: set[int],
         buffers: list[pickle.PickleBuffer],
         pieces: list[Any],
-        lenders: Sequence[Any] = (),
+        lenders: Sequence[Any] | None = None,
+        owners: Collection[int] = (),
     ) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffers.append)
-        # Arrays whose memory arrow and polars may use, and how often they were seen to.
-        self._lenders = lenders
+        # Arrays whose memory others may use that are no arrays, and how often they were seen to.
+        self._is_lent = lenders is not None
+        self._lenders = lenders or ()
         self.n_lent = 0
+        # Objects that have the memory of arrays, and arrays that they gave for their own pickle.
+        self._owners = owners
+        self._given: dict[int, Any] = {}
         self._pieces = pieces
         self._live = namespace
         self._view_owners = view_owners
@@ -367,8 +385,8 @@ class _Pickler(cloudpickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
-        if self._lenders and kind.__module__.startswith(("pyarrow.", "polars.")):
-            reduced = self._reduce_foreign(obj)
+        if self._is_lent:
+            reduced = self._reduce_borrower(obj)
             if reduced is not NotImplemented:
                 return reduced
         if kind is self._ndarray:
@@ -434,6 +452,10 @@ class _Pickler(cloudpickle.Pickler):
         import numpy as np
 
         owner = owner_of(array)
+        if self._is_lent and id(array) not in self._given:
+            outside = outside_owner(array)
+            if outside is not None and id(outside) in self._owners:
+                return self._reduce_part(array, outside)
         if self._lenders and owner.base is not None and array.size > 0:
             # Polars gives the memory of one array to another one.
             address = array.__array_interface__["data"][0]
@@ -488,8 +510,56 @@ class _Pickler(cloudpickle.Pickler):
         args = (kind, array.dtype, array.shape, layout, array.flags.writeable, where)
         return (_rebuild_own_kind, args, attributes, None, None, _set_attributes)
 
-    def _reduce_foreign(self, obj: Any) -> Any:
+    def _reduce_borrower(self, obj: Any) -> Any:
         """What uses the memory of an array: by that array."""
+        library = type(obj).__module__.partition(".")[0]
+        if library == "PIL" and (memory := memory_of_image(obj)) is not None:
+            return self._reduce_image(obj, memory)
+        if library == "scipy" and _is_tree(obj):
+            func, args, state, *rest = obj.__reduce_ex__(4)
+            data = obj.data
+            found = self._lender(data.__array_interface__["data"][0], data.nbytes)
+            self.n_lent += found is not None
+            return (func, args, (state[0], data, *state[2:]), *rest)
+        if library in {"pyarrow", "polars"}:
+            return self._reduce_foreign(obj)
+        return self._reduce_owner(obj) if id(obj) in self._owners else NotImplemented
+
+    def _reduce_owner(self, obj: Any) -> Any:
+        """What has given arrays its memory. Those that it gives for its own pickle are no others."""
+        reduced = obj.__reduce_ex__(4)
+        if self._ndarray is None or not isinstance(reduced, tuple):
+            return reduced
+        state = reduced[2] if len(reduced) > 2 else None
+        held = (
+            state.values() if isinstance(state, dict) else state if isinstance(state, tuple) else ()
+        )
+        for one in held:
+            if isinstance(one, self._ndarray) and outside_owner(one) is obj:
+                self._given[id(one)] = one
+        return reduced
+
+    def _reduce_part(self, array: Any, outside: Any) -> Any:
+        """An array over the memory of an object: the attribute that gives it."""
+        for name in dir(type(outside)):
+            if type(getattr(type(outside), name, None)) is not types.GetSetDescriptorType:
+                continue
+            found = getattr(outside, name, None)
+            if type(found) is self._ndarray and _is_same_piece(found, array):
+                self.n_lent += 1
+                return (getattr, (outside, name))
+        raise pickle.PicklingError("it uses memory that belongs to an object of a library")
+
+    def _reduce_image(self, image: Any, memory: tuple[int, int]) -> Any:
+        found = self._lender(*memory)
+        is_plain = type(image).__name__ == "Image" and image.palette is None and not image._exif
+        if found is None or not is_plain:
+            raise pickle.PicklingError("an image of this kind over the memory of an array")
+        self.n_lent += 1
+        return (_rebuild_image, (*found, memory[1], image.mode, image.size, image.info))
+
+    def _reduce_foreign(self, obj: Any) -> Any:
+        """Tables, and the memory that arrow uses."""
         kind = type(obj).__qualname__
         if kind in {"Series", "DataFrame"}:
             what = (obj.name if kind == "Series" else None, obj.to_arrow())
@@ -503,7 +573,7 @@ class _Pickler(cloudpickle.Pickler):
         if found is None:
             return NotImplemented
         self.n_lent += 1
-        return (_rebuild_arrow_buffer, (*found, obj.size))
+        return (_rebuild_arrow_buffer, (*found, obj.size, obj.is_mutable))
 
     def _lender(self, address: int, n_bytes: int) -> tuple[Any, int] | None:
         """The array that has this memory, and how far into it it begins."""
@@ -528,18 +598,45 @@ class _Pickler(cloudpickle.Pickler):
         return (_rebuild_object_view, (owner, *what))
 
 
+def _is_tree(obj: Any) -> bool:
+    """True for scipy's trees of points."""
+    kind = getattr(sys.modules.get("scipy.spatial"), "cKDTree", None)
+    return kind is not None and isinstance(obj, kind)
+
+
+def _is_same_piece(one: Any, other: Any) -> bool:
+    """True for arrays that are the same part of the same memory."""
+    return all(
+        one.__array_interface__[key] == other.__array_interface__[key]
+        for key in ("data", "shape", "strides", "typestr")
+    )
+
+
 class _Lenders(_Pickler):
     """Finds the arrays that a stream would hold: others may come first that use their memory."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.found: dict[int, Any] = {}
+        self.owners: dict[int, Any] = {}
 
-    def _reduce_array(self, array: Any) -> Any:
+    def _note(self, array: Any) -> None:
         owner = owner_of(array)
         if type(owner) is self._ndarray and owner.flags.owndata and owner.flags.writeable:
             self.found[id(owner)] = owner
+        outside = outside_owner(array)
+        # Of what arrow has, nobody writes.
+        if outside is not None and not type(outside).__module__.startswith("pyarrow."):
+            self.owners[id(outside)] = outside
+
+    def _reduce_array(self, array: Any) -> Any:
+        self._note(array)
         return super()._reduce_array(array)
+
+    def _reduce_columns(self, block: Any) -> Any:
+        if type(block.values) is self._ndarray:
+            self._note(block.values)
+        return super()._reduce_columns(block)
 
 
 class _NanPickler(_Pickler):
@@ -575,7 +672,7 @@ def dump(
 ) -> tuple[bytes, list[pickle.PickleBuffer], list[Any]]:
     """One stream for these names, its out-of-band buffers, and its pieces: arrays of bytes, and columns of frames.
 
-    `holds_nan`: among them is `np.nan` or `math.nan` itself. `is_lent`: arrow or polars use the memory of an array.
+    `holds_nan`: among them is `np.nan` or `math.nan` itself. `is_lent`: what is no array uses the memory of one.
     Raises whatever the objects' own pickling raises.
     """
     file = io.BytesIO()
@@ -586,13 +683,16 @@ def dump(
         for name, value in values.items()
         if (place := _place_in_library(value)) is not None
     }
-    lenders: list[Any] = []
+    lenders: list[Any] | None = None
+    owners: dict[int, Any] = {}
     if is_lent:
         finder = _Lenders(io.BytesIO(), namespace, view_owners, [], [])
         finder.dump({**values, **held})
-        lenders = list(finder.found.values())
+        lenders, owners = list(finder.found.values()), finder.owners
+        # Frames and arrays over their memory are parts of it.
+        view_owners = view_owners | finder.found.keys()
     kind = _NanPickler if holds_nan else _Pickler
-    pickler = kind(file, namespace, view_owners, buffers, pieces, lenders)
+    pickler = kind(file, namespace, view_owners, buffers, pieces, lenders, owners)
     pickler.dump({**values, **held})
     if is_lent and not pickler.n_lent:
         raise pickle.PicklingError("it uses the memory of an array that cannot be told")

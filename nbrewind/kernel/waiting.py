@@ -47,13 +47,19 @@ class Stub:
         name = object.__getattribute__(self, "_Stub__name")
         return f"<`{name}` was not restored: {object.__getattribute__(self, '_Stub__reason')}>"
 
-    __call__ = __len__ = __iter__ = __bool__ = __getitem__ = __setitem__ = __contains__ = __refuse
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __eq__ = __ne__ = (
-        __lt__
-    ) = __refuse
-    __le__ = __gt__ = __ge__ = __hash__ = __int__ = __float__ = __str__ = __next__ = __enter__ = (
-        __exit__
-    ) = __refuse
+
+# Python looks for these in the class alone. numpy asks for some of them: else a stub would be one object among others.
+_USES = """
+    call len length_hint iter next reversed contains getitem setitem delitem setattr delattr dir
+    bool int float complex index bytes str format fspath hash round trunc floor ceil
+    eq ne lt le gt ge neg pos abs invert divmod rdivmod pow rpow matmul rmatmul
+    add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod
+    and rand or ror xor rxor lshift rlshift rshift rrshift
+    enter exit aenter aexit await aiter anext array array_ufunc array_function
+    reduce reduce_ex copy deepcopy
+"""
+for _use in _USES.split():
+    setattr(Stub, f"__{_use}__", Stub._Stub__refuse)  # type: ignore[attr-defined]
 
 
 def choose(

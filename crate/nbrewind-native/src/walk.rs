@@ -85,6 +85,13 @@ fn is_lent(array: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(!arrays.call_method1("lender_of", (array,))?.is_none())
 }
 
+/// The first byte of the object that lends an array its memory, when that may write to it.
+fn owner_byte(array: &Bound<'_, PyAny>) -> PyResult<Option<(usize, usize, usize)>> {
+    let arrays = array.py().import("nbrewind.fingerprint.arrays")?;
+    let owner = arrays.call_method1("outside_owner", (array,))?;
+    Ok((!owner.is_none()).then(|| (owner.as_ptr() as usize, 1, 0)))
+}
+
 /// How deep a first look at an item of a set goes, and how many objects it meets. It puts the items in order, no more.
 const LOOK_DEPTH: u32 = 6;
 const LOOK_STEPS: u32 = 12;
@@ -95,6 +102,15 @@ const LONG_LOOK_STEPS: u32 = 100;
 const FOREIGN: usize = usize::MAX;
 /// The holder of plain arrays that nobody writes through.
 const READ_ONLY: usize = usize::MAX - 1;
+/// The holder of the first byte of an object that may have given arrays its memory.
+const OWNER: usize = usize::MAX - 2;
+/// Of holders that copy on write, this bit says that they cannot write at all.
+const READS: usize = 1;
+
+/// True for arrays, and for frames that write where they are.
+const fn writes(holder: usize) -> bool {
+    holder == 0 || (holder != READ_ONLY && holder & READS == 0)
+}
 
 /// The mark of values that hold one of a module's values that are not numbers: their pickles must keep which it is.
 const NAN: &str = "nan";
@@ -406,6 +422,9 @@ impl<'py> Walker<'py> {
         }
         if self.seen(hasher, obj) {
             return Ok(true);
+        }
+        if !base.is_none() {
+            self.found.buffers.extend(owner_byte(obj)?);
         }
         put_bytes(hasher, b'A', &key);
         hasher.update(&[order, u8::from(buffer.is_read_only())]);
@@ -960,8 +979,11 @@ pub fn walk_namespace<'py>(
     let mut holders: BTreeMap<usize, BTreeSet<(usize, usize)>> = BTreeMap::new();
     let mut lent = BTreeSet::new();
     for (mut one, mut other) in overlaps(merged(spans)) {
-        if one.holder == FOREIGN || other.holder == FOREIGN {
-            if one.holder == 0 || other.holder == 0 {
+        let is_owned = one.holder == OWNER || other.holder == OWNER;
+        if is_owned || one.holder == FOREIGN || other.holder == FOREIGN {
+            // What an object gives for its pickle may have its memory, too.
+            let is_apart = !is_owned || one.position != other.position;
+            if is_apart && (writes(one.holder) || writes(other.holder)) {
                 join(&mut parents, one.position, other.position);
                 lent.extend([one.position, other.position]);
             }
@@ -971,6 +993,7 @@ pub fn walk_namespace<'py>(
             if side.holder == READ_ONLY {
                 side.holder = 0;
             }
+            side.holder &= !READS;
         }
         let are_frames = one.holder != 0 && other.holder != 0;
         if are_frames && (one.holder == other.holder || frames_copy) {

@@ -298,6 +298,10 @@ class Describer:
         shown = [repr(list(frame.columns)), self._pairs(frame.attrs.items())]
         return ["frame", shown, self._columns(columns, frame.index)]
 
+    def _pandas_Index(self, index: Any) -> list[Any]:
+        # Not by what it keeps once it was asked.
+        return ["index", repr(index), str(index.dtype), list(map(str, index.names))]
+
     def _pandas_Series(self, series: Any) -> list[Any]:
         return ["series", repr(series.name), self._columns([series], series.index)]
 

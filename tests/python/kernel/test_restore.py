@@ -71,6 +71,33 @@ def test_what_cannot_be_rebuilt_is_a_stub_that_names_itself(tmp_path: Path) -> N
     assert shown.startswith("1\n`f` was not restored: ")
 
 
+USES = (
+    "np.array_equal(a, f)", "np.array(f)", "a == f", "np.isin(a, f)", "a @ f", "f @ a", "f % 2", "-f", "f & 1", "round(f)", "[1][f]",
+    "open(f)", "f'{f}'", "setattr(f, 'x', 1)", "hasattr(f, 'x')", "copy.copy(f)", "f in [1]", "sorted([f, f])", "pd.Series([1, 2]) == f",
+)  # fmt: skip
+
+
+def test_no_use_of_a_stub_is_silent(tmp_path: Path) -> None:
+    book = Book(
+        tmp_path,
+        {
+            "a": "import copy\nimport numpy as np, pandas as pd\na = np.arange(3)",
+            "b": "open('t.txt', 'w').close()\nf = open('t.txt')",
+        },
+    )
+    book.audit()
+    (tmp_path / "t.txt").unlink()
+    probe = (
+        f"for use in {USES!r}:\n"
+        "    try:\n        print(use, eval(use))\n"
+        "    except RuntimeError as error:\n        assert 'was not restored' in str(error), use\n"
+        "print(f is None, isinstance(f, int))"
+    )
+    how, shown = restore(book, "b", probe)
+    assert how["f"] == "stub"
+    assert shown == "False False\n"
+
+
 def test_random_state_and_working_directory_come_back(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     book = Book(

@@ -1,0 +1,51 @@
+# ruff: noqa: E501 - a case is one line of a table
+"""What values have in common though no name says so: the labels of tables, and memory that several libraries use.
+
+Each is changed in place by an edited cell, after a repeat has loaded what came before: all that had it must see it.
+They run as those of `test_repeat_rule.py` do.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.python.generated.check import Lab
+from tests.python.kernel.test_repeat_rule import Case
+
+FRAME = "import pandas as pd\ndf = pd.DataFrame({'x': [1, 2], 'y': [3, 4]}, index=['p', 'q'])"
+FLOATS = "import numpy as np, pandas as pd\ndf = pd.DataFrame({'x': np.arange(4.0), 'z': np.arange(4.0)})"
+LONG = FLOATS.replace("4.0", "3e4")
+LEVELS = "import pandas as pd\ndf = pd.DataFrame({'x': [1, 2]}, index=pd.MultiIndex.from_tuples([('p', 1), ('q', 2)]))"
+GREY = "from PIL import Image\nimport numpy as np\na = np.zeros((4, 5), dtype='u1')\nim = Image.fromarray(a)"
+POINTS = "from scipy.spatial import KDTree, cKDTree\nimport numpy as np\np = np.arange(6.0).reshape(3, 2)"
+TREE = "from sklearn.tree import DecisionTreeRegressor\nclf = DecisionTreeRegressor().fit([[0], [1], [2]], [0.0, 5.0, 7.0])"
+
+CASES = [
+    # Labels of tables.
+    Case("columns of a table that was computed", {"a": FRAME, "b": "d2 = df * 2", "c": "df.columns.name = 'k'", "d": "print(df)", "e": "print(d2)"}, {"c": "df.columns.name = 'z'"}, "c d e"),
+    Case("rows that a column was made with", {"a": FRAME, "b": "s = pd.Series([1, 2], index=df.index)", "c": "df.index.name = 'k'", "d": "print(df)", "e": "print(s)"}, {"c": "df.index.name = 'z'"}, "c d e"),
+    Case("labels by a name of their own", {"a": FRAME, "b": "i = df.index", "c": "i.name = 'k'", "d": "print(df)"}, {"c": "i.name = 'z'"}, "c d"),
+    Case("labels of a table in a dict", {"a": FRAME, "b": "held = {'one': df * 2}", "c": "df.columns.name = 'k'", "d": "print(held)"}, {"c": "df.columns.name = 'z'"}, "c d"),
+    Case("labels on several levels", {"a": LEVELS, "b": "d2 = df * 2", "c": "df.index.names = ['u', 'v']", "d": "print(d2)"}, {"c": "df.index.names = ['u', 'w']"}, "c d"),
+    Case("labels that are shared no more", {"a": FRAME, "b": "d2 = df * 2", "c": "df.columns.name = 'k'", "d": "print(df)", "e": "print(d2)"}, {"b": "d2 = (df * 2).copy()"}, "b c e"),
+    Case("who reads one of two that share labels", {"a": FRAME, "b": "s = pd.Series([1, 2], index=df.index)", "c": "t = df.sum()", "d": "print(t)", "e": "print(s)"}, {"b": "s = pd.Series([1, 5], index=df.index)"}, "b e"),
+    # Memory of arrays and tables that others use.
+    Case("an image over an array", {"a": GREY, "b": "a[0, 0] = 5", "c": "print(im.getpixel((0, 0)), im.info)"}, {"b": "a[0, 0] = 6"}, "b c"),
+    Case("an image over an array with channels", {"a": GREY.replace("5)", "5, 4)"), "b": "a[0, 0, 2] = 5", "c": "print(im.getpixel((0, 0)))"}, {"b": "a[0, 0, 2] = 6"}, "b c"),
+    Case("a table of arrow over one of pandas", {"a": f"{FLOATS}\nimport pyarrow as pa", "b": "t = pa.Table.from_pandas(df)", "c": "df.loc[0, 'x'] = 9", "d": "print(t['x'].to_pylist(), df)"}, {"c": "df.loc[0, 'x'] = 6"}, "c d"),
+    Case("a long table of arrow over one of pandas", {"a": f"{LONG}\nimport pyarrow as pa", "b": "t = pa.Table.from_pandas(df)", "c": "df.loc[0, 'x'] = 9", "d": "print(t['x'][:3], t['z'][:3], df)"}, {"c": "df.loc[0, 'x'] = 6"}, "c d"),
+    Case("a table of arrow over an array of a table", {"a": "import pyarrow as pa, numpy as np, pandas as pd\nx = np.arange(4.0)\ndf = pd.DataFrame({'x': x}, copy=False)", "b": "t = pa.Table.from_pandas(df)", "c": "x[0] = 9", "d": "print(t['x'].to_pylist(), df)"}, {"c": "x[0] = 6"}, "c d"),
+    Case("a table of pandas over one of arrow", {"a": "import pyarrow as pa, numpy as np\nt = pa.table({'x': np.arange(4.0)})", "b": "df = t.to_pandas()", "c": "df.loc[0, 'x'] = 9", "d": "print(t['x'].to_pylist(), df)"}, {"c": "df.loc[0, 'x'] = 6"}, "c d"),
+    Case("a tree of points", {"a": POINTS, "b": "t, u = KDTree(p), cKDTree(p)\nq = u.data", "c": "p[0, 0] = 100", "d": "print(q[0, 0], t.query([0, 1])[1], u.query([0, 1])[1])"}, {"c": "p[0, 0] = 200"}, "c d"),
+    Case("what a histogram counts", {"a": "import boost_histogram as bh\nh = bh.Histogram(bh.axis.Regular(3, 0, 3))\nv = h.view()", "b": "h.fill([0.5, 1.5])", "c": "v[0] = 7", "d": "print(h.values().tolist(), v.tolist())"}, {"c": "v[0] = 8"}, "c d", may="a b"),
+    Case("the thresholds of a tree of decisions", {"a": TREE, "b": "t = clf.tree_.threshold\nv = clf.tree_.value", "c": "v[:] = 3", "d": "t[0] = 100\nprint(clf.predict([[2]]), v.ravel(), t)"}, {"c": "v[:] = 4"}, "c d"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+def test_all_that_share_something_see_how_it_changes(case: Case, lab: Lab) -> None:
+    found = lab.check(case.generated())
+    assert found.differences == []
+    executed, must, may = found.executed[0], set(case.executed.split()), set(case.may.split())
+    assert must <= executed, found.missed
+    assert executed <= must | may, (executed - must - may, found.missed)
