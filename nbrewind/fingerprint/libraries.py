@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from nbrewind.fingerprint.arrays import _polars_fact
@@ -70,7 +71,16 @@ def _callbacks_fact(registry: Any, ctx: Context) -> Fact:
     )
 
 
-@register("matplotlib.artist:Artist", "matplotlib.ticker:Formatter", "matplotlib.colors:Colormap")
+@register("matplotlib.colors:Colormap")
+def _colormap_fact(colormap: Any, ctx: Context) -> Fact:
+    # The table of colours is made on first use; it may have been written to since.
+    if not colormap._isinit:
+        colormap = copy.copy(colormap)
+        colormap._init()
+    return _artist_fact(colormap, ctx)
+
+
+@register("matplotlib.artist:Artist", "matplotlib.ticker:Formatter")
 def _artist_fact(obj: Any, ctx: Context) -> Fact:
     # What comes from rcParams is one list in all artists, and all copies of a map share its colours.
     fact = _reduce_fact(obj, ctx)

@@ -919,5 +919,10 @@ def _reduce_fact(obj: Any, ctx: Context) -> Fact:
         # What is made in C may have given an array its own memory.
         buffers = [] if kind.__dictoffset__ else [(id(obj), 1, OWNER)]
         return Fact(LIBRARY_OBJECT, (*parts, ()), mutable=True, buffers=buffers)
+    if state is None and "<locals>" in kind.__qualname__:
+        # Nothing in it can change, and what its class closes over is the library's own (`sympy.test`).
+        kept = library_name_of_instance(obj)
+        if kept is not None:
+            return _import_fact(*kept)
     dropped = (getattr(obj, "__dict__", None), slots_of(obj))
     return Fact("object", (*parts, dropped), mutable=True)

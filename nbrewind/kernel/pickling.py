@@ -379,12 +379,16 @@ class _Pickler(cloudpickle.Pickler):
         self._view_owners = view_owners
         self._reference = _NamespaceRef()
         self._cells: dict[int, _Cell] = {}
+        # Values of names that a library keeps, too, by identity: inside other values they are the same object.
+        self.held: dict[int, HeldByLibrary] = {}
         self._ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
         blocks = sys.modules.get("pandas.core.internals.blocks")
         self._block = getattr(blocks, "NumpyBlock", None)
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
+        if id(obj) in self.held:
+            return self.held[id(obj)].__reduce__()
         if self._is_lent:
             reduced = self._reduce_borrower(obj)
             if reduced is not NotImplemented:
@@ -693,6 +697,7 @@ def dump(
         view_owners = view_owners | finder.found.keys()
     kind = _NanPickler if holds_nan else _Pickler
     pickler = kind(file, namespace, view_owners, buffers, pieces, lenders, owners)
+    pickler.held = {id(values[name]): place for name, place in held.items()}
     pickler.dump({**values, **held})
     if is_lent and not pickler.n_lent:
         raise pickle.PicklingError("it uses the memory of an array that cannot be told")

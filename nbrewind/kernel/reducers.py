@@ -401,7 +401,7 @@ def _reduce_context(context: decimal.Context) -> Any:
 
 
 class HeldByLibrary:
-    """Stands in a stream for a list or dict of a library."""
+    """Stands in a stream for an object that a library keeps."""
 
     def __init__(self, place: tuple[str, str]) -> None:
         self._place = place

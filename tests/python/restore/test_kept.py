@@ -19,6 +19,17 @@ def test_a_figure_with_markers_that_are_made_on_first_use(tmp_path: Path) -> Non
     check_like_a_run(tmp_path, cells, check)
 
 
+def test_colour_maps_of_the_library_with_and_without_their_table(tmp_path: Path) -> None:
+    cells = {
+        "a": "import matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt",
+        "b": "drawn, asked, fresh = plt.cm.Blues, plt.cm.Greens, plt.cm.Reds\nmiddle = asked(0.5)",
+        "c": "fig, ax = plt.subplots()\nimage = ax.imshow([[0, 1], [2, 3]], cmap=drawn)\nfig.canvas.draw()\nplt.close(fig)",
+        "d": "own = plt.cm.Greys.copy()\nown._init()\nown._lut[:, -1] = 0.5",
+    }
+    check = "print(drawn is plt.cm.Blues, image.cmap is drawn, asked is plt.cm.Greens, middle == asked(0.5), fresh(0.1), own(0.3))"
+    check_like_a_run(tmp_path, cells, check)
+
+
 def test_distributions_are_those_of_their_module(tmp_path: Path) -> None:
     cells = {
         "a": "from scipy import stats",
