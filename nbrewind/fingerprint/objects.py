@@ -921,8 +921,8 @@ def _reduce_fact(obj: Any, ctx: Context) -> Fact:
         return Fact(LIBRARY_OBJECT, (*parts, ()), mutable=True, buffers=buffers)
     if state is None and "<locals>" in kind.__qualname__:
         # Nothing in it can change, and what its class closes over is the library's own (`sympy.test`).
-        kept = library_name_of_instance(obj)
-        if kept is not None:
-            return _import_fact(*kept)
+        place = library_name_of_instance(obj)
+        if place is not None:
+            return _import_fact(*place)
     dropped = (getattr(obj, "__dict__", None), slots_of(obj))
     return Fact("object", (*parts, dropped), mutable=True)

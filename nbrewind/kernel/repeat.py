@@ -19,7 +19,7 @@ from nbrewind import _native, checkpoints
 from nbrewind.fingerprint import path_digest
 from nbrewind.fingerprint.standing import USED_UP
 from nbrewind.hush import hushed
-from nbrewind.kernel import outside, packages, pickling, recipes, record
+from nbrewind.kernel import foreseen, outside, packages, pickling, recipes, record
 from nbrewind.kernel.ambient import is_transient
 from nbrewind.kernel.namespace import CoVariable, NameFacts, NamespaceState
 from nbrewind.kernel.takeback import journal
@@ -350,15 +350,12 @@ def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     assert session.history is not None
     found_plan: list[dict[str, Any]] = []
-    seconds = {
-        run["cell_id"]: run["seconds"]
-        for run in session.history.all_runs()
-        if run["cell_id"] is not None and run["status"] == "ok"
-    }
+    runs = session.history.all_runs()
+    latest = {run["cell_id"]: run for run in runs if run["status"] == "ok"}
     open_names: set[str] = set()
     from nbrewind.tasks.forecast import Foresight
 
-    foresight = Foresight(session.history.all_runs(), session.tasks)
+    foresight = Foresight(runs, session.tasks)
     for idx, cell in enumerate(cells):
         if not cell["source"].strip():
             continue
@@ -378,7 +375,9 @@ def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else:
             depends = sorted(run.present & open_names)
             item["status"] = "perhaps" if depends else "execute"
-            item["seconds"] = item["recorded_seconds"] = round(seconds.get(cell["id"], 0.0), 3)
+            before = latest.get(cell["id"])
+            if before is not None:
+                item["seconds"] = item["recorded_seconds"] = round(before["seconds"], 3)
             if depends:
                 item["why"] = [
                     f"it reads {', '.join(f'`{name}`' for name in depends)}, which cells above may change"
@@ -386,6 +385,11 @@ def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
             changed = set(run.effects["writes"]) | set(run.effects["mutates"]) & set(
                 session.state.bound
             )
+            if before is not None:
+                for version in foreseen.unchanged_names(session, run, before, open_names):
+                    session.state.bind(version)
+                    changed -= set(version.names)
+                    open_names -= set(version.names)
             for name in sorted(changed):
                 unknown = NameFacts(fp=None, opaque=["it is not known yet"])
                 session.state.bind(

@@ -65,6 +65,31 @@ def test_a_dry_run_tells_and_does_nothing(book: Book) -> None:
     assert sorted(path.stat().st_size for path in book.store.rglob("*") if path.is_file()) == before
 
 
+def test_a_dry_run_knows_what_an_edited_cell_leaves_as_it_was(tmp_path: Path) -> None:
+    cells = {
+        "head": "import math\nscale = 2\nlimits = [1, 2]\ndef half(x):\n    return x / 2",
+        "roots": "roots = [math.sqrt(one) for one in limits]",
+        "more": "also = half(sum(limits))",
+        "scaled": "print(scale * 3)",
+    }
+    book = Book(tmp_path / "here", cells)
+    assert nbrewind("audit", book.path, cwd=book.folder).returncode == 0
+
+    def planned() -> list[str]:
+        done = nbrewind("repeat", book.path, "--dry-run", "--json", cwd=book.folder)
+        return [cell["status"] for cell in json.loads(done.stdout)["cells"]]
+
+    book.edit(head=cells["head"].replace("scale = 2", "scale = 3"))
+    assert planned() == ["execute", "replay", "replay", "perhaps"]
+    book.edit(head=cells["head"].replace("x / 2", "x / 4"))
+    assert planned() == ["execute", "replay", "perhaps", "replay"]
+    book.edit(head=cells["head"].replace("limits = [1, 2]", "limits = list((1, 2))"))
+    assert planned() == ["execute", "perhaps", "perhaps", "replay"]
+    done = nbrewind("repeat", book.path, "--json", cwd=book.folder)
+    found = [cell["status"] for cell in json.loads(done.stdout)["cells"]]
+    assert found == ["executed", "replayed", "replayed", "replayed"]
+
+
 def test_stale_names_the_edited_cell_and_what_follows(book: Book) -> None:
     fresh = nbrewind("stale", book.path, cwd=book.folder)
     assert fresh.stdout == "Every cell is fresh.\n"
