@@ -129,6 +129,8 @@ class Walk:
 # mark says so.
 FOREIGN = 2**64 - 1
 LENT = "lent"
+# Mark of tables that copy what they share before they write, where arrays that do not have their memory, too.
+SHARED = "shared"
 # As holder: an array that nobody writes through.
 READ_ONLY = 2**64 - 2
 # As holder of its first byte: an object that may have given arrays its memory.
@@ -264,8 +266,9 @@ class Context:
     def walk_namespace(
         self, values: list[Any], root: str | None = None, frames_copy: bool = True
     ) -> tuple[list[Walk], list[list[int]], set[int]]:
-        """Walk many values; also the groups of positions that share objects, and those that no pickle can keep.
+        """Walk many values; also the groups of positions that share objects, and those of memory that several have.
 
+        The latter: memory of an array and of several frames, which copy what they share before they write.
         `frames_copy`: what frames share is copied before one of them writes.
         A string that contains `root` marks its walk as `rooted`: the value would differ in another folder.
         """

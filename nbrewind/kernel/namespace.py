@@ -18,7 +18,7 @@ from nbrewind import _native
 from nbrewind.fingerprint import Context, Fact, Walk
 from nbrewind.fingerprint.arrays import copies_on_write
 from nbrewind.fingerprint.objects import namespace_fact, singleton_fact
-from nbrewind.fingerprint.walker import LENT
+from nbrewind.fingerprint.walker import LENT, SHARED
 
 # Names that IPython manages, not the user.
 _MANAGED = frozenset(
@@ -154,6 +154,11 @@ class CoVariable:
         return any(LENT in fact.marks for fact in self.facts.values())
 
     @property
+    def is_shared(self) -> bool:
+        """True when tables in it, which copy before they write, have memory in common with arrays."""
+        return any(SHARED in fact.marks for fact in self.facts.values())
+
+    @property
     def is_unrecorded(self) -> bool:
         """True when a cell made it that is never recorded: only its names are kept."""
         return self.why == NEVER_RECORDED
@@ -280,7 +285,7 @@ class NamespaceState:
         context.view_owners = self.view_owners = set()
         values = [self._as_walked(self.namespace[name]) for name in names]
         frames_copy = copies_on_write()
-        walks, groups, mixed = context.walk_namespace(values, self.root, frames_copy)
+        walks, groups, _ = context.walk_namespace(values, self.root, frames_copy)
         gone = [name for name in self.loaded if name not in self.namespace]
         changed: list[CoVariable] = []
         for positions in groups:
@@ -304,6 +309,9 @@ class NamespaceState:
                     self.view_owners |= owners
                 joint = found.fp
                 seen = found.seen if joint is None else None
+                if found.shares and frames_copy:
+                    first = facts[group[0]]
+                    first.marks = sorted({*first.marks, SHARED})
             known = self.bound.get(group[0])
             unchanged = (
                 known is not None
@@ -326,8 +334,6 @@ class NamespaceState:
             version.n_bytes = sum(walks[position].n_bytes for position in members)
             if is_unrecorded:
                 version.why = NEVER_RECORDED
-            elif any(position in mixed for position in members):
-                version.why = "an array and several frames share its memory"
             elif joint is None:
                 version.why = "; ".join(
                     sorted({text for fact in facts.values() for text in fact.opaque})

@@ -21,7 +21,7 @@ import sys
 import types
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import cloudpickle
@@ -338,6 +338,20 @@ def _rebuild_shared_block(rebuild: Any, parts: tuple[Any, ...]) -> Any:
     return block
 
 
+def _rebuild_beside(rebuild: Any, parts: tuple[Any, ...], other: Any) -> Any:
+    """A block that has its memory from the same place as another one of this stream."""
+    block = rebuild(*parts)
+    block.refs = other.refs
+    block.refs.add_reference(block)
+    return block
+
+
+def _rebuild_column(block: Any, labels: Any) -> Any:
+    from pandas.core.internals.managers import SingleBlockManager
+
+    return SingleBlockManager(block, labels, verify_integrity=False)
+
+
 def _rebuild_lru_cache(func: Any, parameters: dict[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(func)
 
@@ -365,6 +379,7 @@ class _Pickler(cloudpickle.Pickler):
         pieces: list[Any],
         lenders: Sequence[Any] | None = None,
         owners: Collection[int] = (),
+        blocks: Mapping[int, Any] | None = None,
     ) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffers.append)
         # Arrays whose memory others may use that are no arrays, and how often they were seen to.
@@ -374,6 +389,9 @@ class _Pickler(cloudpickle.Pickler):
         # Objects that have the memory of arrays, and arrays that they gave for their own pickle.
         self._owners = owners
         self._given: dict[int, Any] = {}
+        # Where tables and arrays share memory: the first block of those that know of each other.
+        self._is_shared = blocks is not None
+        self._first_blocks = blocks or {}
         self._pieces = pieces
         self._live = namespace
         self._view_owners = view_owners
@@ -382,8 +400,10 @@ class _Pickler(cloudpickle.Pickler):
         # Values of names that a library keeps, too, by identity: inside other values they are the same object.
         self.held: dict[int, HeldByLibrary] = {}
         self._ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
-        blocks = sys.modules.get("pandas.core.internals.blocks")
-        self._block = getattr(blocks, "NumpyBlock", None)
+        internals = sys.modules.get("pandas.core.internals.blocks")
+        self._block = getattr(internals, "NumpyBlock", None)
+        managers = sys.modules.get("pandas.core.internals.managers")
+        self._column = getattr(managers, "SingleBlockManager", None)
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -401,6 +421,9 @@ class _Pickler(cloudpickle.Pickler):
                 return reduced
         elif kind is self._block:
             return self._reduce_block(obj)
+        elif self._is_shared and kind is self._column:
+            # Pandas takes the block apart, and forgets who else has its memory.
+            return (_rebuild_column, (obj.blocks[0], obj.axes[0]))
         if kind is functools._lru_cache_wrapper and not is_importable(obj):
             return (_rebuild_lru_cache, (obj.__wrapped__, obj.cache_parameters()))
         if kind is types.FunctionType and obj.__module__ == "__main__":
@@ -433,6 +456,11 @@ class _Pickler(cloudpickle.Pickler):
             return reduced
         if reduced is NotImplemented:
             reduced = block.__reduce__()
+        first = self._first_blocks.get(id(block.refs))
+        if first is block:
+            return reduced[:2]
+        if first is not None:
+            return (_rebuild_beside, (*reduced[:2], first))
         return (_rebuild_shared_block, reduced[:2])
 
     def _reduce_columns(self, block: Any) -> Any:
@@ -617,12 +645,20 @@ def _is_same_piece(one: Any, other: Any) -> bool:
 
 
 class _Lenders(_Pickler):
-    """Finds the arrays that a stream would hold: others may come first that use their memory."""
+    """Finds the arrays and tables that a stream would hold: what comes first may use the memory of a later one."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(
+        self,
+        file: io.BytesIO,
+        namespace: dict[str, Any],
+        view_owners: set[int],
+    ) -> None:
+        super().__init__(file, namespace, view_owners, [], [], blocks={})
+        # Arrays whose memory others may use; objects that have the memory of arrays.
         self.found: dict[int, Any] = {}
         self.owners: dict[int, Any] = {}
+        self._arrays: dict[int, Any] = {}
+        self._blocks: dict[int, Any] = {}
 
     def _note(self, array: Any) -> None:
         owner = owner_of(array)
@@ -635,12 +671,48 @@ class _Lenders(_Pickler):
 
     def _reduce_array(self, array: Any) -> Any:
         self._note(array)
+        self._arrays[id(array)] = array
         return super()._reduce_array(array)
 
-    def _reduce_columns(self, block: Any) -> Any:
+    def _reduce_block(self, block: Any) -> Any:
+        self._blocks[id(block)] = block
         if type(block.values) is self._ndarray:
             self._note(block.values)
-        return super()._reduce_columns(block)
+        return block.__reduce__()
+
+    def first_blocks(self) -> dict[int, Any]:
+        """Of several blocks that know of each other the first, by what they know."""
+        first: dict[int, Any] = {}
+        several = set()
+        for block in self._blocks.values():
+            if first.setdefault(id(block.refs), block) is not block:
+                several.add(id(block.refs))
+        return {ident: block for ident, block in first.items() if ident in several}
+
+    def shared(self) -> dict[int, Any]:
+        """Arrays whose memory both tables and other arrays have. Raises `PicklingError` where it is nobody's."""
+        tables = [block.values for block in self._blocks.values()]
+        own = {id(values) for values in tables}
+        tables = [values for values in tables if type(values) is self._ndarray]
+        arrays = [array for ident, array in self._arrays.items() if ident not in own]
+        owners = {id(owner_of(array)): owner_of(array) for array in arrays}
+        found = {}
+        for values in tables:
+            owner = owner_of(values)
+            if id(owner) in owners:
+                found[id(owner)] = owner
+        for owner in (*found.values(), *(owner_of(values) for values in tables)):
+            is_own = type(owner) is self._ndarray and owner.base is None
+            others = (one for ident, one in owners.items() if not is_own or ident != id(owner))
+            if any(_overlap(owner, other) for other in others):
+                raise pickle.PicklingError("a table and an array share memory of something else")
+        return found
+
+
+def _overlap(one: Any, other: Any) -> bool:
+    import numpy as np
+
+    return bool(np.may_share_memory(one, other))
 
 
 class _NanPickler(_Pickler):
@@ -673,10 +745,12 @@ def dump(
     *,
     holds_nan: bool = False,
     is_lent: bool = False,
+    is_shared: bool = False,
 ) -> tuple[bytes, list[pickle.PickleBuffer], list[Any]]:
     """One stream for these names, its out-of-band buffers, and its pieces: arrays of bytes, and columns of frames.
 
     `holds_nan`: among them is `np.nan` or `math.nan` itself. `is_lent`: what is no array uses the memory of one.
+    `is_shared`: tables and arrays use the same memory.
     Raises whatever the objects' own pickling raises.
     """
     file = io.BytesIO()
@@ -689,14 +763,19 @@ def dump(
     }
     lenders: list[Any] | None = None
     owners: dict[int, Any] = {}
-    if is_lent:
-        finder = _Lenders(io.BytesIO(), namespace, view_owners, [], [])
+    blocks: dict[int, Any] | None = None
+    if is_lent or is_shared:
+        finder = _Lenders(io.BytesIO(), namespace, view_owners)
         finder.dump({**values, **held})
-        lenders, owners = list(finder.found.values()), finder.owners
-        # Frames and arrays over their memory are parts of it.
-        view_owners = view_owners | finder.found.keys()
+        if is_lent:
+            lenders, owners = list(finder.found.values()), finder.owners
+            # Frames and arrays over their memory are parts of it.
+            view_owners = view_owners | finder.found.keys()
+        if is_shared:
+            blocks = finder.first_blocks()
+            view_owners = view_owners | finder.shared().keys()
     kind = _NanPickler if holds_nan else _Pickler
-    pickler = kind(file, namespace, view_owners, buffers, pieces, lenders, owners)
+    pickler = kind(file, namespace, view_owners, buffers, pieces, lenders, owners, blocks)
     pickler.held = {id(values[name]): place for name, place in held.items()}
     pickler.dump({**values, **held})
     if is_lent and not pickler.n_lent:

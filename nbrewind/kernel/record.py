@@ -96,6 +96,7 @@ def store_version(session: Session, version: CoVariable) -> None:
                 session.state.view_owners,
                 holds_nan=version.holds_nan,
                 is_lent=version.is_lent,
+                is_shared=version.is_shared,
             )
             if not trial.comes_back(session, version, stream):
                 version.why = "what is loaded for it is not what was there"
