@@ -883,13 +883,14 @@ def refuses_pickling(kind: type) -> bool:
     return is_bare and is_plain and not hasattr(kind, "__del__") and _only_refuses(func.__code__)
 
 
+@functools.lru_cache(maxsize=1024)
 def _only_refuses(code: types.CodeType) -> bool:
     """True for functions that raise `NotImplementedError` whatever they are given."""
+    if code.co_names != ("NotImplementedError",):
+        return False
     ops = [op.opname for op in dis.get_instructions(code)]
-    return (
-        code.co_names == ("NotImplementedError",)
-        and any(name == "RAISE_VARARGS" for name in ops)
-        and not any("JUMP" in name or name.startswith("RETURN") for name in ops)
+    return any(name == "RAISE_VARARGS" for name in ops) and not any(
+        "JUMP" in name or name.startswith("RETURN") for name in ops
     )
 
 

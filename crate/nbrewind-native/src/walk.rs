@@ -27,6 +27,9 @@ use crate::numpy::{Numpy, Raw};
 /// The tag of objects of libraries that are described by their reduction (`walker.py`).
 const LIBRARY_OBJECT: &str = "library object";
 
+/// The tag of what any process can import by its name.
+const IMPORT: &str = "import";
+
 /// Deeper nesting than this is opaque rather than a crash of the stack.
 const MAX_DEPTH: u32 = 1200;
 
@@ -167,6 +170,8 @@ struct Walker<'py> {
     numpy: Option<Rc<Numpy<'py>>>,
     /// Values that are not numbers and of which a module has only one, with its name: `np.nan in values` asks which it is.
     nans: Vec<(Bound<'py, PyAny>, &'static str)>,
+    /// Facts of classes and functions of libraries, which thousands of objects have in common, as `dtypes`.
+    imports: HashMap<usize, (Bound<'py, PyAny>, Bound<'py, PyAny>)>,
     /// By address, which the reference keeps from being used again.
     dtypes: HashMap<usize, (Bound<'py, PyAny>, Option<Vec<u8>>)>,
 }
@@ -228,6 +233,7 @@ impl<'py> Walker<'py> {
             look: None,
             numpy,
             nans: Vec::new(),
+            imports: HashMap::new(),
             dtypes: HashMap::new(),
         }
     }
@@ -632,9 +638,14 @@ impl<'py> Walker<'py> {
     }
 
     fn feed_fact(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
-        if let Some(index) = self.memo.get(&(obj.as_ptr() as usize)) {
+        let address = obj.as_ptr() as usize;
+        if let Some(index) = self.memo.get(&address) {
             put_len(hasher, b'R', *index as usize);
             return Ok(());
+        }
+        if let Some((_, fact)) = self.imports.get(&address) {
+            let fact = fact.clone();
+            return self.feed_described(hasher, obj, &fact);
         }
         let fact = match self.facts.call1((obj,)) {
             Ok(fact) => fact,
@@ -644,6 +655,9 @@ impl<'py> Walker<'py> {
             }
             Err(error) => return Err(error),
         };
+        if fact.getattr(pyo3::intern!(self.py, "tag"))?.eq(IMPORT)? {
+            self.imports.insert(address, (obj.clone(), fact.clone()));
+        }
         self.feed_described(hasher, obj, &fact)
     }
 
