@@ -731,6 +731,20 @@ class _Unpickler(pickle.Unpickler):
         return importlib.import_module(pid).nan
 
 
+class Finalizes(Exception):
+    """A class whose objects run code when they end."""
+
+
+class _CautiousUnpickler(_Unpickler):
+    """Makes no object whose end the user would see: a warning that it was never used."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        if isinstance(found, type) and hasattr(found, "__del__"):
+            raise Finalizes(f"{module}.{name}")
+        return found
+
+
 def _place_in_library(value: Any) -> tuple[str, str] | None:
     """Module and name of what a library has only one of, where no reducer is asked; None for all others."""
     if type(value) is list or type(value) is dict:
@@ -789,10 +803,13 @@ def load(
     pieces: Sequence[Piece],
     namespace: dict[str, Any],
     memory: _native.Memory | None = None,
+    *,
+    is_trial: bool = False,
 ) -> dict[str, Any]:
     """The names of one stream, with functions bound to `namespace`; `namespace` itself is not changed.
 
-    `memory` is told the fingerprints of what has been compared with them.
+    `memory` is told the fingerprints of what has been compared with them. `is_trial`: the values are thrown away; raises
+    `Finalizes` when somebody would see that.
     """
     global _namespace, _pieces, _memory
     before = _namespace, _pieces, _memory
@@ -800,7 +817,8 @@ def load(
     builtins = namespace.get("__builtins__")
     try:
         with collector.paused():
-            values: dict[str, Any] = _Unpickler(io.BytesIO(head), buffers=buffers).load()
+            kind = _CautiousUnpickler if is_trial else _Unpickler
+            values: dict[str, Any] = kind(io.BytesIO(head), buffers=buffers).load()
     finally:
         _namespace, _pieces, _memory = before
         # cloudpickle puts a dict there with every function that it makes; users look into the module.

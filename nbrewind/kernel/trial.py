@@ -66,10 +66,11 @@ def comes_back(
         for buffer in buffers:
             raw = buffer.raw()
             copies.append(bytes(raw) if raw.readonly else bytearray(raw))
-        values = pickling.load(head, copies, list(map(_InMemory, pieces)), session.namespace)
+        made = list(map(_InMemory, pieces))
+        values = pickling.load(head, copies, made, session.namespace, is_trial=True)
         found = session.state.fingerprint(values, _native.Memory(False))
-    except LoadError:
-        # A task that it refers to has not stored its result yet; that says nothing of the pickle.
+    except (LoadError, pickling.Finalizes):
+        # A task that it refers to has not stored its result yet, or its end would be seen: that says nothing of the pickle.
         return True
     except Exception:  # noqa: BLE001 - foreign unpickling may raise anything
         return False

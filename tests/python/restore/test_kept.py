@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.python.books import Book
 from tests.python.restore.checkpoint import check_like_a_run
 
 
@@ -69,3 +70,14 @@ def test_objects_whose_class_makes_none_without_arguments(tmp_path: Path) -> Non
     }
     check = "print(letter.render(name='Ada'), note.render(name='Bo'), note.environment is env, p.x, type(p) is Point)"
     check_like_a_run(tmp_path, cells, check)
+
+
+def test_what_runs_code_at_its_end_is_not_made_in_secret(tmp_path: Path) -> None:
+    cells = {
+        "a": "import matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt\nfrom matplotlib.animation import FuncAnimation",
+        "b": "fig, ax = plt.subplots()\nmoving = FuncAnimation(fig, lambda n: ax.lines, frames=2)\nplt.close(fig)",
+        "c": "import gc\nn = gc.collect()",
+    }
+    book = Book(tmp_path / "here", cells)
+    # matplotlib warns of an animation that nobody has drawn when it ends.
+    assert book.audit() == {"a": [], "b": [], "c": []}
