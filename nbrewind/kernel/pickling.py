@@ -808,8 +808,8 @@ def load(
 ) -> dict[str, Any]:
     """The names of one stream, with functions bound to `namespace`; `namespace` itself is not changed.
 
-    `memory` is told the fingerprints of what has been compared with them. `is_trial`: the values are thrown away; raises
-    `Finalizes` when somebody would see that.
+    `memory` is told the fingerprints of what has been compared with them. `is_trial`: the values are thrown away;
+    raises `Finalizes` when somebody would see that.
     """
     global _namespace, _pieces, _memory
     before = _namespace, _pieces, _memory

@@ -70,7 +70,8 @@ def comes_back(
         values = pickling.load(head, copies, made, session.namespace, is_trial=True)
         found = session.state.fingerprint(values, _native.Memory(False))
     except (LoadError, pickling.Finalizes):
-        # A task that it refers to has not stored its result yet, or its end would be seen: that says nothing of the pickle.
+        # A task that it refers to has not stored its result yet, or its end would be seen. That says nothing of the
+        # pickle.
         return True
     except Exception:  # noqa: BLE001 - foreign unpickling may raise anything
         return False
