@@ -125,14 +125,24 @@ def _guarded(texts: list[str]) -> Iterator[_Guard]:
         _guard = before
 
 
+_n_running = 0
+
+
+def is_running() -> bool:
+    """Does the live namespace hold what a recipe sees, for the moment?"""
+    return _n_running > 0
+
+
 @contextmanager
 def _as_namespace(session: Session, content: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The live namespace, holding only `content` for the time of a recipe.
 
     What the statements make has the live namespace as its globals, and sees what is bound there later.
     """
+    global _n_running
     live = session.namespace
     before = dict(live)
+    _n_running += 1
     for name in before:
         if is_tracked(name):
             del live[name]
@@ -142,6 +152,7 @@ def _as_namespace(session: Session, content: dict[str, Any]) -> Iterator[dict[st
     finally:
         live.clear()
         live.update(before)
+        _n_running -= 1
 
 
 def rebuild(session: Session, version: CoVariable, built: dict[str, Any]) -> dict[str, Any]:

@@ -154,12 +154,14 @@ class Waiting:
 
         What a program does that replaces the child at once, as terminals for `!` do, is no such thing.
         """
-        from nbrewind.kernel import repeat
+        from nbrewind.kernel import recipes, repeat
 
         session = self._session
         state = session.state
         if (
             not session.is_in_cell
+            # What would be put there now is gone when the recipe ends.
+            or recipes.is_running()
             or os.getpid() != self._process
             or threading.current_thread() is not threading.main_thread()
             or _is_for_terminal()

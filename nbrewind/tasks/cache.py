@@ -185,6 +185,8 @@ class TaskCache:
         self._are_seeded: bool | None = None
         # May something that ran in other processes have seeded generators there?
         self._may_be_seeded = False
+        # And changed settings of libraries?
+        self._may_have_settings = False
         self._lock = threading.RLock()
         self._pending: list[tuple[Submission, float]] = []
         self._report = TaskReport()
@@ -281,8 +283,12 @@ class TaskCache:
                     "why": decision.why,
                 }
             )
-            if last is not None and last.get("reason") == worker.OF_GENERATORS:
-                self.workers_may_be_seeded()
+            if not submission.is_here and last is not None:
+                reason = last.get("reason")
+                if reason == worker.OF_GENERATORS:
+                    self.workers_may_be_seeded()
+                elif reason == worker.OF_SETTINGS:
+                    self._workers_may_have_settings()
             if decision.keep is None:
                 continue
             if last is not None and last["status"] == "not captured":
@@ -323,6 +329,12 @@ class TaskCache:
                         report.files[path or os.path.abspath(relative)] = found
                         if kind == "folder":
                             report.files |= _inside(path or relative)
+            if not submission.is_here and fact.is_suspect and fact.fp is not None:
+                last = next(filter(is_result, reversed(self._records.of(fact.fp))), None)
+                if last is not None and last.get("has_drawn"):
+                    # A replay of the cell would not hear of a seed.
+                    problem = f"{fact.name} draws from a generator of another process"
+                    report.unseen += [problem] if problem not in report.unseen else []
             if fact.folders and (fact.fp is None or self._choose(fact.fp) is None):
                 # What it read there, no record says.
                 for folder in fact.folders:
@@ -544,12 +556,8 @@ class TaskCache:
                 break
         write(plan)
         self._count(plan)
-        if not self._is_here_now and any(
-            literal.may_seed
-            for node in plan.nodes("execute")
-            for literal in facts[node.idx].literals
-        ):
-            self.workers_may_be_seeded()
+        if not self._is_here_now:
+            self._expect_changes([facts[node.idx] for node in plan.nodes("execute")])
         for key, node in graph.outputs.items():
             fact = facts[node.idx]
             if fact.fp is not None and fact.fp not in fact.draws:
@@ -684,7 +692,9 @@ class TaskCache:
         return None if fp in self._damaged else self._chosen[fp]
 
     def _is_usable(self, record: dict[str, Any], *, with_outputs: bool = True) -> bool:
-        if record.get("has_drawn") and not self._is_here_now and self._may_be_seeded:
+        if not self._is_here_now and (
+            self._may_have_settings or (record.get("has_drawn") and self._may_be_seeded)
+        ):
             return False
         if record.get("has_drawn") and self._is_here_now:
             if self._are_seeded is None:
@@ -703,6 +713,18 @@ class TaskCache:
         """What was drawn in other processes when nobody had seeded them need not be what is drawn there now."""
         self._may_be_seeded = True
         self._chosen.clear()
+
+    def _workers_may_have_settings(self) -> None:
+        """Whatever was computed in other processes may come out otherwise there now."""
+        self._may_have_settings = True
+        self._chosen.clear()
+
+    def _expect_changes(self, facts: list[TaskFacts]) -> None:
+        """What tasks that run in other processes may leave there for all that are planned from now on."""
+        if any(literal.may_seed for fact in facts for literal in fact.literals):
+            self.workers_may_be_seeded()
+        if any(literal.may_set for fact in facts for literal in fact.literals):
+            self._workers_may_have_settings()
 
     def _is_known_stem(self, stem: str) -> bool:
         """Did a task that does the same ever run, whatever it was given?"""

@@ -81,6 +81,13 @@ DRAWS = frozenset(
 )
 # Names that suggest that the state of a generator is set.
 _SEEDS = re.compile("seed|state", re.IGNORECASE)
+# And that settings of libraries are.
+_SETS = frozenset(
+    """
+    set_option options option_context seterr seterrcall setcontext getcontext setlocale set_printoptions set_config
+    simplefilter filterwarnings
+    """.split()
+)
 # Modules of which only some names read what is outside.
 _OUTSIDE_OF = {
     "sys": frozenset("argv modules stdin getrecursionlimit".split()),
@@ -170,6 +177,8 @@ class Literal:
     by_user: bool = False
     # Does the code speak of setting the state of a generator?
     may_seed: bool = False
+    # And of settings?
+    may_set: bool = False
 
 
 class TaskContext(Context):
@@ -450,6 +459,7 @@ class TaskContext(Context):
             tuple(sorted(self.folders)),
             by_user,
             any(map(_SEEDS.search, names if self.is_user else self.told)),
+            self.is_user and not names.isdisjoint(_SETS),
         )
 
     def scopes(self) -> list[dict[str, Any]]:

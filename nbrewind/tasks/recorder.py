@@ -70,6 +70,8 @@ _LISTS = (
     os.path.join("importlib", "metadata", "__init__.py"),
     os.path.join("importlib_metadata", "__init__.py"),
 )
+# Where it looks for modules, and keeps their bytecode: whoever imports them first does that, in whatever process.
+_IMPORTS = frozenset("_fill_cache _path_stat find_spec set_data _write_atomic".split())
 _SYSTEM_ROOTS = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/run/")
 # Threads that belong to the engine, not to a task.
 _ENGINE_THREADS = (
@@ -212,12 +214,13 @@ class Recorder:
                 if path not in self.written and (flags & os.O_EXCL or not flags & os.O_TRUNC):
                     self.updated.add(path)
                 self.will_write(path, given)
-        elif path not in self.written and not self.is_noise(path):
-            if os.sep + "__pycache__" + os.sep in path:
+        else:
+            if path.endswith(".pyc"):
                 with contextlib.suppress(ValueError, NotImplementedError):
                     given = path = importlib.util.source_from_cache(path)
-            self.read.setdefault((path, given), signature(path))
-            self.read_paths.add(path)
+            if path not in self.written and not self.is_noise(path):
+                self.read.setdefault((path, given), signature(path))
+                self.read_paths.add(path)
 
     def may_ask(self, event: str, args: tuple[Any, ...]) -> bool:
         """Is something read in a folder that the task names? A thread that was there before may do so for the task."""
@@ -350,7 +353,8 @@ def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
     elif event in _PROCESS_EVENTS:
         recorder.changes.append("starts a process")
     elif event in _CHANGE_EVENTS:
-        recorder.changed(event, args)
+        if not _is_bookkeeping(4, ()):
+            recorder.changed(event, args)
     elif event == "sqlite3.connect":
         if args and args[0] != ":memory:":
             recorder.changes.append("opens a database")
@@ -389,17 +393,13 @@ def _may_exist() -> bool:
 
 
 def _is_bookkeeping(depth: int, files: tuple[str, ...] = _READS) -> bool:
-    """True when Python itself looks, from one of these files of it or for a module to import."""
+    """True when Python itself does that, from one of these files of it or for a module to import."""
     frame: types.FrameType | None = sys._getframe(depth - 1)
     for _ in range(4):
         if frame is None:
             return False
         name = frame.f_code.co_filename
-        if name.startswith("<frozen importlib") and frame.f_code.co_name in {
-            "_fill_cache",
-            "_path_stat",
-            "find_spec",
-        }:
+        if name.startswith("<frozen importlib") and frame.f_code.co_name in _IMPORTS:
             return True
         if name.endswith(files):
             return True

@@ -118,6 +118,18 @@ def settings() -> str:
     return "; ".join(f"{name} {value}" for part in parts for name, value in part())
 
 
+# Of a process that runs tasks of another one: its settings before it ran any.
+_settings_met: dict[int, str] = {}
+
+
+def are_settings_as_met() -> bool:
+    """Are settings of this process as they were before anything of the user's ran here?
+
+    What the session has set is known to nobody here, and no matter.
+    """
+    return _settings_met.setdefault(os.getpid(), now := settings()) == now
+
+
 def drawing_settings() -> str:
     """matplotlib's parameters, for tasks that draw with it; where it draws belongs to the front end."""
     params: Any = getattr(sys.modules.get("matplotlib"), "rcParams", None)
@@ -184,6 +196,7 @@ def meet_generators_on_workers() -> None:
     if _session == os.getpid():
         return
     meet_generators()
+    are_settings_as_met()
     if "numpy" not in _unseeded:
         from nbrewind.tasks import engines
 

@@ -45,6 +45,7 @@ __all__ = ["Recorder", "content", "left_at", "listing", "off_the_record", "signa
 logger = logging.getLogger("nbrewind.tasks")
 
 KIND = "task"
+OF_SETTINGS = "changes settings of its process"
 # What a task changes that seeds a generator of random numbers, or draws what a seed decides.
 OF_GENERATORS = "draws from a generator that belongs to the whole process, or seeds it"
 # Results whose storing is a choice are stored when computing took longer than writing this many
@@ -305,6 +306,8 @@ def run(call: Call, *values: Any) -> Any:
     refused = None if is_home else _why_other_code(call)
     before = _generators(is_home)
     settings = _settings()
+    if not is_home and refused is None:
+        refused = _why_other_settings()
     with Recorder(call.store, call.folders) as recorder, _listening(call, is_home) as printed:
         started = time.perf_counter()
         value = call.spec(arguments)
@@ -314,7 +317,7 @@ def run(call: Call, *values: Any) -> Any:
     has_drawn = before != _generators(is_home)
     writes = None
     if _settings() != settings:
-        writes = "changes settings of its process"
+        writes = OF_SETTINGS
     if not is_home and refused is None and _why_other_code(call) is not None:
         # What it was given are copies; the user's modules stay in that process.
         writes = "changes what modules of the user's hold in that process"
@@ -366,6 +369,12 @@ def _generators(is_home: bool) -> tuple[Any, ...]:
     if not is_home:
         surroundings.meet_generators_on_workers()
     return surroundings.generator_states(True)
+
+
+def _why_other_settings() -> str | None:
+    from nbrewind.tasks.surroundings import are_settings_as_met
+
+    return None if are_settings_as_met() else "something has changed settings of its process before"
 
 
 def _settings() -> str:

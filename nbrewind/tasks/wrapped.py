@@ -35,6 +35,7 @@ from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts, environment_sal
 from nbrewind.tasks.graph import Graph, Key, Node, TaskName
 from nbrewind.tasks.surroundings import (
     are_seeded,
+    are_settings_as_met,
     generator_states,
     meet_generators_on_workers,
     settings,
@@ -437,6 +438,7 @@ class Wrapped:
         if not is_home:
             meet_generators_on_workers()
         before, settings_before = generator_states(True), settings()
+        has_settings = is_home or are_settings_as_met()
         try:
             listener: contextlib.AbstractContextManager[list[list[str]]] = (
                 listening() if self.call is not None else contextlib.nullcontext([])
@@ -464,7 +466,7 @@ class Wrapped:
         if is_state:
             writes = worker.OF_GENERATORS
         if settings() != settings_before:
-            writes = "changes settings of its process"
+            writes = worker.OF_SETTINGS
         word = self._word(recorder, writes)
         # The notebook shows what forked children print, and no record of the cell has it.
         word["printed"] = not is_home and is_near and bool(printed)
@@ -479,6 +481,7 @@ class Wrapped:
                 is_planned,
                 function,
                 has_drawn,
+                has_settings,
             )
             if not is_home and _is_pool_worker():
                 # Such workers may be ended as soon as they have answered.
@@ -525,9 +528,12 @@ class Wrapped:
         is_planned: bool,
         function: str | None,
         has_drawn: bool,
+        has_settings: bool,
     ) -> str | None:
         refused = None
-        if not is_planned:
+        if not has_settings:
+            refused = "something has changed settings of its process before"
+        elif not is_planned:
             refused = "the call that ran is not the one that was planned"
         elif (too_much := why_too_much(printed)) is not None:
             refused = too_much

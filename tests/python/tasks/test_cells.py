@@ -88,6 +88,24 @@ def test_workers_that_are_added_later_are_no_reason_to_execute(tmp_path: Path) -
     assert "2" in str(book.repeat()["module"])
 
 
+def test_what_a_cell_draws_on_workers_is_drawn_anew_when_a_cell_above_seeds_them(
+    tmp_path: Path,
+) -> None:
+    cells = {
+        "imports": "import numpy as np\nfrom dask.distributed import Client",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
+        "functions": "def seed(n):\n    np.random.seed(n)\ndef draw():\n    return round(float(np.random.rand()), 6)",
+        "above": "x = 0",
+        "use": "client.submit(draw).result()",
+    }
+    book = Book(tmp_path, cells)
+    first = book.audit()["use"]
+    # As recorded, by its task.
+    assert book.repeat()["use"] == first
+    book.edit(above="client.submit(seed, 1).result()")
+    assert "0.417022" in str(book.repeat()["use"])
+
+
 def test_a_persisted_collection_that_cannot_be_loaded_is_made_again(tmp_path: Path) -> None:
     cells = {
         "imports": "import dask.array as da\nfrom dask.distributed import Client",

@@ -499,20 +499,23 @@ def test_what_was_drawn_unseeded_is_not_what_is_drawn_after_a_seed(store):
 
 
 SETS = """
-import numpy as np
 worker = min(client.scheduler_info()["workers"])
-def strict():
+def strict(n):
     import pandas as pd
-    pd.set_option("display.max_rows", 4)
+    pd.set_option("display.max_rows", n)
 def shown(n):
     import pandas as pd
     return len(str(pd.Series(range(n))).splitlines())
-client.submit(strict, workers=[worker], pure=False).result()
-result = client.submit(shown, {n}, workers=[worker], pure=False).result()
+def ask(function, n):
+    return client.submit(function, n, workers=[worker], pure=False).result()
 """
 
 
 def test_settings_that_a_task_makes_are_there_for_the_next(store):
-    run_session(store, SETS.format(n=50), engine="distributed", replay=False)
-    [cell] = run_session(store, SETS.format(n=51), engine="distributed")
-    assert (cell.value, cell.ran) == ("6", ["shown", "strict"]), cell
+    run_session(store, SETS + "ask(shown, 50)", engine="distributed", replay=False)
+    for rows, n, lines in ((4, 50, "6"), (4, 51, "6"), (6, 51, "8")):
+        source = SETS + f"ask(strict, {rows})\nresult = ask(shown, {n})"
+        [cell] = run_session(store, source, engine="distributed")
+        assert (cell.value, cell.ran) == (lines, ["shown", "strict"]), cell
+    [plain] = run_session(store, SETS + "result = ask(shown, 50)", engine="distributed")
+    assert (plain.value, plain.ran) == ("51", []), plain

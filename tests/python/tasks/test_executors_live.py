@@ -127,3 +127,21 @@ def test_processes_of_a_pool_that_is_kept_hold_what_they_held(tmp_path: Path) ->
     assert shown(book.repeat()["second"]) == "(20, 1)"
     book.edit(functions=KEPT["functions"])
     assert shown(book.repeat()["second"]) == "(2, 1)"
+
+
+ENDED = {
+    "imports": "from concurrent.futures import ProcessPoolExecutor",
+    "functions": "FACTORS = [3]\ndef work(x):\n    return x * 2\ndef other(x):\n    return x * FACTORS[0]",
+    "pool": "with ProcessPoolExecutor(1) as pool:\n    print(list(pool.map(work, range(2))))",
+    "edited": "work(1)",
+    "use": "[other(2), FACTORS]",
+}
+
+
+def test_names_that_are_not_loaded_yet_outlast_a_pool_that_is_made_again(tmp_path: Path) -> None:
+    book = Book(tmp_path, ENDED)
+    first = book.audit()
+    book.edit(edited="work(1), 1", use="[other(2), FACTORS, 1]")
+    again = book.repeat()
+    assert again["pool"] == first["pool"]
+    assert (shown(again["edited"]), shown(again["use"])) == ("(2, 1)", "[6, [3], 1]")

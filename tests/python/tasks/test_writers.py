@@ -317,6 +317,31 @@ def test_what_native_code_removes_is_removed_again(store, tmp_path):
         assert cell.value == "((1, 2, 3), ['x0.parquet'], ['x0.parquet'], [])", cell
 
 
+IMPORTING = """
+import dask
+def one(i):
+    import wave
+    return wave.WAVE_FORMAT_PCM + i
+def two(i):
+    import sndhdr, cgitb
+    return i
+result = dask.compute([dask.delayed(f)(i) for f in (one, two) for i in range(2)])
+"""
+
+
+def test_bytecode_that_python_keeps_is_nothing_that_a_task_writes(store, tmp_path):
+    # As after an installation without bytecode: several workers import at the same time what none has imported yet.
+    env = {"PYTHONPYCACHEPREFIX": str(tmp_path / "kept"), "PYTHONDONTWRITEBYTECODE": ""}
+    [first] = run_session(store, IMPORTING, engine="processes", replay=False, env=env)
+    assert first.not_captured == []
+    kept = list((tmp_path / "kept").rglob("wave*.pyc"))
+    assert kept
+    for path in kept:
+        path.unlink()
+    [again] = run_session(store, IMPORTING, engine="processes", env=env)
+    assert (again.value, again.ran) == (first.value, []), again.why
+
+
 AWAY = {
     "imports": "import dask, os",
     "functions": """
