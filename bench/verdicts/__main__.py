@@ -154,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Written by hand after the analysis was improved by those": pages.written_later(),
         "Written by hand after it was improved by these, too": pages.written_third(),
         "Written by hand after it was improved by all of these": pages.written_fourth(),
+        "Written by hand of five other kinds": pages.written_fifth(),
     }
     lines: list[str] = []
     began = time.monotonic()

@@ -56,6 +56,11 @@ def written_fourth() -> list[Page]:
     return [read(path) for path in sorted(FOLDER.glob("fourth/*.ipy"))]
 
 
+def written_fifth() -> list[Page]:
+    """Those of five kinds that the others are not of."""
+    return [read(path) for path in sorted(FOLDER.glob("fifth/*.ipy"))]
+
+
 def generated(n: int) -> list[Page]:
     """Generated ones, of templates that are meant to be hard: they shadow, alias, delete, fail and evaluate strings."""
     from tests.python.generated.cases import make_case

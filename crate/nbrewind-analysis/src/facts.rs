@@ -433,6 +433,8 @@ pub(crate) struct FunctionFacts {
     pub changes_attributes: Set<Name>,
     /// What is called gives something that may run it later.
     pub is_late: bool,
+    /// It calls something that may have been kept: what a local name, an item or an attribute stands for.
+    pub runs_kept: bool,
     /// Of what an object's class does: what runs without a call, when it is looked at and when something is stored in it.
     pub implied: Option<Implied>,
     pub class: Option<ClassFacts>,
@@ -463,6 +465,7 @@ impl FunctionFacts {
         self.string_names.add_all(&other.string_names);
         self.unknown.extend(other.unknown.iter().cloned());
         self.prints.add_all(&other.prints);
+        self.runs_kept |= other.runs_kept;
     }
 
     /// The parameter that takes the argument at this position, or with this keyword.

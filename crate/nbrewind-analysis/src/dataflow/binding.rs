@@ -127,6 +127,7 @@ impl World {
                 [(Source::Module(module), _)] => Some(module),
                 _ => same.as_ref().and_then(|other| other.module),
             },
+            is_lost: !self.statement.lost.is_empty(),
             ..Binding::default()
         };
         if !is_definite {
@@ -186,6 +187,7 @@ impl World {
             since: self.statement.moment + 1,
             path: None,
             module: Some(dotted),
+            is_lost: !self.statement.lost.is_empty(),
             ..Binding::default()
         };
         self.set_name(name, Some(Rc::new(binding)));

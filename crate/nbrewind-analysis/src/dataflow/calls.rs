@@ -274,7 +274,7 @@ impl World {
     }
 
     /// The method of the notebook's own class that an object has under this name.
-    fn own_method(&self, id: ObjectId, method: Name) -> Option<Code> {
+    pub(super) fn own_method(&self, id: ObjectId, method: Name) -> Option<Code> {
         let object = self.state.object(id);
         let code = object.code.filter(|_| object.is_instance)?;
         let cell = self.cell_of(code);
@@ -388,7 +388,7 @@ impl World {
         !is_known
     }
 
-    fn code_changes(
+    pub(super) fn code_changes(
         &mut self,
         code: Code,
         position: usize,
@@ -444,6 +444,32 @@ impl World {
     }
 
     /// A call of code of this notebook.
+    /// A method that calls something without a name may call what its object keeps: handlers, steps, tasks.
+    fn run_kept(&mut self, method: Code, receiver: &[ObjectId]) {
+        let mut kept: Vec<ObjectId> = Vec::new();
+        for &id in receiver {
+            let holds = self.state.object(id).holds.clone();
+            kept.extend(
+                holds
+                    .iter()
+                    .filter(|id| self.state.object(**id).code.is_some()),
+            );
+        }
+        if kept.is_empty() {
+            return;
+        }
+        if !self.cell_of(method).program.functions[method.1].runs_kept {
+            return;
+        }
+        for id in kept {
+            if self.state.object(id).is_instance {
+                self.run_objects(&[id]);
+            } else {
+                self.change_state_of(id);
+            }
+        }
+    }
+
     fn own_call(
         &mut self,
         call: &Call,
@@ -476,6 +502,9 @@ impl World {
                 self.change_given(id);
             }
             changed.extend(receiver);
+        }
+        if let Some(receiver) = receiver {
+            self.run_kept(code, receiver);
         }
         let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
         let owner = self.cell_of(code);

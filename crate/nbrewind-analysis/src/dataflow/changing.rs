@@ -419,7 +419,8 @@ impl World {
             self.change(id, None, false, &mut seen);
             let holds = self.state.object(id).holds.clone();
             for &held in holds.iter() {
-                if self.state.object(held).code.is_none() {
+                let object = self.state.object(held);
+                if object.code.is_none() || object.is_instance {
                     self.change(held, None, false, &mut seen);
                 }
             }

@@ -106,6 +106,8 @@ impl World {
         if judgement.changes_receiver && !is_module_call {
             self.change_receiver(call, arguments, receiver.unwrap_or_default());
         }
+        let just_keeps = matches!(&call.callee, Callee::Method { method, .. }
+            if !is_module_call && method.is_in(Section::KeepsArgumentMethods));
         for (position, objects) in arguments.iter().enumerate() {
             let keyword = call.arguments[position].0;
             let is_changed = match &judgement.changed_arguments {
@@ -115,6 +117,11 @@ impl World {
                         || keyword.is_some_and(|keyword| keyword.text() == "out")
                 }
             };
+            // Python's own functions call what they are told to call with, and `map` and the like what stands first.
+            let is_called = keyword.is_some() || !library.is_builtin || library.makes_iterator;
+            if is_called && !library.looks_only && !just_keeps {
+                self.run_objects(objects);
+            }
             let is_iterator = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Iterator;
             if is_changed
                 && full.is_some_and(|full| full.text() == "next")
@@ -183,6 +190,22 @@ impl World {
             self.follow_owners(id);
         }
         vec![id]
+    }
+
+    /// Objects that can be called, and are handed over, may be called.
+    pub(super) fn run_objects(&mut self, objects: &[ObjectId]) {
+        for &id in objects {
+            let Some(method) = self.own_method(id, Name::new("__call__")) else {
+                continue;
+            };
+            let mut code = Vec::new();
+            self.read_code(method, Name::new(""), &mut code);
+            self.statement.through = None;
+            self.run_code(&code);
+            if self.code_changes(method, 0, None, 0) {
+                self.change(id, None, false, &mut Seen::default());
+            }
+        }
     }
 
     fn change_receiver(&mut self, call: &Call, arguments: &[Vec<ObjectId>], receiver: &[ObjectId]) {

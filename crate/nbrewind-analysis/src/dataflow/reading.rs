@@ -94,6 +94,9 @@ impl World {
         };
         self.absorb(root, binding.version, binding.origin, Manner::Bound);
         self.absorb_taint(root, binding.since);
+        if binding.is_lost && self.state.taint().is_none() {
+            self.statement.lost.add(binding.version);
+        }
         let mut code = Vec::new();
         let mut seen = Seen::default();
         for &id in &binding.objects {

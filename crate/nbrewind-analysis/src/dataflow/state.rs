@@ -27,6 +27,8 @@ pub(super) struct Binding {
     pub is_perhaps: bool,
     /// It was made from one that may not have happened.
     pub stands_on: bool,
+    /// A name was gone when it was to happen, so it most likely did not.
+    pub is_lost: bool,
 }
 
 /// An object by the step that made it; the order is the order in which they were made.

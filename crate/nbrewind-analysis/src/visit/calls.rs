@@ -55,6 +55,15 @@ impl Visitor<'_> {
             }
             other => Callee::Other(self.expr(other)),
         };
+        let runs_kept = match &callee {
+            Callee::Name(_) => false,
+            // Most methods that the tables know are those of lists, tables and the like.
+            Callee::Method { method, .. } => method.sections().is_empty(),
+            Callee::Other(_) => true,
+        };
+        if runs_kept && let Some(frame) = self.frame() {
+            frame.runs_kept = true;
+        }
         let mut arguments: Vec<(Option<Name>, Value)> = Vec::with_capacity(node.arguments.len());
         for argument in &node.arguments.args {
             let value = self.expr(argument);
