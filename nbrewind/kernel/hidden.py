@@ -26,6 +26,7 @@ from nbrewind.fingerprint.objects import (
     library_name_of_container,
     library_name_of_instance,
 )
+from nbrewind.hush import hushed
 from nbrewind.kernel import stores
 from nbrewind.kernel.stores import CALLED, Chain, Origin
 
@@ -655,7 +656,7 @@ def containers_of(
 ) -> Containers:
     """Containers of libraries that a cell, or a function it can reach, hands to calls. Asked before it runs."""
     try:
-        code = compile(transform(source), "<nbrewind>", "exec", _AWAIT)
+        code = _compiled(transform(source))
     except (SyntaxError, ValueError):
         return {}
     return _crawl([code], scope, None).containers
@@ -776,13 +777,19 @@ def of_cell(
         if is_executed_anyway(item, text, scope) or item["kind"] == "magic":
             continue
         with contextlib.suppress(SyntaxError, ValueError):
-            codes.append(compile(transform(text), "<nbrewind>", "exec", _AWAIT))
+            codes.append(_compiled(transform(text)))
     found = [*_of_statements(effects, scope, texts), *of_code(codes, scope, before or {})]
     return list(dict.fromkeys(found))
 
 
 # ast.PyCF_ALLOW_TOP_LEVEL_AWAIT.
 _AWAIT = 0x2000
+
+
+def _compiled(text: str) -> types.CodeType:
+    # Python warns of doubtful syntax each time; this kernel's user has seen it.
+    with hushed():
+        return compile(text, "<nbrewind>", "exec", _AWAIT, dont_inherit=True)
 
 
 def of_module(name: str) -> list[str]:

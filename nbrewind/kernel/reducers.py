@@ -149,13 +149,18 @@ def _reduce_refusing(obj: Any) -> Any:
     return (object.__new__, (type(obj),), (attributes, slots), None, None, _set_plainly)
 
 
-def _is_made_from_arguments(kind: type) -> bool:
-    """True for classes that make no object without arguments, and do not tell pickle which these were."""
+def _is_made_by_its_own_code(kind: type) -> bool:
+    """True for classes whose `__new__` must not be called again: it wants arguments that nobody kept, or is the user's.
+
+    What the user's own does, it has done; and it may need names that are not there yet.
+    """
     new = kind.__new__
     if not isinstance(new, types.FunctionType) or not _drops_nothing(kind):
         return False
     if hasattr(kind, "__getnewargs__") or hasattr(kind, "__getnewargs_ex__"):
         return False
+    if not is_importable(kind):
+        return True
     try:
         inspect.signature(new).bind(kind)
     except TypeError:
@@ -163,16 +168,17 @@ def _is_made_from_arguments(kind: type) -> bool:
     return False
 
 
-def _reduce_without_arguments(obj: Any) -> Any:
-    """Its attributes, without a call of its `__new__`."""
-    _, args, *rest = obj.__reduce_ex__(4)
-    return (object.__new__, args, *rest)
+def _reduce_without_new(obj: Any) -> Any:
+    """What it holds, without a call of its `__new__`."""
+    _, args, state, items, pairs = obj.__reduce_ex__(4)
+    base = next(one for one in type(obj).__mro__ if not one.__flags__ & _HEAP_TYPE)
+    return (base.__new__, args, state, items, pairs, _set_plainly)
 
 
 def _reduce_template(template: Any) -> Any:
     """A template of jinja2: one that a library keeps is that very object everywhere."""
     found = _reduce_held(template)
-    return _reduce_without_arguments(template) if found is NotImplemented else found
+    return _reduce_without_new(template) if found is NotImplemented else found
 
 
 def _fills_by_its_own_methods(kind: type) -> bool:
@@ -743,10 +749,10 @@ def _reducer_for(kind: type) -> Callable[[Any], Any] | None:
     is_own = kind.__flags__ & _HEAP_TYPE and not issubclass(kind, enum.Enum | types.ModuleType)
     if is_own and refuses_pickling(kind):
         return _reduce_refusing
-    if is_own and _is_made_from_arguments(kind):
-        return _reduce_without_arguments
     if is_own and _fills_by_its_own_methods(kind):
         return _reduce_container
+    if is_own and _is_made_by_its_own_code(kind):
+        return _reduce_without_new
     if is_own and hasattr(kind, "__getattr__") and _drops_nothing(kind):
         return _reduce_proxy
     if not is_own or is_importable(kind) or _drops_nothing(kind):

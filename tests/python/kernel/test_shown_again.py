@@ -56,3 +56,12 @@ def test_a_picture_that_is_bytes_is_shown_again(tmp_path: Path) -> None:
     assert json.loads(shown["b"][0][1])["image/png"] == "iVBORw0K"
     assert book.repeat() == shown
     assert book.executed == set()
+
+
+def test_warnings_of_doubtful_syntax_are_shown_once_by_a_replay(tmp_path: Path) -> None:
+    cells = {"a": "n = 1000\nprint(n is 1000)", "b": "def f():\n    return n is 5\nf()"}
+    book = Book(tmp_path / "here", cells)
+    shown = book.audit()
+    assert "SyntaxWarning" in str(shown["a"])
+    assert book.repeat() == shown
+    assert book.executed == set()

@@ -66,9 +66,10 @@ def test_objects_whose_class_makes_none_without_arguments(tmp_path: Path) -> Non
     cells = {
         "a": "import jinja2",
         "b": "letter = jinja2.Template('Dear {{ name }}')\nenv = jinja2.Environment(trim_blocks=True)\nnote = env.from_string('to {{ name }}')",
-        "c": "class Point:\n    def __new__(cls, x):\n        one = object.__new__(cls)\n        one.x = x\n        return one\np = Point(3)",
+        "c": "class Point:\n    n = 0\n    def __new__(cls, x=1):\n        print('made')\n        Point.n += 1\n        one = super(Point, cls).__new__(cls)\n        one.x = x\n        return one\np = Point(3)",
+        "d": "class Row(list):\n    def __new__(cls, *items):\n        print('made')\n        return list.__new__(cls)\nrow = Row([1, 2])\nrow.of = p",
     }
-    check = "print(letter.render(name='Ada'), note.render(name='Bo'), note.environment is env, p.x, type(p) is Point)"
+    check = "print(letter.render(name='Ada'), note.render(name='Bo'), note.environment is env, p.x, type(p) is Point, Point.n, row, row.of is p)"
     check_like_a_run(tmp_path, cells, check)
 
 
