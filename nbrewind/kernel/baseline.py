@@ -103,6 +103,7 @@ def take(session: Session) -> dict[str, Any] | None:
                 "process": [],
             },
             "state": {name: version.manifest_id for name, version in sorted(state.bound.items())},
+            "order": list(state.bound),
             "ambient_state": session.ambient_chunks,
             "process_state": [
                 {"kind": item["kind"], "text": item["text"]} for item in session.process

@@ -275,6 +275,7 @@ class NamespaceState:
         among the `suspects` (None: all).
         """
         names = self.live_names()
+        before = list(self.bound)
         self.unrecorded = {
             name: value
             for name, value in self.unrecorded.items()
@@ -344,7 +345,34 @@ class NamespaceState:
         for name in gone:
             self.bound.pop(name, None)
         self.loaded = set(names)
+        self._order_as(names, before)
         return changed, gone
+
+    def _order_as(self, names: list[str], before: list[str]) -> None:
+        """Names in the order in which they are in the namespace; what is not loaded stands where it stood."""
+        if len(names) != len(self.bound):
+            known = set(before)
+            names = [name for name in before if name in self.bound]
+            names += [name for name in self.namespace if name in self.bound and name not in known]
+        if names != list(self.bound):
+            self.bound = {name: self.bound[name] for name in names}
+
+    def put_in_order(self, known: set[str], recorded: Iterable[str]) -> None:
+        """Names that were not `known` in the order in which a run left them, behind those that were."""
+        places = {name: place for place, name in enumerate(recorded)}
+        new = [name for name in self.bound if name not in known]
+        names = [name for name in self.bound if name in known]
+        names += sorted(new, key=lambda name: places.get(name, len(places)))
+        self.bound = {name: self.bound[name] for name in names}
+
+    def arrange(self) -> None:
+        """Put the names of the namespace into the order in which they would be there: some code goes through them."""
+        tracked = [name for name in self.namespace if name in self.bound]
+        ordered = [name for name in self.bound if name in self.namespace]
+        if tracked == ordered:
+            return
+        for name in ordered:
+            self.namespace[name] = self.namespace.pop(name)
 
     def fingerprint(
         self, values: dict[str, Any], memory: _native.Memory | None = None
@@ -404,12 +432,17 @@ class NamespaceState:
     def bind(self, version: CoVariable) -> None:
         """Bind names to a version in the store; they are no longer loaded."""
         for name in version.names:
-            self.forget(name)
+            # Where it is among the others: to bind a name again does not move it.
+            if name in self.bound:
+                self._unload(name)
             self.bound[name] = version
 
     def forget(self, name: str) -> None:
         """The name is gone."""
         self.bound.pop(name, None)
+        self._unload(name)
+
+    def _unload(self, name: str) -> None:
         self.loaded.discard(name)
         # Without a name of the shell, Python's own is found.
         if is_tracked(name) or self._is_taken(name):

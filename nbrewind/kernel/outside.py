@@ -540,6 +540,21 @@ def _watching() -> Watch | None:
     return None if _guard.busy else _active
 
 
+def _texts_for_program(args: tuple[Any, ...]) -> list[str]:
+    """All that tells a program what to do: its arguments, the cell, and what the shell made of a line of it."""
+    found = [journal.text]
+    for arg in args:
+        parts = arg if isinstance(arg, list | tuple) else [arg]
+        found += [
+            os.fsdecode(part) for part in parts if isinstance(part, str | bytes | os.PathLike)
+        ]
+    for frame in _frames(sys._getframe(2)):
+        if frame.f_globals.get("__name__") == "IPython.core.interactiveshell":
+            line = frame.f_locals.get("cmd")
+            found += [line] if isinstance(line, str) else []
+    return found
+
+
 _active: Watch | None = None
 _installed = False
 _real_stat = os.stat
@@ -667,8 +682,11 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
             watch.write(path, watch._asker()[0], keeps_content=True)
     elif event in _PROCESS_EVENTS:
         if watch._asker()[0] != "service" and not watch._is_engine():
+            journal.note_program(_texts_for_program(args))
             watch.problem("it started another program")
     elif event in _FORK_EVENTS:
+        if event == "os.forkpty":
+            journal.note_program(_texts_for_program(()))
         watch.starts_process()
     elif event in _NETWORK_EVENTS:
         if (

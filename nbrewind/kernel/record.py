@@ -657,6 +657,8 @@ def record_run(
             "process": process,
         },
         "state": {name: version.manifest_id for name, version in sorted(state.bound.items())},
+        # In which the namespace has them.
+        "order": list(state.bound),
         "ambient_state": session.ambient_chunks,
         # What is changed inside the process, by which no restore goes back.
         "unrestorable": list(session.hidden_why),

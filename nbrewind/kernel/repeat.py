@@ -268,6 +268,7 @@ def replay(session: Session, found: dict[str, Any], run: Run, *, dry: bool = Fal
         write_files(session, found["effects"]["files"])
     for name in found["effects"]["deletes"]:
         state.forget(name)
+    known_names = set(state.bound)
     for version in versions:
         bound = {state.bound.get(name) for name in version.names}
         known = bound.pop() if len(bound) == 1 else None
@@ -281,6 +282,7 @@ def replay(session: Session, found: dict[str, Any], run: Run, *, dry: bool = Fal
         # Whoever made it first: this is the run to distrust when it cannot be loaded.
         version.made_by = found["run_id"]
         state.bind(version)
+    state.put_in_order(known_names, found.get("order", ()))
     for name, item in found["effects"]["ambient"].items():
         session.symbolic_ambient[name] = item["fp"]
         session.ambient_chunks[name] = item
@@ -442,6 +444,7 @@ def _make_folders(path: str) -> None:
 def prepare(session: Session, run: Run) -> None:
     """Everything that replayed cells left symbolic and this cell may read becomes real (rules 10 and 11)."""
     _check_texts(session, run)
+    journal.text = run.source
     make_process_ready(session)
     open_figures = session.figures.expected()
     _load_wanted(session, run)
@@ -451,6 +454,8 @@ def prepare(session: Session, run: Run) -> None:
 def _load_wanted(session: Session, run: Run) -> None:
     pending = session.state.pending()
     if not pending:
+        if run.unknown:
+            session.state.arrange()
         return
     # A pickle names classes and functions of the notebook.
     loads_all = run.unknown or _PICKLES.search(run.source) or _reaches_pickles(session, run)
@@ -462,6 +467,8 @@ def _load_wanted(session: Session, run: Run) -> None:
         session.ambient.places.adopt(places, set(), path=True)
     wanted |= {name for name in pending if hasattr(builtins, name)}
     load_names(session, wanted - engines)
+    if loads_all:
+        session.state.arrange()
 
 
 _PICKLES = re.compile(r"pickle|joblib|torch\.load|\bnp\.load|numpy\.load|load_model")

@@ -128,7 +128,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     for name in state.live_names():
         del session.namespace[name]
     session.namespace.update(loading.values)
-    state.bound = {name: versions[manifest_id] for name, manifest_id in run["state"].items()}
+    state.bound = {name: versions[run["state"][name]] for name in _in_order(run)}
     state.loaded = set(loading.values)
     with session.guarded("restoring what is open"):
         _restore_ambient(session, run, _ambient_names(session, is_late=True))
@@ -158,6 +158,12 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         "process": [text for text in changed if text not in session.hidden_why],
         "stays": [text for text in session.hidden_why if text not in changed],
     }
+
+
+def _in_order(run: dict[str, Any]) -> list[str]:
+    """The names of a run's state, as the namespace had them."""
+    places = {name: place for place, name in enumerate(run.get("order", ()))}
+    return sorted(run["state"], key=lambda name: places.get(name, len(places)))
 
 
 def _ambient_names(session: Session, *, is_late: bool) -> list[str]:
@@ -227,7 +233,7 @@ class _Loading:
                 ]
         self.report.sort(key=lambda item: item.name)
         self.values = {
-            name: self.values[name] for name in self._run["state"] if name in self.values
+            name: self.values[name] for name in _in_order(self._run) if name in self.values
         }
 
     def _names_of(self, version: CoVariable) -> list[str]:

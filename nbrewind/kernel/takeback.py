@@ -8,10 +8,14 @@ that it begins again. What could not be kept, for want of room, is named then.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import filecmp
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 
 # Above this a copy goes where the store is, because the folder for temporary files may be memory.
 LARGE = 64 << 20
@@ -31,6 +35,12 @@ class Journal:
         # None: there was nothing; empty: a folder; else the copy of a file.
         self._before: dict[str, str | None] = {}
         self._lost: list[str] = []
+        # The text of the cell that is executed.
+        self.text = ""
+        # Of what a program may have changed: paths that were kept, and what others looked like.
+        self._named: set[str] = set()
+        self._looks: dict[str, tuple[int, int] | None] = {}
+        self._folders: set[str] = set()
         self._small: tempfile.TemporaryDirectory[str] | None = None
         self._large: tempfile.TemporaryDirectory[str] | None = None
 
@@ -50,6 +60,36 @@ class Journal:
                 self._lost.append(path)
         else:
             self._lost.append(path)
+
+    def note_program(self, texts: Iterable[str]) -> None:
+        """A program is about to be started with these texts: files that it names are kept.
+
+        Nobody sees what it does. Of the others in this folder and in those that are named, their looks are kept, so
+        that it can be told when they were changed.
+        """
+        if not self.is_on:
+            return
+        words = {word for text in texts for word in _WORD.findall(text)}
+        folders = [os.getcwd()]
+        for word in sorted(words)[:_MAX_LOOKS]:
+            path = os.path.abspath(os.path.expanduser(word))
+            if os.path.isdir(path):
+                folders.append(path)
+            elif os.path.isfile(path) and os.path.getsize(path) > LARGE:
+                self._looks.setdefault(path, _look(path))
+            elif path not in self._before and os.path.isdir(os.path.dirname(path)):
+                if os.path.isfile(path) or not os.path.lexists(path):
+                    self.note(path)
+                    self._named.add(path)
+        for folder in folders:
+            if folder in self._folders:
+                continue
+            self._folders.add(folder)
+            with contextlib.suppress(OSError):
+                for name in sorted(os.listdir(folder))[:_MAX_LOOKS]:
+                    path = os.path.join(folder, name)
+                    if os.path.isfile(path):
+                        self._looks.setdefault(path, _look(path))
 
     def _copy(self, path: str, goes: bool) -> str:
         """Raises `OSError` when there is no room."""
@@ -83,6 +123,9 @@ class Journal:
     def _forget(self) -> None:
         self._before.clear()
         self._lost.clear()
+        self._named.clear()
+        self._looks.clear()
+        self._folders.clear()
         for folder in (self._small, self._large):
             if folder is not None:
                 folder.cleanup()
@@ -91,6 +134,11 @@ class Journal:
     def take_back(self) -> tuple[list[str], list[str]]:
         """Make everything as it was; returns the paths that are, and those that are not."""
         taken, lost = [], list(self._lost)
+        lost += [
+            path
+            for path, look in self._looks.items()
+            if path not in self._before and path not in lost and _look(path) != look
+        ]
         # What is in a folder was noted after the folder.
         for path, copy in reversed(self._before.items()):
             try:
@@ -99,7 +147,7 @@ class Journal:
             except OSError:
                 lost.append(path)
         for path, copy in self._before.items():
-            if copy is None:
+            if copy is None or path in self._named and _is_as(copy, path):
                 continue
             try:
                 if copy == "":
@@ -112,6 +160,26 @@ class Journal:
                 lost.append(path)
         self._forget()
         return sorted(taken), sorted(lost)
+
+
+_WORD = re.compile(r"[^\s<>|&;()'\"`=,\[\]{}]{1,255}")
+_MAX_LOOKS = 2000
+
+
+def _look(path: str) -> tuple[int, int] | None:
+    """What tells that a file was written."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _is_as(copy: str, path: str) -> bool:
+    try:
+        return filecmp.cmp(copy, path, shallow=False)
+    except OSError:
+        return False
 
 
 def _linked(path: str, target: str) -> bool:

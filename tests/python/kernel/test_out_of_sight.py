@@ -42,6 +42,11 @@ CASES = [
     Case("a name between two underscores", {"a": "__version__ = '1'", "b": "def v(): return __version__", "c": "print(v())"}, {"c": "print(v(), 1)"}, "c"),
     Case("an `open` of the user's", {"a": "def open(p): return 'fake ' + p", "b": "print(open('x'))"}, {"b": "print(open('y'))"}, "b"),
     Case("results that a function reads", {"a": "5", "b": "def last(): return Out[1]", "c": "print(last())"}, {"a": "6"}, "a c", may="b"),
+    Case("the order of names", {"a": "zz = 1", "b": "aa = 2", "c": "print([n for n in globals() if len(n) == 2 and n[0] == n[1] and n[0] != '_'])"}, {"c": "print([n for n in globals() if len(n) == 2 and n[0] == n[1] and n[0] != '_'], 1)"}, "c"),
+    Case("the order of names that one cell binds", {"a": "zz = 1\naa = 1\nmm = []\nbb = mm", "b": "import json as jj", "c": "print([n for n in globals() if len(n) == 2 and n[0] == n[1] and n[0] != '_'])"}, {"c": "print([n for n in globals() if len(n) == 2 and n[0] == n[1] and n[0] != '_'], 1)"}, "c"),
+    Case("the order of names that are bound again", {"a": "zz = 1", "b": "aa = 2", "c": "zz = 5", "d": "print([n for n in globals() if len(n) == 2 and n[0] == n[1] and n[0] != '_'])"}, {"b": "aa = 7"}, "b d"),
+    Case("the order of names that came back", {"a": "zz = 1\naa = 1", "b": "del zz", "c": "zz = 5", "d": "print([n for n in globals() if len(n) == 2 and n[0] == n[1] and n[0] != '_'])"}, {"d": "print([n for n in globals() if len(n) == 2 and n[0] == n[1] and n[0] != '_'], 1)"}, "d"),
+    Case("the order of names of which some are loaded", {"a": "zz = 1", "b": "import time\naa = 2", "c": "cc = [zz]", "d": "ee = [n for n in globals() if len(n) == 2 and n[0] == n[1] and n[0] != '_']\nprint(ee)"}, {"c": "cc = [zz, 1]"}, "c d"),
     # State of libraries.
     Case("a setting in a function", {"a": "import calendar\ndef setup(n): calendar.setfirstweekday(n)", "b": "setup(6)", "c": CALENDAR}, {"c": CALENDAR + "\nprint(1)"}, "b c"),
     Case("a setting in a loop", {"a": "import calendar", "b": "for n in [6]:\n    calendar.setfirstweekday(n)", "c": CALENDAR}, {"b": "for n in [0]:\n    calendar.setfirstweekday(n)"}, "b c"),

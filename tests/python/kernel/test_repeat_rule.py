@@ -201,3 +201,45 @@ def test_a_repeat_that_begins_again_finds_the_files_as_they_were(tmp_path: Path)
     assert book.executed == {"a", "b", "c"}
     assert shown["c"] == [("stdout", "xx\nFalse\n")]
     assert (book.folder / "log.txt").read_text() == "xx"
+
+
+COMMANDS = {
+    "a command": "!echo x >> log.txt",
+    "a command with a name in it": "p = 'log.txt'\n!echo x >> {p}",
+    "a script": "%%bash\necho x >> log.txt",
+    "a program": "import subprocess\n_ = subprocess.run(['sh', '-c', 'echo x >> log.txt'])",
+}
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_a_repeat_that_begins_again_finds_files_as_they_were_before_a_program(
+    what: str, tmp_path: Path
+) -> None:
+    cells = {
+        "a": COMMANDS[what],
+        "b": "import threading\ng = threading.Thread(target=print)",
+        "c": "print(open('log.txt').read())\nprint(g.is_alive())",
+    }
+    book = Book(tmp_path / "here", cells)
+    book.audit()
+    shown = book.repeat()
+    assert book.executed == {"a", "b", "c"}
+    assert shown["c"] == [("stdout", "x\nx\n\nFalse\n")]
+
+
+def test_what_a_program_changes_unseen_is_named_when_a_repeat_begins_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cells = {
+        "a": "import subprocess, sys\n_ = subprocess.run([sys.executable, 'write.py'])",
+        "b": "import threading\ng = threading.Thread(target=print)",
+        "c": "print(g.is_alive())",
+    }
+    book = Book(tmp_path / "here", cells)
+    write_files(
+        book.folder,
+        {"write.py": "with open('lo' + 'g.txt', 'a') as f: f.write('x')", "log.txt": ""},
+    )
+    book.audit()
+    book.repeat()
+    assert "log.txt was changed and could not be kept" in capfd.readouterr().err

@@ -71,6 +71,14 @@ def test_what_cannot_be_rebuilt_is_a_stub_that_names_itself(tmp_path: Path) -> N
     assert shown.startswith("1\n`f` was not restored: ")
 
 
+def test_names_come_back_in_their_order(tmp_path: Path) -> None:
+    book = Book(tmp_path, {"a": "zz = 1\nmm = []", "b": "aa = mm\nzz = 2"})
+    book.audit()
+    how, shown = restore(book, "b", "print([n for n in globals() if n in {'zz', 'mm', 'aa'}])")
+    assert set(how.values()) == {"loaded"}
+    assert shown == "['zz', 'mm', 'aa']\n"
+
+
 USES = (
     "np.array_equal(a, f)", "np.array(f)", "a == f", "np.isin(a, f)", "a @ f", "f @ a", "f % 2", "-f", "f & 1", "round(f)", "[1][f]",
     "open(f)", "f'{f}'", "setattr(f, 'x', 1)", "hasattr(f, 'x')", "copy.copy(f)", "f in [1]", "sorted([f, f])", "pd.Series([1, 2]) == f",
