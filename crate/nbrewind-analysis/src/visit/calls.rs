@@ -223,6 +223,9 @@ impl Visitor<'_> {
                 }
                 Some(Value::default())
             }
+            "locals" | "vars" | "dir" if n_arguments == 0 && self.is_in_function_scope() => {
+                Some(self.locals())
+            }
             "globals" | "locals" => {
                 self.unknown(&format!("{name}()"), line);
                 Some(Value::default())

@@ -32,6 +32,25 @@ impl Visitor<'_> {
         }
     }
 
+    /// True where `locals()` has nothing to do with the names of the notebook.
+    pub(super) fn is_in_function_scope(&self) -> bool {
+        self.scopes
+            .last()
+            .is_some_and(|scope| scope.kind == ScopeKind::Function)
+    }
+
+    /// `locals()` of a function: it holds what its names refer to.
+    pub(super) fn locals(&self) -> Value {
+        let Some(scope) = self.scopes.last() else {
+            return Value::default();
+        };
+        let mut names: Vec<_> = scope.values.iter().collect();
+        names.sort_unstable_by_key(|(name, _)| name.text());
+        names
+            .into_iter()
+            .fold(Value::default(), |all, (_, value)| all.or(value))
+    }
+
     pub(crate) fn unknown(&mut self, construct: &str, line: usize) {
         let note = Note {
             construct: construct.to_owned(),
