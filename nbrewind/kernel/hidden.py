@@ -53,7 +53,7 @@ _TAME = frozenset(
 )
 # In functions, calls are often made for their effect on what they are given.
 _TAME_IN_FUNCTIONS = _TAME | frozenset(
-    """abc ast builtins calendar cmath concurrent contextlib dateutil decimal difflib enum fractions getpass html
+    """abc ast builtins calendar cmath concurrent contextlib dateutil decimal difflib dis enum fractions getpass html
     importlib inspect ipaddress keyword locale multiprocessing numbers platform posix posixpath pytz queue shlex
     subprocess threading timeit tokenize traceback unicodedata unittest urllib weakref zoneinfo""".split()
 )
