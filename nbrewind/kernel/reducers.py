@@ -18,6 +18,7 @@ import operator
 import os
 import pickle
 import re
+import sys
 import threading
 import types
 import weakref
@@ -198,6 +199,37 @@ def _fill_plainly(obj: Any, kept: tuple[Any, Any]) -> None:
         list.extend(obj, content)
     else:
         dict.update(obj, content)
+
+
+def _fill_attributes(obj: Any, content: dict[Any, Any]) -> None:
+    dict.update(obj, content)
+    object.__setattr__(obj, "__dict__", obj)
+
+
+def _reduce_own_attributes(obj: Any) -> Any:
+    """A dict that is its own `__dict__`, so that its items are its attributes: `self.__dict__ = self`."""
+    func, args, *_ = obj.__reduce_ex__(4)
+    return (func, args, dict(obj), None, None, _fill_attributes)
+
+
+# The object's own reference to its `__dict__`, the name here, and the argument of the question.
+_OWN_REFERENCES = 3
+
+
+def _adopt(obj: Any, state: Any) -> None:
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    object.__setattr__(obj, "__dict__", attributes)
+    _set_plainly(obj, (None, slots))
+
+
+def _reduce_plain(obj: Any) -> Any:
+    """An object whose attributes are a dict that others have, too: `self.__dict__ = shared`."""
+    attributes = object.__getattribute__(obj, "__dict__")
+    if sys.getrefcount(attributes) <= _OWN_REFERENCES:
+        return NotImplemented
+    func, args, state, items, pairs = obj.__reduce_ex__(4)
+    kept = state[0] if isinstance(state, tuple) else state
+    return (func, args, state, items, pairs, _adopt) if kept is attributes else NotImplemented
 
 
 def _reduce_container(obj: Any) -> Any:
@@ -755,6 +787,8 @@ def _reducer_for(kind: type) -> Callable[[Any], Any] | None:
         return _reduce_without_new
     if is_own and hasattr(kind, "__getattr__") and _drops_nothing(kind):
         return _reduce_proxy
+    if is_own and kind.__dictoffset__ and _drops_nothing(kind):
+        return _reduce_plain
     if not is_own or is_importable(kind) or _drops_nothing(kind):
         return None
     return _reduce_instance
@@ -763,6 +797,8 @@ def _reducer_for(kind: type) -> Callable[[Any], Any] | None:
 def reduce_own(obj: Any) -> Any:
     """The reduction of one object, or NotImplemented."""
     kind = type(obj)
+    if isinstance(obj, dict) and getattr(obj, "__dict__", None) is obj and _drops_nothing(kind):
+        return _reduce_own_attributes(obj)
     try:
         found = _known_kinds[kind]
     except KeyError:

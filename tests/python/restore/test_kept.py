@@ -54,10 +54,12 @@ def test_containers_that_tell_someone_of_their_items(tmp_path: Path) -> None:
     cells = {
         "a": "class Told(list):\n    def __init__(self, who):\n        self.who = who\n    def append(self, item):\n        self.who.append(len(self))\n        list.append(self, item)\n    def extend(self, items):\n        for item in items:\n            self.append(item)",
         "b": "class Counted(dict):\n    def __setitem__(self, key, value):\n        self.n = getattr(self, 'n', 0) + 1\n        dict.__setitem__(self, key, value)",
+        "attributes": "class Attributes(dict):\n    def __init__(self, **given):\n        super().__init__(given)\n        self.__dict__ = self\n        self['me'] = [self]\nheld = Attributes(n=1)\nagain = [held]",
         "c": "heard = []\ntold = Told(heard)\ntold.append('x')\ntold.append('y')\ncounted = Counted()\ncounted['k'] = told\ncounted['k'] = [told]",
     }
     check = (
-        "print(told, heard, told.who is heard, counted, counted.n)\ntold.append('z')\nprint(heard)"
+        "print(told, heard, told.who is heard, counted, counted.n)\ntold.append('z')\nprint(heard)\n"
+        "held.m = 2\nprint(held['m'], held.n, held.me[0] is held, again[0] is held, len(held))"
     )
     check_like_a_run(tmp_path, cells, check)
 
@@ -82,3 +84,16 @@ def test_what_runs_code_at_its_end_is_not_made_in_secret(tmp_path: Path) -> None
     book = Book(tmp_path / "here", cells)
     # matplotlib warns of an animation that nobody has drawn when it ends.
     assert book.audit() == {"a": [], "b": [], "c": []}
+
+
+def test_attributes_that_objects_have_in_common(tmp_path: Path) -> None:
+    cells = {
+        "a": "class Borg:\n    shared = {}\n    def __init__(self):\n        self.__dict__ = self.shared",
+        "b": "one, other = Borg(), Borg()\none.n = [1]",
+        "c": "settings = {'depth': 3}\nclass View:\n    __slots__ = ('of', '__dict__')\nview = View()\nview.__dict__ = settings\nview.of = one",
+    }
+    check = (
+        "print(other.n, Borg.shared)\nother.m = 2\nprint(one.m, Borg().n is one.n)\n"
+        "settings['width'] = 4\nprint(view.width, view.depth, view.of is one)"
+    )
+    check_like_a_run(tmp_path, cells, check)
