@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from typing import Any
 
 from jupyter_client.jsonutil import json_default
@@ -20,12 +19,6 @@ def _as_sent(content: Any) -> Any:
         return json.loads(json.dumps(content, default=json_default))
     except (TypeError, ValueError):
         return copy.deepcopy(content)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
 
 
 class OutputTap:
@@ -82,11 +75,7 @@ class OutputTap:
         taken.append({"kind": kind, "content": content})
 
     def start(self) -> None:
-        """Begin to take the outputs of the current request.
-
-        What the kernel has shown of it already (warnings of its syntax) it shows again when the run is replayed.
-        """
-        _flush()
+        """Begin to take the outputs of the current request."""
         parent = self._kernel.get_parent() or {}
         self._parent_id = parent.get("header", {}).get("msg_id")
         self._taken = []
@@ -99,7 +88,6 @@ class OutputTap:
 
     def publish(self, outputs: list[dict[str, Any]], execution_count: int) -> None:
         """Publish recorded outputs for the current request."""
-        _flush()
         kernel = self._kernel
         parent = kernel.get_parent()
         prefix = f"kernel.{kernel.ident}"

@@ -11,6 +11,7 @@ import asyncio
 import builtins
 import functools
 import hashlib
+import io
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,6 +200,8 @@ class Session:
         # False when cells ran, or names were made, before the session could see them.
         self.began_fresh = shell.execution_count <= 1 and not self.state.live_names()
         self._note: LogRun | None = None
+        # What was said of the syntax of the cell that was sent, and is shown if it executes.
+        self._said = ""
         self.quiet = Quiet(self)
         self.settings = settings.Watch()
         self.ambient.begin(is_fresh=self.began_fresh)
@@ -256,11 +259,14 @@ class Session:
                     result = self._begin(raw_cell, kwargs.get("cell_id"), kwargs.get("cell_meta"))
                     is_ours = result is not None or self.current is not None
                 if result is None:
+                    if self._said:
+                        sys.stderr.write(self._said)
                     self._transform_again(raw_cell, kwargs)
                     result = await original(raw_cell, store_history, silent, *args, **kwargs)
                 return result
             finally:
                 self._depth -= 1
+                self._said = ""
                 if note is not None:
                     note.seconds = time.perf_counter() - started
                     note.status = _status(result)
@@ -272,8 +278,24 @@ class Session:
                     self.requests.cell_ends(token)
 
         shell.run_cell_async = run_cell_async
+        shell.should_run_async = self._asking(shell.should_run_async)
         shell.events.register("post_run_cell", self._finish)
         shell.events.register("post_execute", self._shell_is_done)
+
+    def _asking(self, original: Callable[..., bool]) -> Callable[..., bool]:
+        """The kernel's question whether a cell awaits. Python warns of doubtful syntax then, and records have that."""
+
+        @functools.wraps(original)
+        def should_run_async(*args: Any, **kwargs: Any) -> bool:
+            on_main = threading.current_thread() is threading.main_thread()
+            if self.mode != "repeat" or self._depth > 0 or not on_main:
+                return original(*args, **kwargs)
+            with redirect_stderr(io.StringIO()) as said:
+                found = original(*args, **kwargs)
+            self._said += said.getvalue()
+            return found
+
+        return should_run_async
 
     def _transform_again(self, source: str, sent: dict[str, Any]) -> None:
         """The kernel made Python of the cell before names were loaded: `run()` is a magic where `run` is not there."""

@@ -65,3 +65,9 @@ def test_warnings_of_doubtful_syntax_are_shown_once_by_a_replay(tmp_path: Path) 
     assert "SyntaxWarning" in str(shown["a"])
     assert book.repeat() == shown
     assert book.executed == set()
+    book.edit(a="n = 1001\nprint(n is 1000)")
+    again = book.repeat()
+    assert book.executed == {"a", "b"}
+    assert [text.count("SyntaxWarning") for _, text, *_ in again["a"]] == [
+        text.count("SyntaxWarning") for _, text, *_ in shown["a"]
+    ]
