@@ -12,8 +12,10 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
+
+from IPython.utils.capture import capture_output
 
 from nbrewind import _native, checkpoints
 from nbrewind.fingerprint import path_digest
@@ -526,8 +528,10 @@ def run_process_effects(session: Session) -> None:
         try:
             code = session.shell.transform_cell(item["text"])
             session.scratch.setdefault("get_ipython", session.shell.get_ipython)
-            # What they print was printed when their cell was replayed.
-            with session.shell.builtin_trap, hushed(), _module_path_of(session, item):
+            # What they show was shown when their cell was replayed.
+            is_magic = item["kind"] == "magic"
+            shown = nullcontext() if is_magic else capture_output(stdout=False, stderr=False)
+            with session.shell.builtin_trap, shown, hushed(), _module_path_of(session, item):
                 exec(
                     compile(code, "<nbrewind: process effects>", "exec", dont_inherit=True),
                     session.scratch,
