@@ -7,6 +7,7 @@ mod files;
 mod memory;
 mod numpy;
 mod plan;
+mod spans;
 mod store;
 mod tasks;
 mod walk;
