@@ -7,6 +7,7 @@ the replay itself compares what the cell really left.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
@@ -39,12 +40,14 @@ def unchanged_names(
         manifest_id = latest["state"].get(name)
         if manifest_id in latest["effects"]["writes"]:
             found.setdefault(manifest_id, set()).add(name)
-    versions = {manifest_id: session.history.manifest(manifest_id) for manifest_id in found}
-    return [
-        version
-        for manifest_id, version in versions.items()
-        if set(version.names) <= found[manifest_id]
-    ]
+    versions = []
+    for manifest_id, names in found.items():
+        # The store may have been cleaned up since.
+        with suppress(_native.MissingError):
+            version = session.history.manifest(manifest_id)
+            if set(version.names) <= names:
+                versions.append(version)
+    return versions
 
 
 def _slice(source: str, effects: dict[str, Any], name: str) -> tuple[list[str], set[str]] | None:
