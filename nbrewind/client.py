@@ -249,6 +249,8 @@ class Conversation:
     async def _introduce(self) -> dict[str, Any]:
         """Ask who the kernel is until it is heard on all channels: what is said before we subscribed is lost."""
         deadline = time.monotonic() + _SILENCE
+        # A kernel that is starting soon hears us; a busy one must not be flooded.
+        patience = 0.1
         while time.monotonic() < deadline:
             heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             sent = self._send("control", "kernel_info_request", {})
@@ -256,13 +258,14 @@ class Conversation:
             answered = self._expect(sent)
             try:
                 both = asyncio.gather(heard, answered, return_exceptions=True)
-                await asyncio.wait({both}, timeout=1)
+                await asyncio.wait({both}, timeout=patience)
                 if heard.done() and answered.done():
                     return answered.result()
             finally:
                 self._statuses.pop(sent, None)
                 self._forget(sent)
             await self._check_alive("answer")
+            patience = min(2 * patience, 1)
         raise KernelFailed("the kernel does not answer", "kernel-died")
 
     async def _find_subshell(self) -> str | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import sys
 import uuid
 from collections import Counter
@@ -12,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.paths import jupyter_runtime_dir
 
 from nbrewind.cli.notebook import CodeCell, Notebook, NotebookError
+from nbrewind.cli.process import KernelProcess
 from nbrewind.client import Cell, Conversation, KernelFailed, Refused
 from nbrewind.records import check_trust, store_of
 
@@ -31,106 +28,77 @@ __all__ = [
 ]
 
 
-# How often a kernel is started that dies before it answers.
-_ATTEMPTS = 3
-
-
 class Driver:
-    """One kernel and one notebook. Use as an async context manager."""
+    """One kernel and one notebook. Use as an async context manager.
 
-    def __init__(self, notebook: Notebook, mode: str, store: Path, **options: Any) -> None:
+    `process`: a kernel in the same mode and folder that was started for this already. `stays`: the kernel outlives us,
+    and is found where `jupyter console --existing` looks.
+    """
+
+    def __init__(
+        self,
+        notebook: Notebook,
+        mode: str,
+        store: Path,
+        *,
+        process: KernelProcess | None = None,
+        stays: bool = False,
+        **options: Any,
+    ) -> None:
         self.notebook = notebook
         self.mode = mode
         self.store = store
         self.options = options
         self.keep = False
+        if process is None or process.is_taken:
+            folder = notebook.path.resolve().parent
+            place = _lasting_place() if stays else None
+            process = KernelProcess(mode, folder, stays=stays, connection_file=place)
+        process.is_taken = True
+        self.process = process
+        self.talk: Conversation | None = None
 
     async def __aenter__(self) -> Driver:
-        for attempt in range(_ATTEMPTS):
-            try:
-                await self._start()
-                break
-            except KernelFailed:
-                # Its ports are chosen before it takes them; another process may have been faster.
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        configure = {
-            "mode": self.mode,
-            "store": str(self.store),
-            "notebook": self.notebook.path.name,
-            "tags": {cell.id: list(cell.tags) for cell in self.notebook.code_cells()},
-            **{
-                key: value for key, value in self.options.items() if key in {"shadow", "distrusted"}
-            },
-        }
         try:
-            await self.ask("configure", **configure)
+            await self._connect()
+            await self.ask(
+                "configure",
+                mode=self.mode,
+                store=str(self.store),
+                notebook=self.notebook.path.name,
+                tags={cell.id: list(cell.tags) for cell in self.notebook.code_cells()},
+                **self.options,
+            )
         except BaseException:
             await self._stop()
             raise
         return self
 
-    async def _start(self) -> None:
-        """Start the kernel and talk to it. Raises `KernelFailed`."""
-        folder = self.notebook.path.resolve().parent
-        self.manager = AsyncKernelManager(kernel_name="python3")
-        # The kernel of this very environment, whatever is registered elsewhere.
-        self.manager._kernel_spec = KernelSpec(
-            argv=[
-                sys.executable,
-                "-m",
-                "nbrewind.kernel",
-                f"--mode={self.mode}",
-                "--log-level=ERROR",
-                "-f",
-                "{connection_file}",
-            ],
-            display_name="NBRewind",
-            language="python",
-        )
-        # A kernel that stays must not hold our output open; what a kernel prints outside cells is for its log.
-        stays = bool(self.options.get("independent"))
-        streams: dict[str, Any] = {
-            "stdout": subprocess.DEVNULL,
-            **({"stderr": subprocess.DEVNULL} if stays else {}),
-        }
-        if stays:
-            # Where `jupyter console --existing` looks for it.
-            self.manager.connection_file = os.path.join(
-                jupyter_runtime_dir(), f"nbrewind-{uuid.uuid4().hex[:8]}.json"
-            )
-            os.makedirs(jupyter_runtime_dir(), mode=0o700, exist_ok=True)
-        await self.manager.start_kernel(cwd=str(folder), independent=stays, **streams)
-        channels = self.manager.client()
-        channels.start_channels(stdin=False, hb=False)
-        self.talk = Conversation(channels, self.manager.is_alive, notebook=self.notebook.node)
-        try:
-            await channels.wait_for_ready(timeout=120)
-            await self.talk.open()
-        except RuntimeError as error:
-            await self._stop()
-            raise KernelFailed(f"the kernel did not start: {error}") from error
-        except BaseException:
-            await self._stop()
-            raise
+    async def _connect(self) -> None:
+        """Talk to the kernel. Raises `KernelFailed`."""
+        channels = await self.process.channels()
+        if channels is None:
+            raise KernelFailed("the kernel did not start: it died before it could be reached")
+        self.talk = Conversation(channels, self.process.is_alive, notebook=self.notebook.node)
+        await self.talk.open()
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stop()
 
     async def _stop(self) -> None:
-        await self.talk.close()
-        if self.keep:
-            # Our manager must not take the file away when it is forgotten.
-            self.manager._connection_file_written = False
-        elif await self.manager.is_alive():
-            await self.manager.shutdown_kernel(now=False)
+        if self.talk is not None:
+            await self.talk.close()
+        if not self.keep:
+            await self.process.stop()
 
     async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Send one request and wait for its answer. Raises `Refused` when the store did."""
+        assert self.talk is not None
         return await self.talk.ask(do, **arguments)
 
     async def run_cell(self, cell: CodeCell) -> dict[str, Any]:
         """Execute or replay one cell; returns the kernel's report. The cell's outputs are in the notebook."""
+        assert self.talk is not None
         run = await self.talk.run_cell(Cell(cell.id, cell.source, cell.tags, cell.node))
         if run.not_recorded:
             print(
@@ -138,6 +106,13 @@ class Driver:
                 file=sys.stderr,
             )
         return run.report(cell.id)
+
+
+def _lasting_place() -> Path:
+    """Where the connection file of a kernel that stays lies."""
+    folder = Path(jupyter_runtime_dir())
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"nbrewind-{uuid.uuid4().hex[:8]}.json"
 
 
 def with_earlier(found: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
@@ -176,6 +151,7 @@ async def run_notebook(
     *,
     shadow: bool = False,
     on_cell: Callable[[CodeCell, dict[str, Any]], None] = lambda cell, report: None,
+    process: KernelProcess | None = None,
 ) -> list[dict[str, Any]]:
     """Run every code cell in order; stops at the first that fails. Returns a report per cell that was reached.
 
@@ -190,7 +166,9 @@ async def run_notebook(
     while True:
         reports: list[dict[str, Any]] = []
         restart: list[str] = []
-        async with Driver(notebook, mode, store, shadow=shadow, distrusted=distrusted) as driver:
+        async with Driver(
+            notebook, mode, store, process=process, shadow=shadow, distrusted=distrusted
+        ) as driver:
             for cell in cells:
                 if not cell.source.strip():
                     cell.node["outputs"] = []
@@ -204,7 +182,7 @@ async def run_notebook(
                 on_cell(cell, report)
                 if report["status"] == "failed":
                     break
-            if await driver.manager.is_alive():
+            if await driver.process.is_alive():
                 # What begins again finds the files as they were.
                 answer = await driver.ask("take-back" if restart else "flush")
                 for path in answer.get("lost", ()):

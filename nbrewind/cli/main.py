@@ -1,455 +1,48 @@
-"""`nbrewind`: arguments in, exit code out. 0 done, 1 the notebook failed, 2 wrong arguments, 3 the store refused."""
+"""`nbrewind`: arguments in, exit code out. 0 done, 1 the notebook failed, 2 wrong arguments, 3 the store refused.
+
+What talks to kernels takes as long to import as a kernel takes to start, so the kernel is started first.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from nbrewind import __version__, checkpoints, records, roots
-from nbrewind._native import Store, StoreError
-from nbrewind.cli import analysis, driver, report
-from nbrewind.cli.notebook import (
-    CodeCell,
-    Notebook,
-    NotebookError,
-    inject_parameters,
-    parse_parameter,
-    read_notebook,
-    write_notebook,
-)
+from nbrewind.cli import arguments
+from nbrewind.cli.process import KernelProcess
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nbrewind", description="Audit, replay and restore notebooks."
-    )
-    parser.add_argument("--version", action="version", version=f"nbrewind {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(
-        name: str, text: str, *, notebook: bool = True, store: bool = True
-    ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        if notebook:
-            sub.add_argument("notebook", metavar="NB.ipynb")
-            sub.add_argument("--kernel", help="treat the notebook as one of this kernel")
-        if store:
-            sub.add_argument(
-                "--store",
-                metavar="DIR",
-                help="default: NBREWIND_STORE, else .nbrewind beside the notebook",
-            )
-        sub.add_argument("--json", action="store_true", help="print one JSON object")
-        return sub
-
-    for name, text in (
-        ("audit", "execute every cell and record the runs"),
-        ("repeat", "replay what is unchanged, execute the rest"),
-    ):
-        sub = command(name, text)
-        sub.add_argument(
-            "-o", "--output", metavar="OUT.ipynb", help="write the notebook with its outputs here"
-        )
-        sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
-        if name == "repeat":
-            sub.add_argument(
-                "--from",
-                dest="start",
-                metavar="CELL",
-                help="cells before it are only brought up to date",
-            )
-            sub.add_argument(
-                "--task-log", metavar="FILE.jsonl", help="one line for each task that was executed"
-            )
-            sub.add_argument(
-                "--dry-run", action="store_true", help="tell what would happen, and do nothing"
-            )
-            sub.add_argument(
-                "--shadow",
-                action="store_true",
-                help="execute everything and compare with the records",
-            )
-    sub = command("restore", "bring back the state that a cell left, in a new kernel")
-    sub.add_argument("--to", required=True, metavar="CELL")
-    sub.add_argument(
-        "--run", type=int, metavar="N", help="the run with this number instead of the latest"
-    )
-    sub = command("check", "execute again and compare with the records")
-    sub = command("stale", "which cells need re-execution, and why")
-    sub.add_argument(
-        "edited", nargs="?", metavar="B.ipynb", help="with --audited: the edited notebook"
-    )
-    sub.add_argument(
-        "--audited", action="store_true", help="the first notebook was run top to bottom"
-    )
-    sub = command("why", "why a cell is stale, or why a cell or task ran again")
-    sub.add_argument("subject", metavar="CELL|TASK")
-    sub = command("analyze", "what every cell reads, writes and changes", store=False)
-    sub = command("graph", "the dataflow graph", store=False)
-    sub.add_argument("--format", choices=["svg", "mermaid", "dot", "json"], default="svg")
-    sub = command("verify", "check every stored byte", notebook=False)
-    sub = command("stats", "sizes and counts of the store", notebook=False)
-    sub = command(
-        "gc", "delete what nothing needs, and under a budget what is cheap", notebook=False
-    )
-    sub.add_argument(
-        "--budget", metavar="SIZE", help="drop records until the store fits, e.g. 10GB"
-    )
-    sub.add_argument(
-        "--keep",
-        type=int,
-        default=roots.KEPT_CHECKPOINTS,
-        metavar="N",
-        help="newest checkpoints of every cell that are never dropped (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--grace",
-        type=float,
-        default=600.0,
-        metavar="SECONDS",
-        help="how long others who have the store open may count on what goes (default: %(default)s)",
-    )
-    sub.add_argument("--dry-run", action="store_true", help="tell what would go, and do nothing")
-    sub = command("pin", "keep a recorded run whatever the budget", notebook=False)
-    sub.add_argument("run", metavar="RUN", help="as `nbrewind ls` shows it")
-    sub.add_argument("--remove", action="store_true", help="keep it no longer")
-    sub = command("ls", "recorded runs", notebook=False)
-    return parser
+# The mode of the kernel that a command runs its notebook in. `restore` leaves its kernel behind, and starts it itself.
+_MODES = {"audit": "audit", "check": "repeat", "repeat": "repeat"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
-        options = _parser().parse_args(argv)
+        options = arguments.parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
+    options.started = None
     try:
-        return _COMMANDS[options.command](options)
-    except NotebookError as error:
-        return _fail(str(error), error.exit_code)
-    except (driver.Refused, StoreError) as error:
-        return _fail(str(error), 3)
-    except driver.KernelFailed as error:
-        return _fail(str(error), 1)
+        options.started = _start(options)
+        from nbrewind.cli import commands
+
+        return commands.run(options)
     except KeyboardInterrupt:
-        return _fail("interrupted; what was recorded before is safe", 1)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-
-
-def _fail(text: str, code: int) -> int:
-    print(f"nbrewind: {text}", file=sys.stderr)
-    return code
-
-
-def _read(options: argparse.Namespace, path: str | None = None) -> Notebook:
-    notebook = read_notebook(path or options.notebook, kernel=options.kernel)
-    for text in notebook.warnings:
-        print(f"nbrewind: {text}", file=sys.stderr)
-    return notebook
-
-
-def _store(options: argparse.Namespace) -> Path:
-    """The store of a command; for commands without a notebook the one in this folder."""
-    return driver.store_of(Path(getattr(options, "notebook", "x")), options.store)
-
-
-def _open_store(options: argparse.Namespace, mode: str = "r") -> Store:
-    path = _store(options)
-    if not path.is_dir():
-        raise driver.Refused(
-            f"there is no store at {path}. Audit the notebook first: nbrewind audit NB.ipynb"
-        )
-    return Store(str(path), mode)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1))
-
-
-# --- Running ------------------------------------------------------------------------------------------------------
-
-
-def _run(options: argparse.Namespace, mode: str, *, shadow: bool = False) -> int:
-    notebook = _read(options)
-    parameters = getattr(options, "parameter", [])
-    if parameters:
-        notebook = inject_parameters(notebook, dict(parse_parameter(text) for text in parameters))
-    start = notebook.find(options.start).position if getattr(options, "start", None) else 0
-    store = _store(options)
-    started = time.perf_counter()
-
-    def shown(cell: CodeCell, found: dict[str, Any]) -> None:
-        if found["status"] == "replayed" and cell.position < start:
-            found["status"] = "restored"
-        if not options.json:
-            print(report.cell_line(cell, found), flush=True)
-
-    reports = driver.run(driver.run_notebook(notebook, mode, store, shadow=shadow, on_cell=shown))
-    summary = report.summarise(reports, time.perf_counter() - started, shadow=shadow)
-    if getattr(options, "output", None):
-        write_notebook(notebook, options.output)
-    if getattr(options, "task_log", None):
-        report.write_task_log(options.task_log, reports)
-    if options.json:
-        _print_json(summary)
-    else:
-        print(report.summary_text(summary))
-    failed = [found for found in reports if found["status"] == "failed"]
-    if failed:
-        cell = notebook.find(failed[0]["cell_id"])
-        print(f"nbrewind: cell {cell.id} failed: {report.error_of(cell)}", file=sys.stderr)
+        print("nbrewind: interrupted; what was recorded before is safe", file=sys.stderr)
         return 1
-    if shadow and summary["shadow"]["differences"]:
-        return 1
-    return 0
+    finally:
+        if options.started is not None:
+            options.started.discard()
 
 
-def _audit(options: argparse.Namespace) -> int:
-    return _run(options, "audit")
-
-
-def _repeat(options: argparse.Namespace) -> int:
-    if options.dry_run:
-        return _dry_run(options)
-    return _run(options, "repeat", shadow=options.shadow)
-
-
-def _dry_run(options: argparse.Namespace) -> int:
-    notebook = _read(options)
-    cells = [
-        {"id": cell.id, "source": cell.source, "tags": list(cell.tags)}
-        for cell in notebook.code_cells()
-    ]
-
-    async def ask() -> dict[str, Any]:
-        async with driver.Driver(notebook, "repeat", _store(options)) as kernel:
-            return await kernel.ask("plan", cells=cells)
-
-    driver.check_trust(_store(options))
-    plan = driver.run(ask())["plan"]
-    if options.json:
-        _print_json({"cells": plan})
-    else:
-        for item in plan:
-            print(
-                f"{item['id']:<14} {item['status']:<10} {item['seconds']:8.2f} s  {'; '.join(item['why'])}"
-            )
-            if "tasks" in item:
-                from nbrewind.tasks.forecast import text_of
-
-                print(f"{'':<14} {text_of(item['tasks'])}")
-    return 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    notebook = _read(options)
-    store = _store(options)
-    if not store.is_dir():
-        raise driver.Refused(
-            f"there is no store at {store}. Audit the notebook first: nbrewind audit NB.ipynb"
-        )
-    reports = driver.run(driver.run_notebook(notebook, "repeat", store, shadow=True))
-    verdicts = report.verdicts(reports)
-    if options.json:
-        _print_json({"cells": verdicts})
-    else:
-        for item in verdicts:
-            print(f"{item['id']:<14} {item['verdict']:<17} {', '.join(item['differences'])}")
-    return 1 if any(item["verdict"] in {"differs", "failed"} for item in verdicts) else 0
-
-
-def _restore(options: argparse.Namespace) -> int:
-    notebook = _read(options)
-    cell = notebook.find(options.to)
-    store = _store(options)
-    driver.check_trust(store)
-    if not store.is_dir():
-        raise driver.Refused(
-            f"there is no store at {store}. Audit the notebook first: nbrewind audit NB.ipynb"
-        )
-
-    async def ask() -> tuple[dict[str, Any], str]:
-        async with driver.Driver(notebook, "audit", store, independent=True) as kernel:
-            found = (await kernel.ask("restore", cell=cell.id, number=options.run))["report"]
-            kernel.keep = True
-            return found, kernel.manager.connection_file
-
-    found, connection = driver.run(ask())
-    if options.json:
-        _print_json({**found, "connection_file": connection})
-        return 0
-    if found["source"] != cell.source:
-        print(
-            f"Cell {cell.id} was edited since. The state is the one that this text left:\n{found['source']}\n"
-        )
-    print(report.restore_text(found))
-    print(f"\nThe kernel is running. Connect with: jupyter console --existing {connection}")
-    return 0
-
-
-# --- Asking -------------------------------------------------------------------------------------------------------
-
-
-def _cells(notebook: Notebook) -> list[dict[str, Any]]:
-    return [
-        {"id": cell.id, "source": cell.source, "tags": list(cell.tags)}
-        for cell in notebook.code_cells()
-    ]
-
-
-def _analyze(options: argparse.Namespace) -> int:
-    found = analysis.analyze(_cells(_read(options)))
-    if options.json:
-        _print_json(found)
-        return 0
-    for cell in found["cells"]:
-        print(
-            f"{cell['id']:<14} reads {', '.join(cell['reads']) or '-'}; writes {', '.join(cell['writes']) or '-'}"
-        )
-    return 0
-
-
-def _stale(options: argparse.Namespace) -> int:
-    # It brings all that tells tasks apart, which no repeat waits for.
-    from nbrewind.cli import history
-
-    if options.audited:
-        if options.edited is None:
-            raise NotebookError(
-                "--audited takes two notebooks: nbrewind stale --audited A.ipynb B.ipynb"
-            )
-        audited = _cells(_read(options))
-        facts = None
-        if options.store is not None:
-            facts = records.recorded_facts(_open_store(options), audited)
-        found = analysis.stale_audited(audited, _cells(_read(options, options.edited)), facts)
-    else:
-        notebook = _read(options)
-        runs = history.latest_runs(_open_store(options), notebook.path.name)
-        found = history.stale(_cells(notebook), runs)
-    if options.json:
-        _print_json(found)
-        return 0
-    for word in ("stale", "unknown"):
-        for cell in found[word]:
-            print(f"{word:<8} {cell:<14} {found['reasons'].get(cell, '')}")
-    if not found["stale"] and not found["unknown"]:
-        print("Every cell is fresh.")
-    return 0
-
-
-def _why(options: argparse.Namespace) -> int:
-    from nbrewind.cli import history
-
-    notebook = _read(options)
-    store = _open_store(options)
-    found = history.why(store, _cells(notebook), notebook, options.subject)
-    if options.json:
-        _print_json(found)
-    else:
-        print("\n".join(found["why"]))
-    return 0
-
-
-def _graph(options: argparse.Namespace) -> int:
-    print(analysis.graph(_cells(_read(options)), options.format))
-    return 0
-
-
-def _verify(options: argparse.Namespace) -> int:
-    damages = _open_store(options).verify()
-    if options.json:
-        _print_json({"damages": damages})
-    else:
-        for damage in damages:
-            print(f"damaged: {damage['file']} at {damage['offset']}: {damage['what']}")
-            for item in damage["records"]:
-                print(f"  not usable: {item['count']} {item['kind']} {item['key'][:16]}")
-        if not damages:
-            print("Every stored byte matches its name.")
-    return 3 if damages else 0
-
-
-def _stats(options: argparse.Namespace) -> int:
-    store = _open_store(options)
-    found = store.stats() | {
-        "disk_bytes": roots.disk_bytes(Path(store.path)),
-        "n_live_writers": len(store.live_writers()),
-    }
-    if options.json:
-        _print_json(found)
-    else:
-        for name, value in found.items():
-            shown = f"  ({roots.show_size(value)})" if name.endswith("bytes") else ""
-            print(f"{name:<18} {value}{shown}")
-    return 0
-
-
-def _gc(options: argparse.Namespace) -> int:
-    try:
-        budget = None if options.budget is None else roots.parse_size(options.budget)
-    except ValueError:
-        return _fail(f"{options.budget} is not a size; write for example 10GB", 2)
-    if options.keep < 1 or not 0 <= options.grace < 1e9:
-        return _fail("--keep is at least 1, --grace at least 0 seconds", 2)
-    store = _open_store(options, "r" if options.dry_run else "rw")
-    choice = roots.choose(store, options.keep)
-    found = store.gc(budget, choice.drop, choice.revive, options.grace, options.dry_run)
-    if options.json:
-        _print_json({**found, "n_kept_checkpoints": choice.n_roots, "dry_run": options.dry_run})
-    else:
-        print(report.gc_text(found, choice.n_roots, options.dry_run))
-    return 0
-
-
-def _pin(options: argparse.Namespace) -> int:
-    store = _open_store(options, "rw")
-    found = [run for run in checkpoints.of_store(store) if run["run_id"].startswith(options.run)]
-    if len({run["run_id"] for run in found}) != 1:
-        what = "no run" if not found else "several runs"
-        raise driver.Refused(f"{what} with the id {options.run}; `nbrewind ls` shows them")
-    store.append(roots.PIN, found[0]["run_id"], json.dumps({"pinned": not options.remove}), [])
-    store.commit()
-    if options.json:
-        _print_json({"run_id": found[0]["run_id"], "pinned": not options.remove})
-    return 0
-
-
-def _ls(options: argparse.Namespace) -> int:
-    from nbrewind.cli import history
-
-    runs = checkpoints.of_store(_open_store(options))
-    if options.json:
-        _print_json({"runs": [{key: run.get(key) for key in history.SHOWN} for run in runs]})
-    else:
-        for run in runs:
-            print(report.run_line(run))
-    return 0
-
-
-_COMMANDS = {
-    "audit": _audit,
-    "repeat": _repeat,
-    "restore": _restore,
-    "check": _check,
-    "stale": _stale,
-    "why": _why,
-    "analyze": _analyze,
-    "graph": _graph,
-    "verify": _verify,
-    "stats": _stats,
-    "gc": _gc,
-    "pin": _pin,
-    "ls": _ls,
-}
+def _start(options: argparse.Namespace) -> KernelProcess | None:
+    """The kernel of a command that runs a notebook, if there is a file to run; None: the command says what is wrong."""
+    mode = _MODES.get(options.command)
+    if mode is None or not Path(options.notebook).is_file():
+        return None
+    return KernelProcess(mode, Path(options.notebook).resolve().parent)
 
 
 if __name__ == "__main__":

@@ -9,19 +9,48 @@ repairs reach the disk only in the file that `write_notebook` is asked to write.
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import json
 import math
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from nbformat.v4.rwbase import rejoin_lines
+
+@contextlib.contextmanager
+def _without(*modules: str) -> Iterator[None]:
+    """As if these modules were not installed, unless they are loaded already."""
+    hidden = [module for module in modules if module not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for module in hidden:
+            del sys.modules[module]
+
+
+# Where Jupyter is installed, jsonschema loads these at its own import, to know what an IRI, a date or a colour is. One
+# builds a parser for more than a second of CPU: longer than all else that a command does before its kernel runs.
+# No field of a notebook is any of these.
+with _without(
+    "fqdn",
+    "isoduration",
+    "jsonpointer",
+    "rfc3339_validator",
+    "rfc3986_validator",
+    "rfc3987_syntax",
+    "uri_template",
+    "webcolors",
+):
+    # Before anything else of a command imports it.
+    import nbformat
+    from nbformat.v4.rwbase import rejoin_lines
 
 __all__ = [
     "CodeCell",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -319,3 +322,51 @@ def test_restore_starts_a_kernel_that_stays(book: Book) -> None:
     finally:
         client.shutdown()
         client.stop_channels()
+
+
+def test_an_interrupted_command_ends_its_kernel_and_says_so(tmp_path: Path) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    book = Book(tmp_path / "here", {"a": "x = 1", "b": "print(x)"})
+    book.edit(b="import time\nopen('begun', 'w').close()\ntime.sleep(600)")
+    command = subprocess.Popen(
+        [sys.executable, "-m", "nbrewind.cli.main", "audit", str(book.path)],
+        cwd=book.folder,
+        env={**os.environ, "TMPDIR": str(place)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    (kernel,) = _wait_for(lambda: list(place.glob("nbrewind-*/kernel.json")), command)
+    _wait_for(lambda: list(book.folder.glob("begun")), command)
+    port = json.loads(kernel.read_text())["hb_port"]
+    command.send_signal(signal.SIGINT)
+    _, said = command.communicate(timeout=60)
+    assert command.returncode == 1
+    assert said == "nbrewind: interrupted; what was recorded before is safe\n"
+    assert list(place.glob("nbrewind-*")) == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    book.edit(b="print(x)")
+    done = nbrewind("repeat", book.path, "--json", cwd=book.folder)
+    assert [cell["status"] for cell in json.loads(done.stdout)["cells"]] == ["replayed", "executed"]
+
+
+def test_a_command_without_a_notebook_to_run_leaves_no_kernel(tmp_path: Path) -> None:
+    (tmp_path / "broken.ipynb").write_text("{")
+    done = nbrewind("repeat", "broken.ipynb", cwd=tmp_path, TMPDIR=str(tmp_path))
+    assert done.returncode == 2
+    assert "broken.ipynb does not parse as JSON" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.ipynb"]
+
+
+def _wait_for(
+    look: Callable[[], list[Path]], command: subprocess.Popen[str], seconds: float = 60
+) -> list[Path]:
+    """What `look` finds, as soon as it finds anything while the command runs."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert command.poll() is None, "the command ended"
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.01)
+    return found

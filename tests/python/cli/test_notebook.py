@@ -299,6 +299,6 @@ def test_the_demo_notebooks_need_no_repair(name):
 
 
 def test_a_command_does_not_pay_for_formats_that_notebooks_do_not_have() -> None:
-    code = "import sys, nbrewind.cli.main; print('rfc3987_syntax' in sys.modules)"
+    code = "import sys, nbrewind.cli.commands; print('rfc3987_syntax' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "False"
