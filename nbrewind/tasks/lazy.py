@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import os
 import re
 import sys
+import weakref
 from typing import Any
 
 from nbrewind.fingerprint import (
@@ -122,13 +124,66 @@ def _graph_fact(value: Any, ctx: Context) -> Fact:
     ctx.n_lazy_nodes += len(graph)
     if ctx.n_lazy_nodes > _MAX_NODES:
         return Fact("lazy", opaque=f"lazy values of more than {_MAX_NODES} tasks", mutable=True)
-    nodes, files, opaque = _Flat(keys).flatten(build(graph, keys))
+    nodes, files, opaque = _nodes_of(value, graph, keys)
     head: list[Any] = [type(value)]
     for name in ("chunks", "dtype", "npartitions", "_nout", "_pure", "_length"):
         head.append(getattr(value, name, None) if hasattr(type(value), name) else None)
     meta = getattr(value, "_meta", None)
     head.append((type(meta), str(getattr(meta, "dtype", None))))
     return Fact("lazy", (tuple(head), nodes), mutable=True, files=files or None, opaque=opaque)
+
+
+# Of a graph whose tasks are the very objects that they were, the parts are what they were: arguments are walked anew
+# each time, and nothing changes tasks. By the id of the collection: these have an equality of their own.
+_kept: dict[int, tuple[Any, list[Any], list[Any], Any, tuple[Any, ...]]] = {}
+
+
+def _nodes_of(value: Any, graph: Any, keys: list[Any]) -> tuple[Any, dict[str, str], str | None]:
+    """The graph as parts of a fact; files; why it has no content."""
+    tasks = _tasks_of(graph)
+    names = [*keys, *tasks] if tasks is not None else []
+    objects = list(tasks.values()) if tasks is not None else []
+    known = _kept.get(id(value))
+    if (
+        known is not None
+        and known[0]() is value
+        and names == known[1]
+        and len(objects) == len(known[2])
+        and all(map(operator.is_, objects, known[2]))
+    ):
+        return known[3], _files_in(known[4]), None
+    flat = _Flat(keys)
+    nodes, opaque = flat.flatten(build(graph, keys))
+    literals = tuple(flat.literals)
+    if tasks is not None and not flat.is_fleeting and opaque is None:
+        with contextlib.suppress(TypeError):
+            place = id(value)
+            gone = weakref.ref(value, lambda _: _kept.pop(place, None))
+            _kept[place] = (gone, names, objects, nodes, literals)
+    return nodes, _files_in(literals), opaque
+
+
+def _files_in(literals: tuple[Any, ...]) -> dict[str, str]:
+    """The files that arguments name, as they are now."""
+    return literal_of(literals).files if literals else {}
+
+
+def _tasks_of(graph: Any) -> dict[Any, Any] | None:
+    """Every task of a graph by its key; None where some are made only when asked for, or are not Dask's own."""
+    from dask._task_spec import GraphNode
+    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+    found: dict[Any, Any] = {}
+    if type(graph) is HighLevelGraph:
+        for layer in graph.layers.values():
+            if type(layer) is not MaterializedLayer:
+                return None
+            found.update(layer.mapping)
+    elif type(graph) is dict:
+        found = graph
+    else:
+        return None
+    return found if all(isinstance(task, GraphNode) for task in found.values()) else None
 
 
 class _Flat:
@@ -145,9 +200,11 @@ class _Flat:
         self.positions: dict[int, int] = {}
         self.literals: list[Any] = []
         self.opaque: str | None = None
+        # Something besides tasks and arguments decides about the parts: what a cluster holds, or what is in a part.
+        self.is_fleeting = False
 
-    def flatten(self, graph: Graph) -> tuple[tuple[Any, ...], dict[str, str], str | None]:
-        """One part per node and the outputs; files; why it has no content."""
+    def flatten(self, graph: Graph) -> tuple[tuple[Any, ...], str | None]:
+        """One part per node and the outputs; why it has no content."""
         self.tokens = graph.tokens
         # What only stands for another node is none: a future that was loaded has another key than the one before.
         nodes = [node for node in graph.nodes if node.target is None]
@@ -156,8 +213,8 @@ class _Flat:
         outputs = tuple(
             (_TOKEN.sub("", _text(key)), self.position(graph.outputs[key])) for key in self.keys
         )
-        files = literal_of(tuple(self.literals)).files if self.literals else {}
-        return (parts, outputs), files, self.opaque
+        self.is_fleeting = any(node.kind in {"external", "fused"} for node in graph.nodes)
+        return (parts, outputs), self.opaque
 
     def position(self, node: Node) -> int:
         return self.positions[node.resolved().idx]
