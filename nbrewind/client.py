@@ -188,10 +188,18 @@ class Conversation:
 
     # --- Opening and closing --------------------------------------------------------------------------------------
 
-    async def open(self, patience: float | None = None, *, loads: bool = True) -> None:
-        """Find the kernel's side of the comm. `loads`: load the extension where that is missing."""
+    async def open(
+        self, patience: float | None = None, *, loads: bool = True, is_new: bool = False
+    ) -> None:
+        """Find the kernel's side of the comm. `loads`: load the extension where that is missing.
+
+        `is_new`: nothing was sent to the kernel yet.
+        """
         self.listen()
         info = await self._introduce()
+        if is_new:
+            # Its control channel answers before it takes cells; asked for a subshell then, it would fail, and say so.
+            await self._request("shell", "kernel_info_request", {}, "start", _SILENCE)
         if "kernel subshells" in info.get("supported_features", []):
             self._subshell = await self._find_subshell()
         if await self._open_comm(patience):

@@ -80,7 +80,7 @@ class Driver:
         if channels is None:
             raise KernelFailed("the kernel did not start: it died before it could be reached")
         self.talk = Conversation(channels, self.process.is_alive, notebook=self.notebook.node)
-        await self.talk.open()
+        await self.talk.open(is_new=True)
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stop()

@@ -263,6 +263,22 @@ def _numpy_print_get() -> Any:
     )
 
 
+def _numpy_legacy_get() -> Any:
+    # What numbers by themselves look like: compiled code reads it where nobody sees it.
+    options = _numpy_print_get()
+    return None if options is None else {"legacy": options.get("legacy", False)}
+
+
+def _numpy_legacy_set(state: dict[str, Any]) -> None:
+    import numpy as np
+
+    np.set_printoptions(**state)
+
+
+def _numpy_legacy_default() -> Any:
+    return {"legacy": False}
+
+
 def _numpy_print_set(state: dict[str, Any]) -> None:
     import numpy as np
 
@@ -622,7 +638,9 @@ def providers(places: Places) -> list[Provider]:
         Provider(settings.PARAMETERS, _rc_get, _rc_set, default=_rc_default),
         Provider("backend of pyplot", _backend_get, _backend_set, default=_backend_default, is_default_known=True),
         Provider("scikit-learn configuration", _sklearn_get, _sklearn_set, default=_sklearn_default),
-        Provider("numpy print options", _numpy_print_get, _numpy_print_set, default=_numpy_print_default,
+        Provider("numpy legacy printing", _numpy_legacy_get, _numpy_legacy_set, default=_numpy_legacy_default,
+                 is_contextual=True),
+        Provider(settings.ARRAYS, _numpy_print_get, _numpy_print_set, default=_numpy_print_default,
                  is_contextual=True),
         Provider("numpy error handling", _numpy_errors_get, _numpy_errors_set, default=_numpy_errors_default,
                  is_contextual=True),

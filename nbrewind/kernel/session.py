@@ -458,6 +458,7 @@ class Session:
         """The state that the cell would start from, and what it could read of it."""
         self.settle()
         self.explain()
+        self.settings.heed_text(source)
         effects = analyze(source)
         if self.aside is not None or not self.quiet.holds():
             changed, _ = self.state.sweep(suspects=set())
@@ -619,7 +620,7 @@ class Session:
             return
         seconds = time.perf_counter() - run.clock
         findings = run.watch.stop()
-        run.looked_at = self.settings.end()
+        run.looked_at = self.settings.end(has_modules=bool(user_modules()))
         sys.stdout.flush()
         sys.stderr.flush()
         outputs = self.tap.stop() if self.tap is not None else []

@@ -1,9 +1,10 @@
 """Settings of libraries: which of them a run looked at, and what the statements that make them stand for.
 
 Ambient state is an input of the runs that read it (rule 7 of the repeat rule). Most libraries cannot be asked whether
-anybody looked, so what they are set to is an input of every run. matplotlib and pandas keep parameters in mappings that
-can be asked: how figures and tables look is an input of the runs that drew or showed one, or asked. And filters of
-warnings are an input of the runs in which something warned, shown or not.
+anybody looked, so what they are set to is an input of every run. matplotlib, numpy and pandas keep parameters where
+they can be asked: how figures, arrays and tables look is an input of the runs that drew or showed one, or asked.
+Filters of warnings are an input of the runs in which something warned, shown or not; whether modules are loaded anew
+when they were edited is one of the runs beside which there are any.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
-# Kinds of ambient state. The first three are providers; what statements set that none sees is known by their text.
+# Kinds of ambient state. The first four are providers; what statements set that none sees is known by their text.
 WARNINGS = "filters of warnings"
 PARAMETERS = "matplotlib rcParams"
 TABLES = "pandas display options"
+ARRAYS = "numpy print options"
 FIGURES = "figure settings"
+RELOADING = "reloading of modules"
 OTHERS = "configuration"
 # An input only of the runs that looked.
-WATCHED = frozenset({WARNINGS, PARAMETERS, TABLES, FIGURES})
+WATCHED = frozenset({WARNINGS, PARAMETERS, TABLES, ARRAYS, FIGURES, RELOADING})
 
 # Options of pandas that decide how something is shown, and nothing that is computed.
 _OF_TABLES = ("display", "styler", "plotting")
@@ -111,6 +114,9 @@ def filters() -> list[Any]:
     return [one for one in warnings.filters if not isinstance(one[1], _Ear)]
 
 
+_INSTALLING = re.compile(r"\b(pip|conda|mamba|micromamba|uv|poetry)\b")
+
+
 class Watch:
     """Notes which settings a run looks at or makes."""
 
@@ -123,6 +129,12 @@ class Watch:
         self._filters: Any = None
         # Libraries that are watched; False: they do not keep their settings where we know.
         self._watched: dict[str, bool] = {}
+        # A cell spoke of installing something: modules of libraries may be edited, too.
+        self._installs = False
+
+    def heed_text(self, source: str) -> None:
+        """A cell is about to be replayed or executed."""
+        self._installs = self._installs or _INSTALLING.search(source) is not None
 
     def begin(self) -> None:
         """A run begins."""
@@ -138,13 +150,18 @@ class Watch:
         self._looked.clear()
         self._before = dict(self._watched)
 
-    def end(self) -> set[str]:
-        """Kinds of settings that the run may have looked at: also those of libraries that it loaded."""
+    def end(self, *, has_modules: bool) -> set[str]:
+        """Kinds of settings that the run may have looked at: also those of libraries that it loaded.
+
+        `has_modules`: modules of the user's are loaded.
+        """
         if not self._stop_listening():
             self._looked.add(WARNINGS)
         found = set(self._looked)
-        for kind, (module, _) in _WATCHES.items():
-            if module in sys.modules and not self._before.get(kind, False):
+        if has_modules or self._installs:
+            found.add(RELOADING)
+        for kind, (modules, _) in _WATCHES.items():
+            if _loaded(modules) is not None and not self._before.get(kind, False):
                 found.add(kind)
         if PARAMETERS in found:
             found.add(FIGURES)
@@ -163,14 +180,19 @@ class Watch:
         return is_there
 
     def _install(self) -> None:
-        for kind, (module, install) in _WATCHES.items():
-            if kind in self._watched or module not in sys.modules:
+        for kind, (modules, install) in _WATCHES.items():
+            module = _loaded(modules)
+            if kind in self._watched or module is None:
                 continue
             try:
-                install(sys.modules[module], functools.partial(self._looked.add, kind))
+                install(module, functools.partial(self._looked.add, kind))
                 self._watched[kind] = True
             except (AttributeError, KeyError, TypeError):
                 self._watched[kind] = False
+
+
+def _loaded(modules: tuple[str, ...]) -> Any:
+    return next((sys.modules[name] for name in modules if name in sys.modules), None)
 
 
 def _watch_matplotlib(matplotlib: Any, tell: Callable[[], None]) -> None:
@@ -180,10 +202,38 @@ def _watch_matplotlib(matplotlib: Any, tell: Callable[[], None]) -> None:
     cache = _Noting(known.cache, tell)
     colors.ColorConverter.cache = known.cache = cache
     kind = type(matplotlib.rcParams)
+
+    def tell_unless_idle() -> None:
+        if not _is_idle_question():
+            tell()
+
     for name, function in list(vars(kind).items()):
         # Whatever a mapping inherits goes through these.
         if isinstance(function, types.FunctionType) and name != "__init__":
-            setattr(kind, name, _telling(function, lambda self: tell))
+            setattr(kind, name, _telling(function, lambda self: tell_unless_idle))
+
+
+# From a look at the parameters to whoever asked: each of our two layers and matplotlib's has a frame.
+_MAX_FRAMES = 9
+
+
+def _is_idle_question() -> bool:
+    """True when pyplot asks at the end of a cell whether it is to draw what is open, and nothing is."""
+    frame = sys._getframe(2)
+    asks = None
+    for _ in range(_MAX_FRAMES):
+        if frame.f_code.co_name == "is_interactive":
+            asks = frame.f_back
+            break
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    if asks is None or asks.f_code.co_name != "_draw_all_if_interactive":
+        return False
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None or asks.f_globals is not vars(pyplot):
+        return False
+    return not pyplot.get_fignums()
 
 
 def _watch_pandas(config: Any, tell: Callable[[], None]) -> None:
@@ -193,10 +243,32 @@ def _watch_pandas(config: Any, tell: Callable[[], None]) -> None:
             root[part] = _Noting(root[part], tell)
 
 
-# The module that has to be loaded, and what to do then.
-_WATCHES: dict[str, tuple[str, Callable[[Any, Callable[[], None]], None]]] = {
-    PARAMETERS: ("matplotlib", _watch_matplotlib),
-    TABLES: ("pandas._config.config", _watch_pandas),
+class _Options:
+    """In the place of the context variable of numpy's print options: tells when somebody asks for them or sets them."""
+
+    def __init__(self, options: Any, tell: Callable[[], None]) -> None:
+        self._options = options
+        self._tell = tell
+
+    def __getattr__(self, name: str) -> Any:
+        self._tell()
+        return getattr(self._options, name)
+
+
+def _watch_numpy(printing: Any, tell: Callable[[], None]) -> None:
+    # What is compiled reads only `legacy` by itself, which is a kind of its own.
+    if hasattr(printing, "format_options"):
+        printing.format_options = _Options(printing.format_options, tell)
+    else:
+        # Before numpy 2.2.
+        printing._format_options = _Noting(printing._format_options, tell)
+
+
+# Modules of which one has to be loaded, and what to do then.
+_WATCHES: dict[str, tuple[tuple[str, ...], Callable[[Any, Callable[[], None]], None]]] = {
+    PARAMETERS: (("matplotlib",), _watch_matplotlib),
+    TABLES: (("pandas._config.config",), _watch_pandas),
+    ARRAYS: (("numpy._core.arrayprint", "numpy.core.arrayprint"), _watch_numpy),
 }
 
 
@@ -209,13 +281,16 @@ _SEEN = re.compile(
     r"matplotlib\.(pyplot\.)?(rcParams(\.update)?|rc|rcdefaults|style\.use)"
 )
 _OF_FIGURES = frozenset({"matplotlib", "matplotlib_inline", "seaborn", "mplhep"})
+_RELOADING_MAGIC = re.compile(
+    r"%\s*(load_ext|reload_ext)\s+autoreload\s*$|%\s*autoreload\b[\s\d]*$"
+)
 _FIGURE_MAGIC = re.compile(r"%\s*(matplotlib\b|config\s+InlineBackend\b)")
 
 
 def fingerprints(process: list[dict[str, Any]]) -> dict[str, str | None]:
     """Fingerprints of what statements set that are executed rather than replayed, as far as no provider sees it."""
     names: dict[str, str] = {}
-    texts: dict[str, list[str]] = {FIGURES: [], OTHERS: []}
+    texts: dict[str, list[str]] = {FIGURES: [], RELOADING: [], OTHERS: []}
     for item in process:
         if item["kind"] == "import":
             names.update(_imported(item["text"]))
@@ -226,6 +301,7 @@ def fingerprints(process: list[dict[str, Any]]) -> dict[str, str | None]:
     return {
         OTHERS: _digest(texts[OTHERS]),
         FIGURES: _digest(texts[FIGURES]) if texts[FIGURES] else None,
+        RELOADING: _digest(texts[RELOADING]) if texts[RELOADING] else None,
     }
 
 
@@ -236,6 +312,8 @@ def _digest(texts: list[str]) -> str:
 def _kind_of(kind: str, text: str, names: dict[str, str]) -> str | None:
     """What the statement sets; None when providers see all of it."""
     if kind == "magic":
+        if _RELOADING_MAGIC.match(text.strip()):
+            return RELOADING
         return FIGURES if _FIGURE_MAGIC.match(text.strip()) else OTHERS
     if kind != "config":
         return OTHERS
