@@ -51,6 +51,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut undo = Vec::new();
     let mut reached = Vec::new();
     let mut further = Vec::new();
+    let mut ahead = Vec::new();
+    let mut expected = Vec::new();
     for ((at, source), typed) in notebook.edits.iter().zip(&notebook.further) {
         let begun = processor_time();
         let changed = bench.edit(*at, source);
@@ -65,9 +67,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         bench.edit(*at, &cells[*at].source);
         undo.push(milliseconds(begun));
     }
+    // The same once more where somebody said beforehand in which line it will be.
+    for (at, source) in &notebook.edits {
+        let mut pairs = cells[*at].source.lines().zip(source.lines());
+        let line = 1 + pairs.position(|(old, new)| old != new).unwrap_or(0);
+        let begun = processor_time();
+        while bench.expect(*at, line) {}
+        ahead.push(milliseconds(begun));
+        let begun = processor_time();
+        bench.edit(*at, source);
+        expected.push(milliseconds(begun));
+        bench.edit(*at, &cells[*at].source);
+    }
     let first = full[0];
     let report = serde_json::json!({
         "first_ms": first, "full_ms": full, "full_by_clock_ms": by_clock, "edit_ms": edit, "further_ms": further, "undo_ms": undo, "reached": reached,
+        "ahead_ms": ahead, "expected_ms": expected,
     });
     print(&report.to_string());
     Ok(())

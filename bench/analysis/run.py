@@ -101,6 +101,8 @@ def row(name: str, face: str, found: dict[str, Any]) -> str:
         *(f"{value:.2f}" for value in edit),
         *(f"{quantile(found['further_ms'], share):.2f}" for share in (0.5, 0.99)),
         f"{quantile(found['undo_ms'], 0.5):.2f}",
+        *(f"{quantile(found['expected_ms'], share):.2f}" for share in (0.5, 0.99)),
+        f"{quantile(found['ahead_ms'], 0.5):.1f}",
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -136,8 +138,8 @@ def main() -> int:
     size = module.read_bytes() if module.exists() else b""
     lines = [
         "| notebook | | first ms | full ms | by the clock | cells reached | edit p50 ms | p90 | p99 "
-        "| typed on p50 | p99 | undo p50 |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| typed on p50 | p99 | undo p50 | expected p50 | p99 | ahead p50 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",
         f"The module: {len(size) / 1000:.0f} KB, {len(gzip.compress(size, 9)) / 1000:.0f} KB with gzip.",

@@ -35,6 +35,8 @@ const edit_ms = [];
 const further_ms = [];
 const undo_ms = [];
 const reached = [];
+const ahead_ms = [];
+const expected_ms = [];
 for (const [nth, [at, source]] of edits.entries()) {
   let started = processorTime();
   const changed = bench.edit(at, source);
@@ -49,4 +51,16 @@ for (const [nth, [at, source]] of edits.entries()) {
   bench.edit(at, cells[at].source);
   undo_ms.push(processorTime() - started);
 }
-console.log(JSON.stringify({ load_ms, first_ms: full_ms[0], full_ms, edit_ms, further_ms, undo_ms, reached }));
+// The same once more where somebody said beforehand in which line it will be.
+for (const [at, source] of edits) {
+  const lines = source.split('\n');
+  const line = 1 + Math.max(0, cells[at].source.split('\n').findIndex((old, nth) => old !== lines[nth]));
+  let started = processorTime();
+  while (bench.expect(at, line));
+  ahead_ms.push(processorTime() - started);
+  started = processorTime();
+  bench.edit(at, source);
+  expected_ms.push(processorTime() - started);
+  bench.edit(at, cells[at].source);
+}
+console.log(JSON.stringify({ load_ms, first_ms: full_ms[0], full_ms, edit_ms, further_ms, undo_ms, reached, ahead_ms, expected_ms }));

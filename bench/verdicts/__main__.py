@@ -155,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Written by hand after it was improved by these, too": pages.written_third(),
         "Written by hand after it was improved by all of these": pages.written_fourth(),
         "Written by hand of five other kinds": pages.written_fifth(),
+        "Written by hand of five more kinds": pages.written_sixth(),
     }
     lines: list[str] = []
     began = time.monotonic()

@@ -61,6 +61,11 @@ def written_fifth() -> list[Page]:
     return [read(path) for path in sorted(FOLDER.glob("fifth/*.ipy"))]
 
 
+def written_sixth() -> list[Page]:
+    """Those of five more kinds: places, a shop in a database, lines of a log, meters, models side by side."""
+    return [read(path) for path in sorted(FOLDER.glob("sixth/*.ipy"))]
+
+
 def generated(n: int) -> list[Page]:
     """Generated ones, of templates that are meant to be hard: they shadow, alias, delete, fail and evaluate strings."""
     from tests.python.generated.cases import make_case

@@ -36,7 +36,8 @@ from bench.verdicts.pages import Cells
 ROOT = Path(__file__).parents[2]
 # Seconds that a notebook may take.
 LIMIT = 40
-# Values of these are what they show: their figures are compared, not their thousands of parts.
+# Values of these are what they show: figures and axes are compared as pictures, not by their thousands of parts; single
+# lines and patches not at all.
 UNDESCRIBED = ("matplotlib", "mpl_toolkits", "sqlite3")
 
 
@@ -184,6 +185,7 @@ class Observer:
 
     def look(self) -> tuple[dict[str, Any], dict[str, str | None]]:
         """Objects and descriptions by name; None for what is not described."""
+        _drawn.clear()
         objects = {
             name: dict.__getitem__(self.namespace, name)
             for name in self.namespace
@@ -194,9 +196,11 @@ class Observer:
     def _describe(self, value: Any) -> str | None:
         from tests.python.generated.describe import Describer, masked
 
-        if not _is_described(value):
-            return None
         try:
+            if (picture := _picture(value)) is not None:
+                return picture
+            if not _is_described(value):
+                return None
             found = Describer(self.namespace).node(_inside(value))
             return hashlib.sha256(masked(json.dumps(found)).encode()).hexdigest()[:16]
         except (RecursionError, TypeError, ValueError, AttributeError):
@@ -224,6 +228,9 @@ def _inside(value: Any) -> Any:
             return "closed"
     if isinstance(value, CapturedIO):
         return [value.stdout, value.stderr]
+    if type(value).__module__.startswith("dask.") and hasattr(value, "__dask_keys__"):
+        # Names stand for what is to be computed; what was found out about it on the way is no part of that.
+        return [type(value).__name__, repr(value.__dask_keys__())]
     return value
 
 
@@ -232,12 +239,70 @@ def _is_described(value: Any) -> bool:
         return True
     if isinstance(value, types.ModuleType):
         return _is_own_module(value)
+    return not any(type(item).__module__.startswith(UNDESCRIBED) for item in _items(value))
+
+
+def _items(value: Any) -> list[Any]:
     if type(value).__name__ == "ndarray" and value.dtype.hasobject:
         # `plt.subplots` gives its axes so.
-        value = list(value.flat)
-    items = value if isinstance(value, list | tuple) else [value]
-    items = value.values() if isinstance(value, dict) else items
-    return not any(type(item).__module__.startswith(UNDESCRIBED) for item in items)
+        return list(value.flat)
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _picture(value: Any) -> str | None:
+    """What a figure, axes or some of them show, also where the figure is closed; None for anything else."""
+    artists = sys.modules.get("matplotlib.figure")
+    items = _items(value)
+    if artists is None or not items:
+        return None
+    figures = artists.Figure
+    axes = sys.modules["matplotlib.axes"].Axes
+    if not all(isinstance(item, figures | axes) for item in items):
+        return None
+    seen = hashlib.sha256()
+    for item in items:
+        figure = item if isinstance(item, figures) else item.get_figure(root=True)
+        if figure is None:
+            seen.update(b"removed")
+            continue
+        pixels, renderer, boxes = _drawing(figure)
+        if item is not figure:
+            # Its part of the figure, with its labels.
+            if item not in boxes:
+                boxes[item] = item.get_tightbbox(renderer)
+            box = boxes[item]
+            if box is None:
+                seen.update(b"invisible")
+                continue
+            height, width = pixels.shape[:2]
+            left, right = max(0, int(box.x0)), min(width, int(box.x1) + 1)
+            top, bottom = max(0, height - int(box.y1) - 1), min(height, height - int(box.y0))
+            pixels = pixels[top:bottom, left:right]
+        seen.update(pixels.tobytes())
+    return f"picture {seen.hexdigest()[:16]}"
+
+
+# What figures showed in this look.
+_drawn: dict[Any, tuple[Any, Any, dict[Any, Any]]] = {}
+
+
+def _drawing(figure: Any) -> tuple[Any, Any, dict[Any, Any]]:
+    """What a figure shows, what drew it, and where its axes are."""
+    if figure not in _drawn:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        before = figure.canvas
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        _drawn[figure] = (
+            sys.modules["numpy"].asarray(canvas.buffer_rgba()),
+            canvas.get_renderer(),
+            {},
+        )
+        figure.set_canvas(before)
+    return _drawn[figure]
 
 
 def _files() -> dict[str, str]:

@@ -124,6 +124,12 @@ class Describer:
     def _content(self, obj: Any) -> list[Any]:
         kind = type(obj)
         special = getattr(self, f"_{kind.__module__.partition('.')[0]}_{kind.__name__}", None)
+        if (
+            special is None
+            and kind.__module__.startswith("pandas")
+            and kind.__name__.endswith("Index")
+        ):
+            special = self._pandas_Index
         if special is not None:
             found: list[Any] = special(obj)
             return found
@@ -300,7 +306,9 @@ class Describer:
 
     def _pandas_Index(self, index: Any) -> list[Any]:
         # Not by what it keeps once it was asked.
-        return ["index", repr(index), str(index.dtype), list(map(str, index.names))]
+        items = _digest(repr(index.tolist()).encode())
+        facts = [str(index.dtype), list(map(str, index.names)), str(getattr(index, "freq", None))]
+        return ["index", type(index).__name__, items, *facts]
 
     def _pandas_Series(self, series: Any) -> list[Any]:
         return ["series", repr(series.name), self._columns([series], series.index)]
