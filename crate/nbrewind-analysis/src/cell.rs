@@ -257,7 +257,9 @@ pub(crate) fn analyze(
     let names = Names::new(&mut found, &effects.directives);
     let mut statements: Vec<Statement> = Vec::with_capacity(found.statements.len());
     for ((facts, summary), (start, end)) in found.statements.into_iter().zip(spans) {
-        statements.push(Statement::new(facts));
+        let mut statement = Statement::new(facts);
+        statement.line = line_at(start);
+        statements.push(statement);
         if let Some(mut statement) = summary {
             statement.start = start;
             statement.end = end;

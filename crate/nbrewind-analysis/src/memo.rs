@@ -2,6 +2,7 @@
 //! calls are: `seed(1)` is a seed when a cell has `from random import seed`.
 
 use crate::cell::{self, Cell, Detail};
+use crate::effects::ParseError;
 use crate::knowledge::Section;
 use crate::name::Name;
 use rustc_hash::FxHashMap as HashMap;
@@ -114,6 +115,32 @@ impl Text {
 
     pub(crate) fn is_analysed(&self) -> bool {
         self.facts.get().is_some()
+    }
+
+    /// The same with something else where a statement is, that reads and binds the same.
+    pub(crate) fn with_another(&self, statement: usize) -> Text {
+        self.altered(|cell| {
+            for byte in &mut cell.program.statements[statement].fingerprint {
+                *byte = !*byte;
+            }
+        })
+    }
+
+    /// The same with something in a line that Python cannot read.
+    pub(crate) fn with_an_error(&self, line: usize) -> Text {
+        let message = String::new();
+        self.altered(|cell| cell.effects.parse_errors = vec![ParseError { message, line }])
+    }
+
+    fn altered(&self, alter: impl FnOnce(&mut Cell)) -> Text {
+        let mut cell = self.reading().read();
+        for byte in &mut cell.fingerprint {
+            *byte = !*byte;
+        }
+        alter(&mut cell);
+        let text = Text::new(self.source.clone(), &self.tags, self.detail);
+        text.facts.get_or_init(|| Facts::new(cell));
+        text
     }
 
     /// As if there were no other cells.

@@ -28,6 +28,8 @@ pub(crate) struct Statement {
     /// An expression that may give something, so that `_` stands for it where a cell ends with it.
     pub gives_value: bool,
     pub covers_cell: bool,
+    /// Where it begins.
+    pub line: usize,
 }
 
 impl Statement {
@@ -50,6 +52,7 @@ impl Statement {
             names_value: facts.names_value,
             shows_tables: facts.shows_tables,
             covers_cell: facts.covers_cell,
+            line: 1,
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Evidence<'a> {
     pub run_of_step: &'a [usize],
     pub ideal: &'a [CellOutcome],
     /// Those below are of an earlier call, or not there yet.
-    pub verdicts: &'a mut Vec<Verdict>,
+    pub verdicts: &'a mut Vec<Rc<Verdict>>,
 }
 
 /// A cell's last run and what it would read instead.

@@ -422,15 +422,33 @@ fn answers_like_a_new_one(texts: &[&str], usual_rounds: u64) {
                 6 | 7 if n_cells > 0 => {
                     let old = session.cells[at].source.clone();
                     let new = text(&mut dice);
+                    // Whatever was worked out ahead, and for whichever cell.
+                    let somewhere = dice.below(n_cells);
+                    let waits = [at, somewhere, at];
+                    for expected in &waits[..dice.below(4)] {
+                        let line = 1 + dice.below(3);
+                        while session.bench.expect(*expected, line) {}
+                    }
                     let changed = session.bench.edit(at, &new);
                     let mut told = before.clone();
                     for (at, verdict) in changed {
-                        assert_ne!(told[at], verdict, "round {round}: told without a change");
-                        told[at] = verdict;
+                        assert_ne!(told[at], *verdict, "round {round}: told without a change");
+                        told[at] = verdict.clone();
                     }
                     session.cells[at].source = new;
+                    while dice.below(2) == 0 && session.bench.prepare() {}
                     let now = session.bench.verdicts(&session.cells, &session.runs);
                     assert_eq!(told, now, "round {round}: what an edit changed");
+                    if dice.below(3) == 0 {
+                        let further = text(&mut dice);
+                        for (at, verdict) in session.bench.edit(at, &further) {
+                            assert_ne!(told[at], *verdict, "round {round}: told without a change");
+                            told[at] = verdict.clone();
+                        }
+                        session.cells[at].source = further;
+                        let now = session.bench.verdicts(&session.cells, &session.runs);
+                        assert_eq!(told, now, "round {round}: what a second edit changed");
+                    }
                     if dice.below(2) == 0 {
                         session.cells[at].source = old;
                         let after = session.bench.verdicts(&session.cells, &session.runs);
@@ -480,6 +498,51 @@ fn answers_like_a_new_one(texts: &[&str], usual_rounds: u64) {
                 );
             }
         }
+    }
+}
+
+/// What an edit says does not depend on whether it was expected; and when it was, nothing below runs.
+#[test]
+fn an_expected_edit_says_what_any_other_says() {
+    let page = |first: &str| -> Vec<CellInput> {
+        let below = (1..200).map(|n| format!("x{n} = x{} + 1", n - 1));
+        let texts = std::iter::once(first.to_owned()).chain(below);
+        let cell = |(at, source)| CellInput {
+            id: format!("c{at}"),
+            source,
+            tags: Vec::new(),
+        };
+        texts.enumerate().map(cell).collect()
+    };
+    let cells = page("y = 1\nx0 = 1");
+    let runs: Vec<RunInput> = (1u32..)
+        .zip(&cells)
+        .map(|(number, cell)| RunInput {
+            cell: cell.id.clone(),
+            source: cell.source.clone(),
+            number: Some(number),
+            ..RunInput::default()
+        })
+        .collect();
+    let mut expecting = Workbench::new();
+    let mut plain = Workbench::new();
+    expecting.verdicts(&cells, &runs);
+    plain.verdicts(&cells, &runs);
+    assert!(expecting.expect(0, 2));
+    while expecting.expect(0, 2) {}
+    for text in [
+        "y = 1\nx0 = 12",
+        "y = 1\nx0 = 12 +",
+        "y = 1\nx0 = 12 + 3",
+        "y = 2\nx0 = 12",
+        "y = 1\nx0 = 1",
+        "y = 1\nx0 = (",
+        "",
+        "y = 1\nx0 = 1",
+    ] {
+        assert_eq!(expecting.edit(0, text), plain.edit(0, text), "{text}");
+        let now = expecting.verdicts(&page(text), &runs);
+        assert_eq!(now, Workbench::new().verdicts(&page(text), &runs), "{text}");
     }
 }
 

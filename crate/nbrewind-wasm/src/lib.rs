@@ -95,6 +95,12 @@ impl Workbench {
         self.bench.prepare()
     }
 
+    /// Somebody is about to type in this line of a cell, the first of which is 1: does a part of what the first key will need.
+    /// Whether there is more to do.
+    pub fn expect(&mut self, at: usize, line: usize) -> bool {
+        self.bench.expect(at, line)
+    }
+
     /// The positions of the cells that a run of this one with another result would make stale.
     pub fn would_become_stale(&mut self, at: usize) -> Result<JsValue, JsError> {
         encode(&self.bench.would_become_stale(at))

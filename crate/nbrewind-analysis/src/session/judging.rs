@@ -28,7 +28,7 @@ impl Judge<'_> {
     /// `is_felt`: a sentence about a cell whose text is not new may be another one although all states are as they were.
     pub(super) fn update(
         &self,
-        known: &mut Vec<Verdict>,
+        known: &mut Vec<Rc<Verdict>>,
         is_felt: bool,
         is_new_text: impl Fn(usize) -> bool,
     ) -> Vec<usize> {
@@ -97,13 +97,13 @@ impl Judge<'_> {
             } else {
                 (evidence.plain(at, state), None, Vec::new())
             };
-            let verdict = Verdict {
+            let verdict = Rc::new(Verdict {
                 id: self.cells[at].id.clone(),
                 state,
                 reason,
                 why,
                 because,
-            };
+            });
             if is_new {
                 evidence.verdicts.push(verdict);
             } else if evidence.verdicts[at] == verdict {

@@ -8,6 +8,7 @@
 //!
 //! Invariant: the answer depends on the cells and the runs alone. What is kept between calls saves work, nothing else.
 
+mod expected;
 mod judging;
 mod known;
 mod matched;
@@ -23,6 +24,7 @@ use crate::ahead;
 use crate::dataflow::{Version, label};
 use crate::memo::{self, Memo, Text};
 use crate::verdict::{RunInput, Verdict};
+use expected::Expected;
 use judging::Judge;
 use known::Known;
 use pass::Pass;
@@ -56,7 +58,12 @@ pub struct Workbench {
     is_matched_anew: bool,
     /// Something has changed besides the texts of the cells that were edited since.
     is_felt: bool,
-    verdicts: Vec<Verdict>,
+    verdicts: Vec<Rc<Verdict>>,
+    expected: Vec<Expected>,
+    /// Cell and line that somebody types in.
+    typed: Option<(usize, usize)>,
+    /// What was expected of cells that were not edited, to be dropped when nobody waits.
+    unexpected: Vec<Expected>,
 }
 
 impl Workbench {
@@ -76,30 +83,48 @@ impl Workbench {
                 .all(|(old, new)| old.id == new.id);
         if !same_ids || self.runs != runs {
             self.start(cells, runs);
-            return self.verdicts.clone();
+            return self.all();
         }
         let edited: Vec<usize> = (0..cells.len())
             .filter(|&at| self.cells[at].source != cells[at].source)
             .collect();
         for &at in &edited {
-            self.retext(at, &cells[at].source);
+            _ = self.retext(at, &cells[at].source);
         }
         if !edited.is_empty() {
             self.judge(&edited);
         }
-        self.verdicts.clone()
+        self.all()
+    }
+
+    fn all(&self) -> Vec<Verdict> {
+        let verdicts = self.verdicts.iter();
+        verdicts.map(|verdict| Verdict::clone(verdict)).collect()
     }
 
     /// One cell of the page of the last call has another text. Which verdicts changed, by position.
-    pub fn edit(&mut self, at: usize, source: &str) -> Vec<(usize, Verdict)> {
+    pub fn edit(&mut self, at: usize, source: &str) -> Vec<(usize, &Verdict)> {
         if self.cells.get(at).is_none_or(|cell| cell.source == source) {
             return Vec::new();
         }
-        self.retext(at, source);
+        let mut pairs = self.cells[at].source.lines().zip(source.lines());
+        let line = pairs.position(|(old, new)| old != new);
+        self.typed = line.map(|line| (at, line + 1));
+        let was = self.retext(at, source);
         let changed = self.judge(&[at]);
+        let changed = match was {
+            Some(was) => {
+                let before = self.expected[was].verdicts();
+                let pairs = before.iter().zip(&self.verdicts).enumerate();
+                let is_other = |one: &Rc<Verdict>, other| !Rc::ptr_eq(one, other) && one != other;
+                let changed = pairs.filter(|(_, (before, now))| is_other(before, now));
+                changed.map(|(at, _)| at).collect()
+            }
+            None => changed,
+        };
         changed
             .into_iter()
-            .map(|at| (at, self.verdicts[at].clone()))
+            .map(|at| (at, &*self.verdicts[at]))
             .collect()
     }
 
@@ -127,9 +152,15 @@ impl Workbench {
         (0..self.cells.len()).filter(is_reached).collect()
     }
 
-    /// Analyses some texts of the page that nobody has asked for yet, so that it need not be done when a cell runs. Whether
-    /// there are more.
+    /// Does a part of what may be asked for next: analyses texts of the page, so that it need not be done when a cell runs,
+    /// and goes ahead of who types. Whether there is more.
     pub fn prepare(&mut self) -> bool {
+        self.unexpected.clear();
+        if let Some((at, line)) = self.typed
+            && self.expect(at, line)
+        {
+            return true;
+        }
         const AT_ONCE: usize = 32;
         let mut pending = self.page.iter().filter(|text| !text.is_analysed());
         for text in pending.by_ref().take(AT_ONCE) {
@@ -151,6 +182,9 @@ impl Workbench {
         self.cells = cells.to_vec();
         self.runs = runs.to_vec();
         self.known = Known::default();
+        self.expected.clear();
+        self.unexpected.clear();
+        self.typed = None;
         self.verdicts.clear();
         self.follow();
         self.judge(&[]);
@@ -201,18 +235,18 @@ impl Workbench {
         self.sent_pages = plan.sent_pages;
     }
 
-    /// Another text for one cell.
-    fn retext(&mut self, at: usize, source: &str) {
+    /// Another text for one cell. Where it went to a state that was expected, which of these is the one before.
+    fn retext(&mut self, at: usize, source: &str) -> Option<usize> {
         source.clone_into(&mut self.cells[at].source);
         let text = self.memo.text(source, &[]);
-        let old = std::mem::replace(&mut self.page[at], text);
         if self.runs.is_empty() {
+            let old = std::mem::replace(&mut self.page[at], text);
             self.memo.let_go(old);
-            return;
+            return None;
         }
         let step = ideal_step(
             at,
-            &self.page[at],
+            &text,
             self.matched.last[at],
             &self.runs,
             &self.sent_texts,
@@ -221,13 +255,20 @@ impl Workbench {
         )
         .at(Some(at));
         let before = &self.ideal.steps()[at].text;
-        if self.matched.depends_on_texts || !before.imports_like(&step.text) {
+        let stands = !self.matched.depends_on_texts && before.imports_like(&step.text);
+        self.expect_only(Some(at).filter(|_| stands));
+        let was = self.go_to(at, &step.turn);
+        let old = std::mem::replace(&mut self.page[at], text);
+        if !stands {
             self.follow();
         } else {
-            self.is_felt |= Rc::make_mut(&mut self.ideal).replace(at, step);
+            if !self.ideal.steps()[at].is_same(&step) {
+                self.is_felt |= Rc::make_mut(&mut self.ideal).replace(at, step);
+            }
             self.is_felt |= !old.tells_like(&self.page[at]);
         }
         self.memo.let_go(old);
+        was
     }
 
     /// Judges the cells, after edits of these. Which verdicts are new.

@@ -22,7 +22,7 @@ impl Step {
         self.turn.place == other.turn.place && self.turn.starts_over == other.turn.starts_over
     }
 
-    fn is_same(&self, other: &Step) -> bool {
+    pub(super) fn is_same(&self, other: &Step) -> bool {
         Rc::ptr_eq(&self.text, &other.text) && self.turn == other.turn
     }
 }
