@@ -395,6 +395,8 @@ pub(crate) enum Op {
     StringNames(Box<[Name]>),
     /// `from module import *`.
     Star(Name),
+    /// Names that begin so may be bound; which ones, the text does not show.
+    SomeNames(Name),
     /// Anything may be read and written.
     Unknown,
 }

@@ -54,6 +54,7 @@ pub(crate) enum Section {
     PureMethods,
     ViewMethods,
     ReceiverOnlyMethods,
+    ArtistMethods,
     FillsArgumentMethods,
     ChangingMethods,
     KeepsArgumentMethods,
@@ -93,7 +94,7 @@ pub(crate) enum Section {
 
 impl Section {
     /// As they are written in the tables.
-    const ALL: [(&str, Section); 42] = [
+    const ALL: [(&str, Section); 43] = [
         ("aliases", Section::Aliases),
         ("pure-builtins", Section::PureBuiltins),
         ("fresh-builtins", Section::FreshBuiltins),
@@ -101,6 +102,7 @@ impl Section {
         ("pure-methods", Section::PureMethods),
         ("view-methods", Section::ViewMethods),
         ("receiver-only-methods", Section::ReceiverOnlyMethods),
+        ("artist-methods", Section::ArtistMethods),
         ("fills-argument-methods", Section::FillsArgumentMethods),
         ("changing-methods", Section::ChangingMethods),
         ("keeps-argument-methods", Section::KeepsArgumentMethods),

@@ -107,3 +107,23 @@ fn a_name_that_the_text_hides_counts() {
         [names(&[]), names(&["b"])]
     );
 }
+
+#[test]
+fn a_name_that_was_put_together_still_stands_for_what_was_put_there() {
+    let page = [
+        ("a", "runs = [{'u': 1}]"),
+        (
+            "b",
+            "for run in runs:\n    globals()[f\"run_{run['u']}\"] = run",
+        ),
+        ("c", "print(runs)"),
+    ];
+    let mut edited = page.to_vec();
+    edited.insert(2, ("new", "other = run_1\nother.pop('u')"));
+    let wrote = RecordedCell {
+        writes: names(&["run", "run_1"]),
+        ..RecordedCell::default()
+    };
+    let found = flagged(&page, &edited, "b", wrote);
+    assert_eq!(found, [names(&["c"]), names(&["c"])]);
+}

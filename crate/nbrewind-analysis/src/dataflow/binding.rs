@@ -97,7 +97,10 @@ impl World {
             since: self.statement.moment + 1,
             ..Binding::default()
         };
-        let objects = vec![self.make(ObjectKind::Plain)];
+        let mut objects = vec![self.make(ObjectKind::Plain)];
+        if self.state.taint_of(name).is_some() || self.statement.prefix.is_some() {
+            objects.extend(self.put_anywhere(&objects));
+        }
         self.bind_perhaps(name, binding, objects);
     }
 

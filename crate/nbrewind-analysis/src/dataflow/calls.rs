@@ -227,7 +227,7 @@ impl World {
     /// Nothing that the notebook does can have bound this name, nor is it one of Python's own.
     fn is_missing(&mut self, name: Name) -> bool {
         self.binding(name).is_none()
-            && self.state.taint().is_none()
+            && self.state.taint_of(name).is_none()
             && !name.is_builtin()
             && name.value(Section::Aliases).is_none()
     }

@@ -134,6 +134,19 @@ impl World {
                 self.consume(objects);
             }
         }
+        if judgement.changes_receiver
+            && !is_module_call
+            && let (Callee::Method { method, .. }, Some(receiver)) = (&call.callee, receiver)
+            && method.is_in(Section::ArtistMethods)
+            && !receiver.iter().any(|id| self.is_frame_or_of_one(*id))
+        {
+            // It changes the axes when it changes, and not with them.
+            let id = self.make(ObjectKind::Foreign);
+            for &axes in receiver {
+                self.keep(axes, &[id]);
+            }
+            return vec![id];
+        }
         if judgement.is_fresh {
             let result = self.fresh_result(call, receiver, library);
             if full.is_some_and(|full| is_copy(full.text())) {
@@ -218,11 +231,7 @@ impl World {
             return;
         };
         let is_frame = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Frame;
-        if is_drawing(*method)
-            && receiver
-                .iter()
-                .all(|id| is_frame(id) || self.is_of_frame(*id))
-        {
+        if is_drawing(*method) && receiver.iter().all(|id| self.is_frame_or_of_one(*id)) {
             return;
         }
         if !call.columns.is_empty() && receiver.iter().all(is_frame) {
@@ -323,11 +332,11 @@ impl World {
         vec![id]
     }
 
-    /// Something of a table.
-    fn is_of_frame(&self, id: ObjectId) -> bool {
+    /// A table, or something of one.
+    fn is_frame_or_of_one(&self, id: ObjectId) -> bool {
         let owners = self.owners_of(id);
         let is_frame = |owner: ObjectId| self.state.object(owner).kind == ObjectKind::Frame;
-        owners.iter().any(|(owner, _)| is_frame(*owner))
+        is_frame(id) || owners.iter().any(|(owner, _)| is_frame(*owner))
     }
 
     /// A column of a table, by its name.

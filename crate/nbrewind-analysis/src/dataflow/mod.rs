@@ -223,6 +223,8 @@ struct Current {
     reads: Vec<ReadRecord>,
     results: Vec<(usize, Vec<ObjectId>)>,
     is_unknown: bool,
+    /// What names begin with that it may bind.
+    prefix: Option<Name>,
     through: Option<Name>,
     displays: bool,
     visited_code: HashSet<Code>,
@@ -457,6 +459,7 @@ impl World {
         current.results.clear();
         current.visited_code.clear();
         current.is_unknown = false;
+        current.prefix = None;
         current.varies = None;
         current.through = None;
         current.prints.clear();
@@ -539,6 +542,22 @@ impl World {
                 digest: key.full,
                 since: self.statement.moment,
                 origin: self.step,
+                prefix: None,
+            }));
+        } else if let Some(prefix) = self.statement.prefix {
+            // It widens what was there before.
+            let before = self.state.taint();
+            let is_alone = before.is_none_or(|before| before.prefix == Some(prefix));
+            self.state.set_taint(Some(Taint {
+                digest: before.map_or(key.full, |before| {
+                    digest(
+                        "names",
+                        &[&key.full.to_le_bytes(), &before.digest.to_le_bytes()],
+                    )
+                }),
+                since: self.statement.moment,
+                origin: self.step,
+                prefix: is_alone.then_some(prefix),
             }));
         }
         key
@@ -708,6 +727,10 @@ impl World {
                     }
                 }
                 Op::Star(module) => self.star(*module),
+                Op::SomeNames(prefix) => {
+                    let known = self.statement.prefix.replace(*prefix);
+                    self.statement.is_unknown |= known.is_some_and(|known| known != *prefix);
+                }
                 Op::Unknown => self.statement.is_unknown |= !is_declared,
             }
         }
@@ -735,6 +758,7 @@ impl World {
                     digest: all.full,
                     since: self.statement.moment,
                     origin: step,
+                    prefix: None,
                 }));
             }
         }

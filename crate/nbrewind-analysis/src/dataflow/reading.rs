@@ -52,12 +52,25 @@ impl World {
     }
 
     pub(super) fn objects_of(&mut self, name: Name) -> Vec<ObjectId> {
-        let mut binding = self.binding(name);
-        if binding.is_none() && self.state.taint().is_some() {
-            // `globals()[f'run_{n}'] = run`
-            binding = self.binding(Name::new(ANY_NAME));
+        let binding = self.binding(name);
+        let since = binding.as_ref().map_or(0, |binding| binding.since);
+        let mut objects = binding.map_or_else(Vec::new, |binding| binding.objects.clone());
+        if self
+            .state
+            .taint_of(name)
+            .is_some_and(|taint| since <= taint.since)
+        {
+            objects.extend(self.put_anywhere(&objects));
         }
-        binding.map_or_else(Vec::new, |binding| binding.objects.clone())
+        objects
+    }
+
+    /// What was bound to names that are put together: `globals()[f'run_{n}'] = run`. Without those that are known.
+    pub(super) fn put_anywhere(&mut self, known: &[ObjectId]) -> Vec<ObjectId> {
+        let binding = self.binding(Name::new(ANY_NAME));
+        let mut objects = binding.map_or_else(Vec::new, |binding| binding.objects.clone());
+        objects.retain(|id| !known.contains(id));
+        objects
     }
 
     /// Reads a path, and runs what that calls.
@@ -94,7 +107,7 @@ impl World {
         };
         self.absorb(root, binding.version, binding.origin, Manner::Bound);
         self.absorb_taint(root, binding.since);
-        if binding.is_lost && self.state.taint().is_none() {
+        if binding.is_lost && self.state.taint_of(root).is_none() {
             self.statement.lost.add(binding.version);
         }
         let mut code = Vec::new();
@@ -127,14 +140,14 @@ impl World {
         } else {
             let version = Version::constant("absent", &name);
             self.absorb(name, version, None, Manner::Bound);
-            if self.state.taint().is_none() {
+            if self.state.taint_of(name).is_none() {
                 self.statement.lost.add(version);
             }
         }
     }
 
     fn absorb_taint(&mut self, name: Name, since: Moment) {
-        if let Some(taint) = self.state.taint()
+        if let Some(taint) = self.state.taint_of(name)
             && since <= taint.since
         {
             self.absorb_doubt(name, taint.digest, Some(taint.origin), Manner::Unknown);
@@ -556,7 +569,7 @@ impl World {
                 && !object.grows_when_read
         };
         let are_plain = binding.objects.iter().all(is_plain);
-        if !are_plain || self.state.taint().is_some() {
+        if !are_plain || self.state.taint_of(name).is_some() {
             return false;
         }
         self.statement.added_to.add(binding.version);

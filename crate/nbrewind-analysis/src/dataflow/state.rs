@@ -293,6 +293,8 @@ pub(super) struct Taint {
     pub digest: Digest,
     pub since: Moment,
     pub origin: Step,
+    /// Only to names that begin so.
+    pub prefix: Option<Name>,
 }
 
 /// What wrote files whose path is not known, and all of it in one.
@@ -780,6 +782,12 @@ impl State {
     pub(super) fn taint(&mut self) -> Option<Taint> {
         self.look_at(Place::Taint);
         self.taint.at(self.step).copied().flatten()
+    }
+
+    /// What may have been done to this name.
+    pub(super) fn taint_of(&mut self, name: Name) -> Option<Taint> {
+        let covers = |prefix: Name| name.text().starts_with(prefix.text());
+        self.taint().filter(|taint| taint.prefix.is_none_or(covers))
     }
 
     pub(super) fn set_taint(&mut self, taint: Option<Taint>) {

@@ -18,6 +18,27 @@ fn may_be_name(text: &str) -> bool {
     text.len() <= 512 && !text.contains('\n')
 }
 
+/// What the items of `zip(..)` and `enumerate(..)` are made of, where there is a name for each. `None` is a number.
+fn sides<'e>(iterated: &'e Expr, targets: &[Expr]) -> Option<Vec<Option<&'e Expr>>> {
+    let Expr::Call(call) = iterated else {
+        return None;
+    };
+    let Expr::Name(callee) = &*call.func else {
+        return None;
+    };
+    let given = &call.arguments.args;
+    let sides = match callee.id.as_str() {
+        "zip" => given.iter().map(Some).collect(),
+        "enumerate" => vec![None, Some(given.first()?)],
+        _ => return None,
+    };
+    let mut starred = given
+        .iter()
+        .chain(targets)
+        .filter(|one| one.is_starred_expr());
+    (sides.len() == targets.len() && starred.next().is_none()).then_some(sides)
+}
+
 impl Visitor<'_> {
     pub(super) fn expr(&mut self, expr: &Expr) -> Value {
         deeper(|| self.expr_inner(expr))
@@ -415,7 +436,12 @@ impl Visitor<'_> {
                     }
                 };
                 this.spell(&generator.target, &generator.iter);
-                this.bind_in_comprehension(&generator.target, &value.element());
+                this.bind_items(
+                    &generator.target,
+                    &generator.iter,
+                    value.element(),
+                    &mut |this, target, item| this.bind_in_comprehension(target, &item),
+                );
                 for condition in &generator.ifs {
                     this.expr(condition);
                 }
@@ -447,6 +473,41 @@ impl Visitor<'_> {
                 .for_each(|target| self.bind_in_comprehension(target, &value.element())),
             Expr::Starred(node) => self.bind_in_comprehension(&node.value, value),
             other => self.store(other, value.clone()),
+        }
+    }
+
+    /// Binds what a loop goes through. Of `zip(a, b)` the first name stands for items of `a`, of `enumerate(a)` the second.
+    pub(super) fn bind_items(
+        &mut self,
+        target: &Expr,
+        iterated: &Expr,
+        item: Value,
+        bind: &mut dyn FnMut(&mut Self, &Expr, Value),
+    ) {
+        let targets = match target {
+            Expr::Tuple(node) => &node.elts[..],
+            _ => &[],
+        };
+        let Some(sides) = sides(iterated, targets) else {
+            bind(self, target, item);
+            return;
+        };
+        for (one, side) in targets.iter().zip(sides) {
+            match side {
+                Some(Expr::Name(name)) => {
+                    // Where the loop binds the name anew, it is not what it was.
+                    let mut is_bound = false;
+                    target_names(target, &mut |bound| is_bound |= bound == name.id.as_str());
+                    let own = if is_bound {
+                        item.element()
+                    } else {
+                        self.value_of(self.mangled(name.id.as_str())).element()
+                    };
+                    bind(self, one, own);
+                }
+                Some(side) => self.bind_items(one, side, item.element(), bind),
+                None => bind(self, one, Value::scalar()),
+            }
         }
     }
 

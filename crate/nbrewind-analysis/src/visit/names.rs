@@ -9,8 +9,24 @@ use crate::facts::{
 };
 use crate::knowledge::{self, Section, Sections};
 use crate::name::Name;
-use crate::syntax::{Expr, Ranged};
+use crate::syntax::{Expr, FStringPart, Operator, Ranged};
 use smallvec::SmallVec;
+
+/// What a text begins with that is put together: `f'run_{n}'`, `'run_' + str(n)`.
+fn begins_with(expr: &Expr) -> Option<Name> {
+    let text = match expr {
+        Expr::FString(node) => match node.value.iter().next()? {
+            FStringPart::Literal(literal) => literal.as_str(),
+            FStringPart::FString(formatted) => formatted.elements.first()?.as_literal()?,
+        },
+        Expr::BinOp(node) if matches!(node.op, Operator::Add) => match &*node.left {
+            Expr::StringLiteral(text) => text.value.to_str(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    (!text.is_empty()).then(|| Name::new(text))
+}
 
 impl Visitor<'_> {
     /// A value by name, without a read.
@@ -336,6 +352,14 @@ impl Visitor<'_> {
                 value: held.clone(),
                 is_definite: false,
             });
+            if let Some(slice) = slice
+                && let Some(prefix) = begins_with(slice)
+            {
+                self.note_unknown("globals()", line);
+                self.expr(slice);
+                self.op(Op::SomeNames(prefix));
+                return;
+            }
         }
         if let Some((table, column)) = tables::stored(target) {
             let key = tables::column_key(&column);

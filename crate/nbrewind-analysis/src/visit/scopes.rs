@@ -52,14 +52,21 @@ impl Visitor<'_> {
     }
 
     pub(crate) fn unknown(&mut self, construct: &str, line: usize) {
+        self.note_unknown(construct, line);
+        if self.frame().is_none() {
+            self.current.ops.push(Op::Unknown);
+        }
+    }
+
+    /// For those who ask what a cell does; the pass knows better.
+    pub(super) fn note_unknown(&mut self, construct: &str, line: usize) {
         let note = Note {
             construct: construct.to_owned(),
             line,
         };
         self.found.unknown.push(note.clone());
-        match self.frame() {
-            Some(frame) => frame.unknown.push(note),
-            None => self.current.ops.push(Op::Unknown),
+        if let Some(frame) = self.frame() {
+            frame.unknown.push(note);
         }
     }
 

@@ -99,7 +99,12 @@ impl Visitor<'_> {
                     }
                 }
                 self.maybe(|this| {
-                    this.bind_target(&node.target, iterated.element());
+                    this.bind_items(
+                        &node.target,
+                        &node.iter,
+                        iterated.element(),
+                        &mut |this, target, item| this.bind_target(target, item),
+                    );
                     this.body(&node.body);
                 });
                 self.spelled.truncate(n_spelled);
