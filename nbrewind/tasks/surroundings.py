@@ -113,7 +113,10 @@ def _warnings() -> list[tuple[str, str]]:
 
 
 def settings() -> str:
-    """Settings of this thread and of libraries that are not as they come; empty when all of them are."""
+    """Settings of this thread and of libraries that are not as they come; empty when all of them are.
+
+    That they are asked for makes them inputs of the cell that makes tasks as well: other processes begin with them.
+    """
     parts = (_decimal, _numpy, _pandas, _sklearn, _locale, _warnings)
     return "; ".join(f"{name} {value}" for part in parts for name, value in part())
 

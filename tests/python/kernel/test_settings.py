@@ -94,6 +94,23 @@ def test_a_style_is_no_input_of_cells_below_a_figure_that_is_closed(tmp_path: Pa
         assert shown == book.from_scratch()
 
 
+def test_what_tasks_show_in_other_processes_depends_on_settings_here(tmp_path: Path) -> None:
+    cells = {
+        "a": "import multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor\n"
+        + ARRAYS,
+        "b": "np.set_printoptions(precision=3)",
+        "c": "def show(x):\n    return str(x)",
+        "d": "with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('fork')) as pool:\n    text = pool.submit(show, v).result()",
+        "e": "print(text)",
+    }
+    book = Book(tmp_path / "book", cells)
+    book.audit()
+    book.edit(b="np.set_printoptions(precision=5)")
+    shown = book.repeat()
+    assert {"b", "d", "e"} <= book.executed
+    assert shown == book.from_scratch()
+
+
 def test_loading_edited_modules_anew_is_an_input_where_there_are_modules(tmp_path: Path) -> None:
     cells = {"a": "import math", "b": "x = math.floor(2.5)", "c": "x"}
     book = Book(tmp_path / "none", cells)

@@ -42,7 +42,7 @@ def test_what_listens_for_warnings_looks_like_any_filter() -> None:
         patterns = [one[1] for one in warnings.filters if one[1] is not None]
         assert all(isinstance(one, str) or isinstance(one.pattern, str) for one in patterns)
     finally:
-        watch.end()
+        watch.end(has_modules=False)
 
 
 def test_a_picture_that_is_bytes_is_shown_again(tmp_path: Path) -> None:
