@@ -18,13 +18,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbrewind import _native, collector
-from nbrewind.fingerprint import MAX_LISTED_FILES, path_digest
+from nbrewind.fingerprint import path_digest
 from nbrewind.tasks import left, recorder, surroundings, worker
+from nbrewind.tasks.changes import Changes, is_in, nothing
 from nbrewind.tasks.components import components, explain, notes
 from nbrewind.tasks.content import digest, value_fingerprint
 from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts
 from nbrewind.tasks.forecast import add_groups
 from nbrewind.tasks.graph import Graph, Key, Node, UnknownGraphError, build
+from nbrewind.tasks.named import TooMuch, inside, named_files
 from nbrewind.tasks.plan import DAMAGED, Plan, decide, emit
 from nbrewind.tasks.records import Records, Writers, is_result
 from nbrewind.tasks.wrapped import show
@@ -82,36 +84,6 @@ class Submission:
     is_here: bool = False
     # Do its workers send word of what they read and wrote?
     is_heard: bool = False
-
-
-def _named_files(plan: Plan) -> dict[str, str | None]:
-    """Files that the arguments and functions of tasks name, folders with all that is in them.
-
-    Task fingerprints cover them; but the cell that asked knows nothing of them.
-    """
-    found: dict[str, str | None] = {}
-    for literal in {id(one): one for fact in plan.facts for one in fact.literals}.values():
-        for name, content in literal.files.items():
-            found[os.path.abspath(name)] = content
-            found |= _inside(name)
-    return found
-
-
-def _inside(folder: str) -> dict[str, str | None]:
-    """Everything in a folder, and itself. Raises `TooMuch`."""
-    found: dict[str, str | None] = {}
-    files = []
-    for root, _, names in os.walk(os.path.abspath(folder)):
-        found[root] = None
-        files += [os.path.join(root, one) for one in names]
-        if len(files) > MAX_LISTED_FILES:
-            raise TooMuch(f"{folder} holds more than {MAX_LISTED_FILES} files")
-    found.update((full, path_digest(full)) for full in files)
-    return found
-
-
-class TooMuch(Exception):
-    """A folder that nobody looks through."""
 
 
 # Kind of what a task read -> what it is now.
@@ -178,6 +150,7 @@ class TaskCache:
         self._occurrences: dict[str, dict[Any, int]] = {}
         self._chosen: dict[str, dict[str, Any] | None] = {}
         self._damaged: set[str] = set()
+        self._changes = Changes(self.store)
         # Does what is being planned run in this process, and has somebody seeded its generators (None: not asked)?
         self._is_here_now = False
         # Where it runs, relative paths mean other files.
@@ -298,13 +271,25 @@ class TaskCache:
             elif last is None and decision.keep == "always" and outcome:
                 report.not_captured.append(f"{fact.name}: no record of its result arrived")
 
+    def _account_changes(self, submission: Submission, report: TaskReport) -> None:
+        """What tasks changed of what others gave, where futures hold it or what was made of it."""
+        problems, keys = self._changes.account(submission.plan)
+        for key in keys:
+            self._known[key] = (None, self._known.get(key, (None, _NO_DRAWS))[1])
+        for problem in problems:
+            if (note := f"{problem}, so it always runs") not in report.not_captured:
+                report.not_captured.append(note)
+            if not submission.is_here and problem not in report.unseen:
+                report.unseen.append(problem)
+
     def _account_inputs(
         self, submission: Submission, outcome: bool | None, report: TaskReport
     ) -> None:
         """What tasks read and wrote, also those that were left out; and which outputs stand on that."""
         plan = submission.plan
+        self._account_changes(submission, report)
         self._records.look_at([fact.fp for fact in plan.facts if fact.is_user and fact.fp])
-        for path, found in _named_files(plan).items():
+        for path, found in named_files(plan).items():
             report.files.setdefault(path, found)
         observed: list[frozenset[str]] = []
         for node in plan.graph.nodes:
@@ -328,7 +313,7 @@ class TaskCache:
                     for kind, path, relative, found in record["files"] if record else ():
                         report.files[path or os.path.abspath(relative)] = found
                         if kind == "folder":
-                            report.files |= _inside(path or relative)
+                            report.files |= inside(path or relative)
             if not submission.is_here and fact.is_suspect and fact.fp is not None:
                 last = next(filter(is_result, reversed(self._records.of(fact.fp))), None)
                 if last is not None and last.get("has_drawn"):
@@ -339,7 +324,7 @@ class TaskCache:
                 # What it read there, no record says.
                 for folder in fact.folders:
                     try:
-                        report.files |= _inside(folder)
+                        report.files |= inside(folder)
                     except (TooMuch, OSError) as error:
                         self.unseen(f"what {fact.name} read is not known: {error}")
             if node.kind == "task" and (fact.is_user or fact.writer):
@@ -498,6 +483,7 @@ class TaskCache:
         worker.flush()
         self._records.refresh()
         self._chosen.clear()
+        self._changes.read()
         self._is_refreshed = True
 
     def _submit(
@@ -537,23 +523,33 @@ class TaskCache:
             is_value=self._values.__contains__,
             occurrences=self._occurrences,
             observed=self._observed,
+            is_changed=self._is_changed,
             **options,
         )
+        if self.replay:
+            self._changes.catch_up()
         facts = fingerprinter.run()
         for name in fingerprinter.collisions:
             self.note(f"{name}: Dask gives the result of another task that has the same key")
         writers = Writers(self)
+        sharing, named = self._changes.sharing(graph, facts)
+        for fp in named:
+            self._chosen.pop(fp, None)
+        effects = sharing.effects(self._changes.known, self._choose if self.replay else nothing)
         while True:
-            decisions = decide(graph, facts, look_up, writers, replay=self.replay)
+            decisions = decide(graph, facts, look_up, writers, replay=self.replay, effects=effects)
             plan = Plan(
                 graph,
                 facts,
                 decisions,
                 stem_of=fingerprinter.stem_of,
                 is_known_stem=self._is_known_stem,
+                sharing=sharing,
+                effects=effects,
             )
             if writers.bring_back(plan):
                 break
+        self._changes.expect(plan)
         write(plan)
         self._count(plan)
         if not self._is_here_now:
@@ -565,7 +561,7 @@ class TaskCache:
             may_hold = not any(
                 decisions[one.idx].why.startswith(("writer", "follows a writer"))
                 for one in (node.resolved(),)
-            )
+            ) and not is_in(effects, node)
             self._known[key] = (fact.fp if may_hold else None, fact.draws)
             if not fact.is_live:
                 self._made.pop(key, None)
@@ -576,7 +572,12 @@ class TaskCache:
         return submission
 
     def _known_of(self, key: Key) -> tuple[str | None, frozenset[str]]:
-        return self._known.get(key, (None, _NO_DRAWS))
+        fp, draws = self._known.get(key, (None, _NO_DRAWS))
+        return (None, draws) if self._is_changed(key) else (fp, draws)
+
+    def _is_changed(self, key: Key) -> bool:
+        fp, draws = self._known.get(key, (None, _NO_DRAWS))
+        return self._changes.is_spoiled(fp, draws)
 
     def _count(self, plan: Plan) -> None:
         report = self._report
@@ -674,6 +675,8 @@ class TaskCache:
             return DAMAGED
         if not found:
             return "no record"
+        if not any(map(self._changes.may_load, found)):
+            return "what it was made from had been changed in place"
         changed = next((path for path in map(self._changed_input, found) if path), None)
         return (
             f"an input changed: {os.path.basename(changed)}"
@@ -702,6 +705,8 @@ class TaskCache:
             if self._are_seeded:
                 return False
         if self._is_elsewhere_now and _has_relative_paths(record):
+            return False
+        if not self._changes.may_load(record):
             return False
         return (
             self._changed_input(record) is None
@@ -808,6 +813,8 @@ class TaskCache:
         The task fingerprint, or, when that does not determine the value (draws, files read by
         computed paths), a fingerprint of the task and its result. `load_future` takes both.
         """
+        if self._is_changed(key):
+            return None
         if key in self._loaded:
             return self._loaded[key]
         fp, draws = self._known_of(key)

@@ -60,6 +60,9 @@ _SALT_PACKAGES = (
     "partd",
 )
 
+# Keys of tasks that load a result begin with this.
+LOADED = "load-"
+
 _INTERIOR = frozenset(
     """
     maybe_buffered_partd barrier _shuffle_group _shuffle_transfer shuffle_transfer p2p_barrier
@@ -166,6 +169,7 @@ class Fingerprinter:
         spec: Any = None,
         is_among_others: bool = False,
         is_elsewhere: bool = False,
+        is_changed: Callable[[Key], bool] | None = None,
     ) -> None:
         kinds = spec if spec is not None else importlib.import_module("dask._task_spec")
         self.graph = graph
@@ -185,6 +189,8 @@ class Fingerprinter:
         self.is_among_others = is_among_others
         # Relative paths mean other files where it runs.
         self.is_elsewhere = is_elsewhere
+        # Futures that hold what a task has changed in place.
+        self.is_changed = is_changed or (lambda key: False)
         self.context = TaskContext()
         # `spec`: the kinds of graph nodes, Dask's or others that look like them.
         self.encoder = _native.Encoder(
@@ -254,11 +260,16 @@ class Fingerprinter:
         if node.kind == "external":
             fp, draws = self.known(node.key)
             # A future holds one certain result: what is built on it stands on that one.
-            facts = TaskFacts(name=self._name(node.key, None), fp=fp, draws=draws)
+            name = self._name(node.key, None).removeprefix(LOADED)
+            facts = TaskFacts(name=name, fp=fp, draws=draws)
             if fp is not None and not self.is_value(node.key):
                 facts.draws = draws | {fp}
             if fp is None:
-                facts.opaque.append("depends on a future whose task is not known")
+                facts.opaque.append(
+                    "what a task gave was changed in place by another one"
+                    if self.is_changed(node.key)
+                    else "depends on a future whose task is not known"
+                )
             return facts
         if node.target is not None:
             source = self.facts[node.target.idx]

@@ -10,7 +10,6 @@ changed its name, so that the scheduler never sees two meanings of one key.
 from __future__ import annotations
 
 import copy
-import inspect
 import os
 import pickle
 import types
@@ -21,11 +20,12 @@ from typing import Any, Protocol
 import cloudpickle
 
 from nbrewind.hush import hushed
-from nbrewind.tasks import worker
+from nbrewind.tasks import given, worker
 from nbrewind.tasks.components import notes, own_components, shared_components
 from nbrewind.tasks.content import Literal, digest, file_signatures
-from nbrewind.tasks.fingerprint import TaskFacts
+from nbrewind.tasks.fingerprint import LOADED, TaskFacts
 from nbrewind.tasks.graph import Graph, Key, Node, references
+from nbrewind.tasks.sharing import Effects, Sharing, is_coroutine, users
 
 # Why a task runs whose stored result cannot be read.
 DAMAGED = "its stored result is damaged"
@@ -55,6 +55,8 @@ class Plan:
     # What a task does, whatever it is given (None: no such thing), and whether that was seen before.
     stem_of: Callable[[TaskFacts], str | None] = lambda fact: None
     is_known_stem: Callable[[str], bool] = lambda stem: False
+    sharing: Sharing | None = None
+    effects: Effects = field(default_factory=Effects)
 
     def nodes(self, action: str) -> list[Node]:
         """The tasks (not aliases, literals or fused shells) to which this happens."""
@@ -91,11 +93,20 @@ _WRITES_UNSEEN = frozenset(
 
 
 def decide(
-    graph: Graph, facts: list[TaskFacts], look_up: LookUp, writers: Writers, *, replay: bool
+    graph: Graph,
+    facts: list[TaskFacts],
+    look_up: LookUp,
+    writers: Writers,
+    *,
+    replay: bool,
+    effects: Effects | None = None,
 ) -> list[Decision]:
     """What happens to every node."""
+    effects = effects or Effects()
     decisions = [Decision() for _ in graph.nodes]
     follows_writer = _follow_writers(graph, facts, writers, replay=replay)
+    for idx, why in effects.reached.items():
+        follows_writer[idx] = follows_writer[idx] or why
     outputs = {node.resolved().idx for node in graph.outputs.values()}
     pending = list(graph.outputs.values())
     while pending:
@@ -120,6 +131,8 @@ def decide(
             decision.why = f"opaque: {fact.opaque[0]}" if fact.opaque else "opaque"
         elif fact.is_interior:
             decision.why = "inside a shuffle"
+        elif replay and node.idx in effects.unsure:
+            decision.why = effects.unsure[node.idx]
         elif replay:
             decision.value, decision.why = look_up(fact)
             if decision.value is not None:
@@ -129,7 +142,7 @@ def decide(
             decision.why = "audit executes everything"
         pending.extend(node.refs.values())
     keeper = _Keeper(facts, outputs)
-    unknowable = _unknowable(graph, facts, writers, follows_writer)
+    unknowable = _unknowable(graph, facts, writers, follows_writer) | effects.reached.keys()
     for node in graph.nodes:
         decision = decisions[node.idx]
         if decision.action != "execute":
@@ -230,18 +243,16 @@ class _Keeper:
         fact = self.facts[node.idx]
         if node.idx in self.outputs or fact.is_user or fact.is_suspect or fact.is_shuffle_output:
             return "always"
-        users = _users(node)
-        if any(self.facts[user.idx].is_user for user in users):
+        found = users(node)
+        if any(self.facts[user.idx].is_user for user in found):
             return "always"
-        return "cheap" if any(self.combines(user) for user in users) else None
+        return "cheap" if any(self.combines(user) for user in found) else None
 
     def is_coroutine(self, func: Any) -> bool:
         """What it gives can only be awaited on its worker."""
         found = self.coroutines.get(id(func))
         if found is None:
-            found = self.coroutines[id(func)] = inspect.iscoroutinefunction(func) or bool(
-                getattr(func, "__tornado_coroutine__", False)
-            )
+            found = self.coroutines[id(func)] = is_coroutine(func)
         return found
 
     def combines(self, node: Node) -> bool:
@@ -256,24 +267,6 @@ class _Keeper:
                 )
             )
         return found
-
-
-def _users(node: Node) -> list[Node]:
-    """The tasks that get this node's value, through aliases and fused shells."""
-    if all(user.target is None for user in node.dependents):
-        return node.dependents
-    found: list[Node] = []
-    pending = list(node.dependents)
-    while pending:
-        user = pending.pop()
-        if user.target is not None:
-            # A fused task also lists what it is given from outside; only what it stands for passes
-            # on.
-            if user.target.resolved() is node.resolved():
-                pending.extend(user.dependents)
-        else:
-            found.append(user)
-    return found
 
 
 def _is_plain(value: Any) -> bool:
@@ -343,6 +336,7 @@ class _Emitter:
         ):
             stem = plan.stem_of(fact)
         draws = fact.draws
+        sharing = plan.sharing
         call = worker.Call(
             self.store,
             fact.fp,
@@ -370,9 +364,28 @@ class _Emitter:
             by_name=shared.by_name,
             absent=shared.absent,
             folders=shared.folders,
+            givers=sharing.givers(node) if sharing is not None and refs else None,
+            scopes=list(sharing.scopes) if sharing is not None else None,
         )
         values = (self.t.TaskRef(name) for name in refs.values())
         return self.t.Task(key, worker.run, call, *values, _data_producer=node.spec.data_producer)
+
+    def look(self, key: Key, node: Node, refs: dict[Key, Key]) -> Any:
+        """The task wrapped so that it shows when it changes what others see; None: it need not be."""
+        sharing = self.plan.sharing
+        fact = self.plan.facts[node.idx]
+        is_known = node.idx in self.plan.effects.reached
+        givers = sharing.givers(node) if sharing is not None and not is_known else None
+        if not givers or not any(giver.is_shared for giver in givers):
+            return None
+        if is_coroutine(node.spec.func):
+            # Nobody sees it run.
+            shared = [giver for giver in givers if giver.is_shared]
+            given.note(worker.open_store(self.store), fact.fp or "", fact.name, shared)
+            return None
+        task = worker.Look(self.store, fact.name, self.own(node), list(refs), givers)
+        values = (self.t.TaskRef(name) for name in refs.values())
+        return self.t.Task(key, worker.look, task, *values, _data_producer=node.spec.data_producer)
 
     def shared_of(self, fact: TaskFacts) -> _Shared:
         """Worked out once for all tasks with these literals."""
@@ -457,6 +470,8 @@ class _Emitter:
         )
         spec = self.call(key, node, refs) if decision.keep else None
         if spec is None:
+            spec = self.look(key, node, refs)
+        if spec is None:
             subs = {name: new for name, new in refs.items() if name != new}
             own = self.own(node)
             spec = own.substitute(subs, key=key) if subs or key != node.key else own
@@ -464,7 +479,9 @@ class _Emitter:
 
     def put_load(self, node: Node, source: Node, is_output: bool) -> None:
         fact = self.plan.facts[source.idx]
-        key = node.key if is_output else f"load-{fact.name}-{fact.fp}"
+        # Tasks that are alike give objects of their own, which may be changed in place.
+        tail = digest((fact.fp, repr(node.key)))[:32]
+        key = node.key if is_output else f"{LOADED}{fact.name}-{tail}"
         self.names[node.idx] = key
         self.out[key] = self.load(key, source)
 
@@ -505,6 +522,8 @@ class _Emitter:
                 used = part.refs
                 if decision.keep:
                     spec = self.call(name, part, {ref: ref for ref in used})
+                if spec is None:
+                    spec = self.look(name, part, {ref: ref for ref in used})
                 if spec is None:
                     spec = self.own(part)
             inner[name] = spec

@@ -28,7 +28,7 @@ import cloudpickle
 
 from nbrewind import _native
 from nbrewind.hush import hushed
-from nbrewind.tasks import left
+from nbrewind.tasks import given, left
 from nbrewind.tasks.recorder import (
     CONNECTS,
     Recorder,
@@ -69,7 +69,9 @@ class Call:
         "draws",
         "files",
         "folders",
+        "found",
         "fp",
+        "givers",
         "is_repair",
         "is_suspect",
         "is_trusted",
@@ -82,6 +84,7 @@ class Call:
         "pid",
         "reads_natively",
         "remotes",
+        "scopes",
         "shared",
         "shows",
         "spec",
@@ -118,6 +121,8 @@ class Call:
         shows: bool = False,
         writes: str | None = None,
         folders: list[str] | None = None,
+        givers: list[given.Giver] | None = None,
+        scopes: list[str] | None = None,
     ) -> None:
         self.store = store
         self.fp = fp
@@ -163,6 +168,27 @@ class Call:
         self.absent = absent
         # Folders that the user's code names: what it reads in them shows only if native code is watched, too.
         self.folders = folders or []
+        # Where the values that `run` gets come from; None: it does not change them.
+        self.givers = givers
+        # The session, and the graph.
+        self.scopes = scopes
+        # What turned out about what it was given.
+        self.found: dict[str, Any] = {}
+
+
+class Look:
+    """One task that is not recorded: only what it does to what it is given is looked at."""
+
+    __slots__ = ("givers", "name", "names", "spec", "store")
+
+    def __init__(
+        self, store: str, name: str, spec: Any, names: list[Any], givers: list[given.Giver]
+    ) -> None:
+        self.store = store
+        self.name = name
+        self.spec = spec
+        self.names = names
+        self.givers = givers
 
 
 class Stored:
@@ -304,16 +330,27 @@ def run(call: Call, *values: Any) -> Any:
     arguments = dict(zip(call.names, values, strict=True))
     is_home = call.pid == os.getpid()
     refused = None if is_home else _why_other_code(call)
+    was_given = given.Given(call.givers, values) if call.givers else None
     before = _generators(is_home)
     settings = _settings()
     if not is_home and refused is None:
         refused = _why_other_settings()
-    with Recorder(call.store, call.folders) as recorder, _listening(call, is_home) as printed:
-        started = time.perf_counter()
-        value = call.spec(arguments)
-        seconds = time.perf_counter() - started
-    # Exceptions of the task pass through: errors are not stored.
-    del arguments, values
+    try:
+        with Recorder(call.store, call.folders) as recorder, _listening(call, is_home) as printed:
+            started = time.perf_counter()
+            value = call.spec(arguments)
+            seconds = time.perf_counter() - started
+    finally:
+        # Exceptions of the task pass through: errors are not stored. What it has changed stays changed.
+        if was_given is not None:
+            has_changed = _note_changed(call.store, call.fp, call.name, was_given)
+    if was_given is not None:
+        was_given.note_parts(call.fp, call.scopes or [], value)
+        call.found = was_given.found
+        if has_changed or "parts" in call.found:
+            # Who is given the same has to change it, too, or to give a part of it.
+            inputs = None
+    del arguments, values, was_given
     has_drawn = before != _generators(is_home)
     writes = None
     if _settings() != settings:
@@ -338,6 +375,28 @@ def run(call: Call, *values: Any) -> Any:
         has_drawn=has_drawn,
     )
     return value
+
+
+def look(task: Look, *values: Any) -> Any:
+    """Execute a task of which nothing is stored."""
+    was_given = given.Given(task.givers, values)
+    try:
+        return task.spec(dict(zip(task.names, values, strict=True)))
+    finally:
+        _note_changed(task.store, "", task.name, was_given)
+
+
+def _note_changed(path: str, fp: str, name: str, was_given: given.Given) -> bool:
+    """Note what a task has changed, before anything is known that comes after it. Has it changed anything?"""
+    changed = was_given.changed()
+    if not changed:
+        return False
+    with off_the_record():
+        try:
+            given.note(open_store(path), fp, name, changed)
+        except (_native.StoreError, OSError) as error:
+            logger.warning("what %s changed could not be noted: %s", name, error)
+    return True
 
 
 def _listening(
@@ -531,13 +590,15 @@ def _keep_result(
         digest = _content(value, n_bytes, seconds)
         if digest is not None:
             named["digest"] = digest
-    done = {
+    done: dict[str, Any] = {
         "status": "ok",
         "value": named,
         "bytes": n_bytes,
         "files": files,
         "marks": call.marks,
         "draws": call.draws,
+        "scopes": call.scopes,
+        **{name: call.found[name] for name in ("leaves", "parts") if name in call.found},
     }
     if has_drawn:
         done["has_drawn"] = True
@@ -557,6 +618,7 @@ def _keep_result(
             "inputs": inputs,
             "value": named,
             "bytes": n_bytes,
+            "leaves": call.found.get("leaves_at", []),
         }
         store.append(KIND, call.stem, json.dumps(again), needs)
     return None
@@ -687,6 +749,9 @@ def _equal_run(call: Call, inputs: str) -> _Found | None:
             if any(record["status"] != "by inputs" for record in records):
                 return None
             equal = [record for record in records if record["inputs"] == inputs]
+            # It was seen to leave what others see as it is.
+            seen = {at for at, one in enumerate(call.givers or ()) if given.seen_by_others(one)}
+            equal = [record for record in equal if seen.issubset(record.get("leaves", ()))]
             if not equal:
                 return None
             before = equal[-1]
@@ -703,6 +768,7 @@ def _equal_run(call: Call, inputs: str) -> _Found | None:
                 "files": [],
                 "marks": call.marks,
                 "draws": call.draws,
+                "scopes": call.scopes,
                 "equals": True,
             }
             needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
@@ -726,7 +792,7 @@ def _discovered(call: Call, recorder: Recorder) -> list[list[Any]]:
             raise RuntimeError(f"{given} is a relative path, and the task ran in another folder")
         found.append([kind, absolute, relative, fact])
 
-    for (path, given), before in recorder.read.items():
+    for (path, name), before in recorder.read.items():
         if (
             path in known
             or path.startswith(known_folders)
@@ -736,10 +802,10 @@ def _discovered(call: Call, recorder: Recorder) -> list[list[Any]]:
             continue
         if signature(path) != before:
             raise RuntimeError(f"{path} changed while the task read it")
-        add("file", path, given, content(path))
-    for (path, given), names in recorder.listed.items():
+        add("file", path, name, content(path))
+    for (path, name), names in recorder.listed.items():
         if path not in known and not path.startswith(known_folders):
-            add("listing", path, given, names)
+            add("listing", path, name, names)
     if not recorder.is_watched:
         from nbrewind.fingerprint import path_digest
 

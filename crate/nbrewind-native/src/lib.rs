@@ -34,6 +34,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<memory::Memory>()?;
     m.add_class::<memory::Sources>()?;
     m.add_function(wrap_pyfunction!(memory::interleave, m)?)?;
+    m.add_function(wrap_pyfunction!(memory::mark_of, m)?)?;
     store::register(m)?;
     m.add_function(wrap_pyfunction!(files::file_digest, m)?)?;
     m.add_class::<tasks::Encoder>()?;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use nbrewind_memory::digests_of;
 use nbrewind_memory::{
     Layout, Memory as CoreMemory, SLICE, Sources as CoreSources, copy_slice, interleave as fill,
+    mark_of as mark,
 };
 use nbrewind_store::Fingerprint;
 use pyo3::buffer::PyBuffer;
@@ -307,4 +308,24 @@ pub fn interleave(
     };
     py.detach(|| fill(&columns, item, table));
     Ok(())
+}
+
+/// A number that tells whether a contiguous buffer holds what it held before. It is no fingerprint.
+#[pyfunction]
+pub fn mark_of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<u128> {
+    let buffer = PyBuffer::<u8>::get(data)?;
+    if !buffer.is_c_contiguous() {
+        return Err(PyValueError::new_err("the buffer is not contiguous"));
+    }
+    if buffer.len_bytes() == 0 {
+        return Ok(0);
+    }
+    // SAFETY: the buffer is exported while this runs. Other threads may write to it, as they may in any hash of live
+    // memory: the number is then that of no moment, and differs from the next one.
+    let bytes =
+        unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) };
+    if bytes.len() < LARGE {
+        return Ok(mark(bytes));
+    }
+    Ok(py.detach(|| mark(bytes)))
 }

@@ -28,6 +28,7 @@ from typing import Any
 from nbrewind.tasks import current_cache, worker
 from nbrewind.tasks.cache import Submission, TaskCache
 from nbrewind.tasks.engines import cluster
+from nbrewind.tasks.fingerprint import LOADED
 from nbrewind.tasks.graph import Key
 
 logger = logging.getLogger("nbrewind.tasks")
@@ -621,7 +622,7 @@ def load_on_cluster(
             client = module.default_client()
         except ValueError:
             return None
-    name = key if key is not None else f"load-{stored.name}-{stored.fp}"
+    name = key if key is not None else f"{LOADED}{stored.name}-{stored.fp}"
     _local.is_direct = True
     try:
         if _why_not(client, cache) is not None:

@@ -1,0 +1,252 @@
+"""What tasks are given, and whether they leave it as it is.
+
+Tasks in one process are given the very objects that the tasks before them made. One that changes such an object in
+place changes what every other task gets that is given it later, and what a future holds.
+
+Terms:
+* the *giver* of an object is the task (or the literal, or the scattered value) that it came from;
+* an object is *shared* when others than the task that is given it may see it: other tasks of the graph, the user, or
+  later graphs, through a future;
+* the *scope* of a graph names it, or the session, where its objects live on in futures: in another scope, the giver
+  makes another object.
+
+What a task changed of an object that is not shared is its own affair: its result depends on its inputs all the same.
+Of a shared one it is noted for the giver's fingerprint, in which scope, and by whom (kind `changed`): what was
+computed in that scope from what that giver made is never loaded, and as long as the task that changes it is among
+those that are asked for, it runs, and so does whatever is made from the object.
+
+Imports no more than `worker` does.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import pickle
+import sys
+import threading
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cloudpickle
+
+from nbrewind import _native
+from nbrewind.hush import hushed
+from nbrewind.tasks.recorder import off_the_record
+
+KIND = "changed"
+
+# Nobody can change these.
+_FIXED = (str, bytes, int, float, complex, bool, type(None), range, frozenset)
+_FIXED_KINDS = frozenset(_FIXED)
+_CODE = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.CodeType)
+# Larger pickles are told by a number.
+_SMALL = 1 << 10
+
+
+@dataclass(slots=True)
+class Giver:
+    """Where an object that a task is given came from."""
+
+    name: str
+    fp: str
+    # Where else the object may be seen.
+    scope: str
+    is_shared: bool
+
+
+# Fingerprint and scope of a giver -> what else changes, in this process, when somebody changes what it gave: its
+# result has parts of that.
+_aliases: dict[tuple[str, str], list[Giver]] = {}
+_MAX_ALIASES = 10_000
+# The same -> the object, by its address, and how it was when a task that was given it ended.
+_last: dict[tuple[str, str], tuple[int, Any]] = {}
+_lock = threading.Lock()
+
+
+class Given:
+    """What one task is given, as it was before."""
+
+    __slots__ = ("found", "marks", "of", "places", "values")
+
+    def __init__(self, givers: Sequence[Giver], values: Sequence[Any]) -> None:
+        self.values: list[Any] = []
+        # Of each: from whom it is, and what else changes with it.
+        self.of: list[tuple[Giver, list[Giver]]] = []
+        self.places: list[int] = []
+        for at, (giver, value) in enumerate(zip(givers, values, strict=True)):
+            of = seen_by_others(giver)
+            if of:
+                self.places.append(at)
+                self.of.append((giver, of))
+                self.values.append(value)
+        # What a record has to say of it.
+        self.found: dict[str, list[Any]] = {}
+        with off_the_record(), hushed():
+            self.marks = [
+                _mark_before(giver, value)
+                for (giver, _), value in zip(self.of, self.values, strict=True)
+            ]
+
+    def changed(self) -> list[Giver]:
+        """The givers of what is not as it was."""
+        changed: list[Giver] = []
+        leaves: list[int] = []
+        with off_the_record(), hushed():
+            for at, before in enumerate(self.marks):
+                value, giver = self.values[at], self.of[at][0]
+                now = mark(value)
+                _remember(giver, value, now)
+                if before is None or now != before:
+                    changed += self.of[at][1]
+                else:
+                    leaves.append(at)
+        self.found["leaves"] = sorted({self.of[at][0].fp for at in leaves})
+        self.found["leaves_at"] = [self.places[at] for at in leaves]
+        return changed
+
+    def note_parts(self, fp: str, scopes: list[str], result: Any) -> None:
+        """Remember, when the result has parts of what was given: whoever changes the one changes the other."""
+        with off_the_record():
+            parts = [
+                (giver, of)
+                for (giver, of), value in zip(self.of, self.values, strict=True)
+                if _may_share(result, value)
+            ]
+        if parts:
+            self.found["parts"] = sorted({giver.fp for giver, _ in parts})
+            with _lock:
+                while len(_aliases) >= _MAX_ALIASES:
+                    _aliases.pop(next(iter(_aliases)), None)
+                for scope in scopes:
+                    _aliases[fp, scope] = [giver for _, of in parts for giver in of]
+
+
+def _mark_before(giver: Giver, value: Any) -> Any:
+    """As it was when the last task ended that was given it; if something has changed it since, this one is blamed."""
+    known = _last.get((giver.fp, giver.scope))
+    return known[1] if known is not None and known[0] == id(value) else mark(value)
+
+
+def _remember(giver: Giver, value: Any, now: Any) -> None:
+    if isinstance(value, _FIXED):
+        return
+    with _lock:
+        if len(_last) >= _MAX_ALIASES:
+            _last.clear()
+        _last[giver.fp, giver.scope] = id(value), now
+
+
+def seen_by_others(giver: Giver) -> list[Giver]:
+    """Itself, if what it gave is shared, and those of which it has parts."""
+    found = [giver] if giver.is_shared else []
+    alias = _aliases.get((giver.fp, giver.scope))
+    return found + alias if alias is not None else found
+
+
+def note(store: Any, by: str, name: str, changed: Iterable[Giver]) -> None:
+    """Have the store say, durably, that this task changed what these gave. `by`: its fingerprint, if it has one."""
+    for giver in {(one.fp, one.scope): one for one in changed}.values():
+        payload = {"scope": giver.scope, "giver": giver.name, "by": by, "name": name}
+        store.append(KIND, giver.fp, json.dumps(payload), [])
+    store.commit()
+
+
+def told(changed: Iterable[Giver]) -> str:
+    """What a task did, in words."""
+    names = sorted({one.name for one in changed})
+    return f"changes in place what {names[0] if len(names) == 1 else 'others'} gave"
+
+
+# --- How an object is now ------------------------------------------------------------------------------------------
+
+
+def mark(value: Any) -> Any:
+    """Equal to the one before as long as the object is as it was; None when that cannot be told."""
+    if isinstance(value, _FIXED):
+        return True
+    views: list[pickle.PickleBuffer] = []
+    try:
+        try:
+            head = pickle.dumps(value, protocol=5, buffer_callback=views.append)
+        except Exception:  # noqa: BLE001 - what is the user's own has no name here
+            views.clear()
+            head = cloudpickle.dumps(value, protocol=5, buffer_callback=views.append)
+        marks = tuple(_native.mark_of(view.raw()) for view in views)
+    except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
+        return _mark_of_unpicklable(value)
+    return (head if len(head) <= _SMALL else _native.mark_of(head), marks)
+
+
+def _mark_of_unpicklable(value: Any) -> Any:
+    if hasattr(value, "__next__") or hasattr(value, "readline"):
+        # Whoever reads on changes it.
+        return None
+    from nbrewind.tasks.content import TaskContext
+
+    try:
+        return TaskContext().walk(value).seen
+    except Exception:  # noqa: BLE001 - as above
+        return None
+
+
+# --- Objects with common parts ---------------------------------------------------------------------------------------
+
+_DEPTH = 4
+_MAX_PARTS = 5_000
+
+
+def _may_share(one: Any, other: Any) -> bool:
+    """Could a change of the one be one of the other? True when there is too much to look at."""
+    if isinstance(one, _FIXED):
+        return False
+    if one is other:
+        return True
+    try:
+        return not _Parts(one).found.isdisjoint(_Parts(other).found)
+    except Exception:  # noqa: BLE001 - attributes of foreign objects may raise anything
+        return True
+
+
+class _TooMuch(Exception):
+    """There is more to look at than it is worth."""
+
+
+@dataclass
+class _Parts:
+    """Addresses of what can be changed of an object."""
+
+    root: Any
+    found: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.add(self.root, _DEPTH)
+
+    def add(self, value: Any, depth: int) -> None:
+        if isinstance(value, (*_FIXED, *_CODE)) or id(value) in self.found:
+            return
+        if depth == 0 or len(self.found) >= _MAX_PARTS:
+            raise _TooMuch
+        base = value
+        while type(base).__module__ == "numpy" and getattr(base, "base", None) is not None:
+            base = base.base
+        if not isinstance(value, tuple):
+            self.found.add(id(base))
+        if isinstance(value, dict | list | tuple):
+            items = value.values() if isinstance(value, dict) else value
+            if not _FIXED_KINDS.issuperset(map(type, items)):
+                for item in items:
+                    self.add(item, depth - 1)
+        elif not _copies_on_write(value):
+            for item in gc.get_referents(value):
+                self.add(item, depth - 1)
+
+
+def _copies_on_write(value: Any) -> bool:
+    """Is it copied before somebody writes to it who shares its memory?"""
+    module = type(value).__module__.partition(".")[0]
+    if module == "pandas":
+        return int(sys.modules["pandas"].__version__.partition(".")[0]) >= 3
+    return module in {"pyarrow", "polars"}
