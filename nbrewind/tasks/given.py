@@ -175,9 +175,9 @@ def mark(value: Any) -> Any:
             views.clear()
             head = cloudpickle.dumps(value, protocol=5, buffer_callback=views.append)
         marks = tuple(_native.mark_of(view.raw()) for view in views)
+        return (head if len(head) <= _SMALL else _native.mark_of(head), marks)
     except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
         return _mark_of_unpicklable(value)
-    return (head if len(head) <= _SMALL else _native.mark_of(head), marks)
 
 
 def _mark_of_unpicklable(value: Any) -> Any:

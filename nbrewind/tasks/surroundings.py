@@ -251,6 +251,16 @@ def generator_states(with_python: bool) -> tuple[Any, ...]:
     return tuple(found)
 
 
+def have_moved(before: tuple[Any, ...]) -> bool:
+    """Has a generator been drawn from, or seeded, since it had this state?"""
+    now = generator_states(True)
+    if len(now) == len(before):
+        return now != before
+    # numpy has been imported meanwhile: its generator is where it was met, unless something was drawn from it.
+    is_met = _of_torch() is None and _unseeded.get("numpy") == _numpy_key()
+    return now[-1] != before[-1] or not is_met
+
+
 def _of_torch() -> bytes | None:
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "get_rng_state"):

@@ -351,7 +351,7 @@ def run(call: Call, *values: Any) -> Any:
             # Who is given the same has to change it, too, or to give a part of it.
             inputs = None
     del arguments, values, was_given
-    has_drawn = before != _generators(is_home)
+    has_drawn = _have_moved(before)
     writes = None
     if _settings() != settings:
         writes = OF_SETTINGS
@@ -428,6 +428,12 @@ def _generators(is_home: bool) -> tuple[Any, ...]:
     if not is_home:
         surroundings.meet_generators_on_workers()
     return surroundings.generator_states(True)
+
+
+def _have_moved(before: tuple[Any, ...]) -> bool:
+    from nbrewind.tasks.surroundings import have_moved
+
+    return have_moved(before)
 
 
 def _why_other_settings() -> str | None:

@@ -106,6 +106,22 @@ def test_what_a_cell_draws_on_workers_is_drawn_anew_when_a_cell_above_seeds_them
     assert "0.417022" in str(book.repeat()["use"])
 
 
+def test_a_task_that_imports_numpy_on_its_worker_draws_nothing(tmp_path: Path) -> None:
+    cells = {
+        "imports": "from dask.distributed import Client",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
+        "functions": "def total(n):\n    import numpy\n    return float(numpy.arange(n).sum())\ndef draw(n):\n    import numpy\n    return float(numpy.random.rand())",
+        "use": "client.submit(total, 5).result()",
+        "draw": "client.restart()\nclient.submit(draw, 5).result()",
+    }
+    book = Book(tmp_path, cells)
+    first = book.audit()
+    assert "10.0" in str(first["use"]) and book.why_not("use") == ""
+    assert "draws from a generator" in book.why_not("draw")
+    assert book.repeat()["use"] == first["use"]
+    assert book.executed <= {"imports", "cluster", "draw"}, book.why("use")
+
+
 def test_a_persisted_collection_that_cannot_be_loaded_is_made_again(tmp_path: Path) -> None:
     cells = {
         "imports": "import dask.array as da\nfrom dask.distributed import Client",
