@@ -69,6 +69,9 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
     trouble = cannot_replay(session, found)
     if trouble:
         return None, trouble
+    why = session.tasks.why_workers_differ() if session.tasks is not None else None
+    if why is not None and any(found["tasks"].get(key) for key in ("hit", "run", "pruned")):
+        return None, [why]
     for item in records:
         # What it made may have been stored by an earlier run of the same code.
         record.remember_text(session, item)

@@ -261,7 +261,7 @@ class TaskCache:
                 if reason == worker.OF_GENERATORS:
                     self.workers_may_be_seeded()
                 elif reason == worker.OF_SETTINGS:
-                    self._workers_may_have_settings()
+                    self.workers_may_have_settings()
             if decision.keep is None:
                 continue
             if last is not None and last["status"] == "not captured":
@@ -327,7 +327,8 @@ class TaskCache:
                         report.files |= inside(folder)
                     except (TooMuch, OSError) as error:
                         self.unseen(f"what {fact.name} read is not known: {error}")
-            if node.kind == "task" and (fact.is_user or fact.writer):
+            reads_outside = any(literal.opaque for literal in fact.literals)
+            if node.kind == "task" and (fact.is_user or fact.writer or reads_outside):
                 self._account_writes(submission, node, outcome, report)
             observed.append(stands_on)
         for key, node in plan.graph.outputs.items():
@@ -362,7 +363,7 @@ class TaskCache:
         problem = None
         if written is not None and (record is None or "left" not in record):
             problem = f"{fact.name} in another process: {written}"
-        elif record is None and fact.is_user:
+        elif record is None and (fact.is_user or fact.fp is None):
             decision = submission.plan.decisions[node.idx]
             if outcome and decision.keep is not None and not self._records.of(fact.fp or ""):
                 # Its record is on the way.
@@ -719,7 +720,13 @@ class TaskCache:
         self._may_be_seeded = True
         self._chosen.clear()
 
-    def _workers_may_have_settings(self) -> None:
+    def why_workers_differ(self) -> str | None:
+        """Why what was computed in other processes need not be what comes out there now; None: it is."""
+        if self._may_have_settings:
+            return "something has changed settings of the processes that run its tasks"
+        return None
+
+    def workers_may_have_settings(self) -> None:
         """Whatever was computed in other processes may come out otherwise there now."""
         self._may_have_settings = True
         self._chosen.clear()
@@ -729,7 +736,7 @@ class TaskCache:
         if any(literal.may_seed for fact in facts for literal in fact.literals):
             self.workers_may_be_seeded()
         if any(literal.may_set for fact in facts for literal in fact.literals):
-            self._workers_may_have_settings()
+            self.workers_may_have_settings()
 
     def _is_known_stem(self, stem: str) -> bool:
         """Did a task that does the same ever run, whatever it was given?"""

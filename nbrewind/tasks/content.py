@@ -459,7 +459,8 @@ class TaskContext(Context):
             tuple(sorted(self.folders)),
             by_user,
             any(map(_SEEDS.search, names if self.is_user else self.told)),
-            self.is_user and not names.isdisjoint(_SETS),
+            (self.is_user and not names.isdisjoint(_SETS))
+            or getattr(obj, "__name__", None) in _SETS,
         )
 
     def scopes(self) -> list[dict[str, Any]]:

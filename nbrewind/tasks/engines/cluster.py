@@ -94,4 +94,8 @@ def _note(told: str, original: Any, *args: Any, **kwargs: Any) -> Any:
 
             engine.meet(args[0], cache)
             cache.workers_may_be_seeded()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                engine.meet_again(args[0], cache)
     return original(*args, **kwargs)

@@ -25,7 +25,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-from nbrewind.tasks import current_cache, worker
+from nbrewind.tasks import current_cache, surroundings, worker
 from nbrewind.tasks.cache import Submission, TaskCache
 from nbrewind.tasks.engines import cluster
 from nbrewind.tasks.fingerprint import LOADED
@@ -578,6 +578,18 @@ def meet(client: Any, cache: TaskCache) -> None:
     with suppress(Exception):
         if not client.asynchronous and client.scheduler_info(n_workers=-1)["workers"]:
             _why_not(client, cache)
+
+
+def meet_again(client: Any, cache: TaskCache) -> None:
+    """Code of the user's has run on a client's workers: their settings and folders may be others now."""
+    with suppress(Exception):
+        if client.asynchronous:
+            return
+        if client in _states:
+            _states[client].is_probed = False
+        found = client.run(surroundings.are_settings_as_met, on_error="ignore")
+        if not all(found.values()):
+            cache.workers_may_have_settings()
 
 
 def _probe(client: Any, cache: TaskCache, state: _ClientState) -> str | None:

@@ -106,6 +106,33 @@ def test_what_a_cell_draws_on_workers_is_drawn_anew_when_a_cell_above_seeds_them
     assert "0.417022" in str(book.repeat()["use"])
 
 
+def test_what_workers_are_asked_is_asked_anew_when_a_cell_above_changes_them(
+    tmp_path: Path,
+) -> None:
+    cells = {
+        "imports": "import os, pandas as pd\nfrom dask.distributed import Client",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
+        "functions": "def show():\n    import pandas as pd\n    return pd.Series([1 / 3]).to_string()",
+        "above": "x = 0",
+        "own": "client.submit(show).result()",
+        "option": "client.submit(pd.get_option, 'display.precision').result()",
+        "setting": "client.submit(os.getenv, 'NB_SETTING').result()",
+    }
+    book = Book(tmp_path, cells)
+    first = book.audit()
+    assert "0.333333" in str(first["own"]) and '"6"' in str(first["option"])
+    assert book.repeat() == first
+    assert not {"own", "option"} & book.executed
+    for above in (
+        "client.run(pd.set_option, 'display.precision', 2)\nclient.run(os.environ.update, {'NB_SETTING': 'a'});",
+        "client.submit(pd.set_option, 'display.precision', 3).result()",
+    ):
+        book.edit(above=above)
+        shown = book.repeat()
+        assert shown == book.from_scratch(), above
+        assert "0.333333" not in str(shown["own"]), above
+
+
 def test_a_task_that_imports_numpy_on_its_worker_draws_nothing(tmp_path: Path) -> None:
     cells = {
         "imports": "from dask.distributed import Client",
