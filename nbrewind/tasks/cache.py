@@ -392,16 +392,17 @@ class TaskCache:
         is_here: bool = False,
         is_sent: bool = False,
         is_elsewhere: bool = False,
+        is_shown: bool = False,
     ) -> Submission | None:
         """Plan one graph. None: run it unchanged (the report says why).
 
         `is_here`: it runs in this process; `is_sent`: the caller goes on while it is sent and run; `is_elsewhere`: it
-        runs in another working directory.
+        runs in another working directory; `is_shown`: in processes that print where this one does.
         """
         keys = list(keys)
 
         def plan() -> Submission:
-            return self._submit(dsk, keys, live, is_here, is_sent)
+            return self._submit(dsk, keys, live, is_here, is_sent, is_shown and not is_here)
 
         return self._guarded(plan, keys, is_here, is_elsewhere)
 
@@ -494,15 +495,16 @@ class TaskCache:
         live: Callable[[Key], bool] | None,
         is_here: bool,
         is_sent: bool,
+        is_shown: bool,
     ) -> Submission:
         def write(plan: Plan) -> None:
-            emit(plan, self.path, is_sent=is_sent and not is_here)
+            emit(plan, self.path, is_sent=is_sent and not is_here, is_shown=is_shown)
 
         graph = build(dsk, keys)
         return self._plan(
             graph,
             Fingerprinter,
-            self._look_up_here if is_here and not is_sent else self._look_up,
+            self._look_up_here if is_shown or (is_here and not is_sent) else self._look_up,
             write,
             live=live,
             salt=self.salt,

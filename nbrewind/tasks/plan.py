@@ -292,7 +292,7 @@ class _Shared:
 
 
 class _Emitter:
-    def __init__(self, plan: Plan, store: str, *, is_sent: bool) -> None:
+    def __init__(self, plan: Plan, store: str, *, is_sent: bool, is_shown: bool) -> None:
         from dask import _task_spec
 
         self.t = _task_spec
@@ -300,6 +300,8 @@ class _Emitter:
         self.store = store
         # Is the graph on its way to other processes while the user's code goes on?
         self.is_sent = is_sent
+        # And do they print where the notebook shows it?
+        self.is_shown = is_shown
         self.cwd = os.getcwd()
         self.out: dict[Key, Any] = {}
         self.names: dict[int, Key] = {}
@@ -360,6 +362,7 @@ class _Emitter:
             remotes=[] if fact.is_user else shared.remotes,
             is_suspect=fact.is_suspect,
             shows=fact.is_user and not self.is_sent,
+            shows_away=fact.is_user and self.is_shown,
             writes=fact.writer,
             by_name=shared.by_name,
             absent=shared.absent,
@@ -566,9 +569,9 @@ def settled(value: Any) -> Any:
 _PLAIN = (str, bytes, int, float, complex, type(None), type, types.FunctionType)
 
 
-def emit(plan: Plan, store: str, *, is_sent: bool) -> None:
+def emit(plan: Plan, store: str, *, is_sent: bool, is_shown: bool = False) -> None:
     """Fill in `plan.dsk` and `plan.renamed`."""
-    emitter = _Emitter(plan, store, is_sent=is_sent)
+    emitter = _Emitter(plan, store, is_sent=is_sent, is_shown=is_shown)
     plan.dsk = emitter.run()
     nodes = plan.graph.nodes
     plan.renamed = {nodes[idx].key: name for idx, name in emitter.names.items()}

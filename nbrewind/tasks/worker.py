@@ -87,6 +87,7 @@ class Call:
         "scopes",
         "shared",
         "shows",
+        "shows_away",
         "spec",
         "stem",
         "store",
@@ -123,6 +124,7 @@ class Call:
         folders: list[str] | None = None,
         givers: list[given.Giver] | None = None,
         scopes: list[str] | None = None,
+        shows_away: bool = False,
     ) -> None:
         self.store = store
         self.fp = fp
@@ -157,6 +159,8 @@ class Call:
         self.remotes = remotes
         # Would the notebook show what it prints, when it runs in the notebook's process?
         self.shows = shows
+        # And when it runs in another one, whose output goes to the notebook?
+        self.shows_away = shows_away
         # Does its code speak of drawing?
         self.is_suspect = is_suspect
         # A name that writes files without Python: the result counts only if that could be watched.
@@ -174,6 +178,10 @@ class Call:
         self.scopes = scopes
         # What turned out about what it was given.
         self.found: dict[str, Any] = {}
+
+    def is_shown(self) -> bool:
+        """Does the notebook show what it prints here?"""
+        return self.shows if self.pid == os.getpid() else self.shows_away
 
 
 class Look:
@@ -289,6 +297,7 @@ def probe(path: str, inode: int | None) -> dict[str, Any]:
         "python": list(sys.version_info[:2]),
         "error": None,
         "process": [os.uname().nodename, os.getpid()],
+        "streams": streams(),
         "folder": folder(),
     }
     _generators(False)
@@ -310,6 +319,15 @@ def folder() -> int | None:
         return None
 
 
+def streams() -> Any:
+    """Where this process writes what it prints, as every process of the machine knows it; None: nobody can say."""
+    try:
+        found = [os.fstat(descriptor) for descriptor in (1, 2)]
+    except OSError:
+        return None
+    return [os.uname().nodename, *([one.st_dev, one.st_ino] for one in found)]
+
+
 def is_here(process: Any) -> bool:
     """Did this process itself answer to `probe`?"""
     return bool(process == [os.uname().nodename, os.getpid()])
@@ -324,7 +342,7 @@ def run(call: Call, *values: Any) -> Any:
     if inputs is not None and call.may_equal:
         found = _equal_run(call, inputs)
         if found is not None:
-            if call.shows and call.pid == os.getpid():
+            if call.is_shown():
                 _show(found.named)
             return found.value
     arguments = dict(zip(call.names, values, strict=True))
@@ -336,7 +354,7 @@ def run(call: Call, *values: Any) -> Any:
     if not is_home and refused is None:
         refused = _why_other_settings()
     try:
-        with Recorder(call.store, call.folders) as recorder, _listening(call, is_home) as printed:
+        with Recorder(call.store, call.folders) as recorder, _listening(call) as printed:
             started = time.perf_counter()
             value = call.spec(arguments)
             seconds = time.perf_counter() - started
@@ -399,11 +417,9 @@ def _note_changed(path: str, fp: str, name: str, was_given: given.Given) -> bool
     return True
 
 
-def _listening(
-    call: Call, is_home: bool
-) -> contextlib.AbstractContextManager[list[list[str]] | None]:
+def _listening(call: Call) -> contextlib.AbstractContextManager[list[list[str]] | None]:
     """What the task prints where the notebook shows it; None elsewhere."""
-    if not (is_home and call.shows):
+    if not call.is_shown():
         return contextlib.nullcontext(None)
     from nbrewind.tasks.wrapped import listening
 
@@ -764,7 +780,7 @@ def _equal_run(call: Call, inputs: str) -> _Found | None:
             if call.keep == "cheap" and before["bytes"] / BYTES_PER_SECOND > before["seconds"]:
                 return None
             named = before["value"]
-            if call.shows and call.pid == os.getpid() and "printed" not in named:
+            if call.is_shown() and "printed" not in named:
                 return None
             value = load(Stored(call.store, call.fp, call.name, named))
             record = _head(call, before["seconds"]) | {

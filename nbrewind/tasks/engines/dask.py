@@ -128,6 +128,7 @@ def _submit(
     is_here: bool = False,
     is_sent: bool = False,
     is_elsewhere: bool = False,
+    is_shown: bool = False,
 ) -> Submission | None:
     reason = _too_old()
     if reason is not None:
@@ -137,7 +138,13 @@ def _submit(
     _local.is_planning = True
     try:
         return cache.submit(
-            dsk, keys, live=live, is_here=is_here, is_sent=is_sent, is_elsewhere=is_elsewhere
+            dsk,
+            keys,
+            live=live,
+            is_here=is_here,
+            is_sent=is_sent,
+            is_elsewhere=is_elsewhere,
+            is_shown=is_shown,
         )
     finally:
         _local.is_planning = False
@@ -170,6 +177,8 @@ class _ClientState:
         self.is_here = False
         # Have they another working directory?
         self.is_elsewhere = False
+        # Do they print where this process does, as those of a cluster do that it has started?
+        self.is_shown = False
 
 
 _states: weakref.WeakKeyDictionary[Any, _ClientState] = weakref.WeakKeyDictionary()
@@ -212,6 +221,7 @@ def hook_client(module: ModuleType) -> None:
                 is_here=state.is_here,
                 is_sent=True,
                 is_elsewhere=state.is_elsewhere,
+                is_shown=state.is_shown,
             )
             if submission is None:
                 cache.unseen("nobody saw what its tasks read on the workers")
@@ -228,6 +238,8 @@ def hook_client(module: ModuleType) -> None:
                 _Retry(cache, client, expr, args, kwargs, submission).follow(futures)
         submission.outcome = functools.partial(_outcome, weakref.WeakValueDictionary(futures))
         submission.flush = _flusher(client)
+        if state.is_shown:
+            cache.show_replayed(submission.plan)
         return futures
 
     original_scatter = _originals["scatter"] = module.Client.scatter
@@ -380,6 +392,7 @@ class _Retry:
                 is_here=state is not None and state.is_here,
                 is_sent=True,
                 is_elsewhere=state is not None and state.is_elsewhere,
+                is_shown=state is not None and state.is_shown,
             )
             expr, kwargs = self.expr, self.kwargs
             if submission is not None:
@@ -611,6 +624,11 @@ def _probe(client: Any, cache: TaskCache, state: _ClientState) -> str | None:
         if answer["error"] is not None:
             return f"{place} cannot use the store: {answer['error']}"
     state.is_here = any(worker.is_here(answer.get("process")) for answer in found.values())
+    workers = [answer for place, answer in found.items() if place != "the scheduler"]
+    # A kernel may leave what goes to its descriptors to the terminal.
+    state.is_shown = getattr(sys.stdout, "_should_watch", True) and any(
+        answer.get("streams") == worker.streams() for answer in workers
+    )
     folder = worker.folder()
     state.is_elsewhere = any(answer.get("folder", folder) != folder for answer in found.values())
     return None

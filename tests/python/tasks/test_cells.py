@@ -133,6 +133,30 @@ def test_what_workers_are_asked_is_asked_anew_when_a_cell_above_changes_them(
         assert "0.333333" not in str(shown["own"]), above
 
 
+def test_what_tasks_print_in_processes_of_the_notebook_is_shown_when_they_are_replayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Kernels that know that they are tested do not show what their processes print.
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    cells = {
+        "imports": "import logging, sys, warnings\nfrom dask.distributed import Client",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
+        "functions": "def speak(i):\n    print('out', i)\n    print('err', i, file=sys.stderr)\n    logging.getLogger('mine').warning('logged %d', i)\n    return i\ndef add(a, b):\n    return a + b",
+        "use": "client.submit(speak, 1).result()",
+        "chain": "client.submit(add, client.submit(speak, 2), 3).result()",
+    }
+    book = Book(tmp_path, cells)
+    first = book.audit()
+    assert "out 1" in str(first["use"]) and "logged 1" in str(first["use"])
+    assert "err 2" in str(first["chain"])
+    book.edit(use=f"{cells['use']} + 1", chain=f"{cells['chain']} + 1")
+    shown = book.repeat()
+    tasks = {item["cell_id"]: item["tasks"]["run"] for item in book.reports}
+    assert (tasks["use"], tasks["chain"]) == (0, 0), tasks
+    for cell in ("use", "chain"):
+        assert shown[cell][:2] == first[cell][:2]
+
+
 def test_a_task_that_imports_numpy_on_its_worker_draws_nothing(tmp_path: Path) -> None:
     cells = {
         "imports": "from dask.distributed import Client",
