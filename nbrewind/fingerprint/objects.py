@@ -729,6 +729,16 @@ def _immutable_fact(obj: Any, ctx: Context) -> Fact:
     return fact
 
 
+@register("typing:TypeVar")
+def _type_variable_fact(obj: Any, ctx: Context) -> Fact:
+    if is_importable(obj):
+        return _import_fact(obj.__module__, obj.__name__)
+    kinds = (obj.__covariant__, obj.__contravariant__)
+    # Which object it is counts: a class is generic over this one.
+    parts = (obj.__name__, obj.__module__, obj.__bound__, obj.__constraints__, kinds)
+    return Fact("type variable", parts, mutable=True)
+
+
 @register("builtins:coroutine")
 def _coroutine_fact(coroutine: types.CoroutineType[Any, Any, Any], ctx: Context) -> Fact:
     return _suspended_fact(coroutine, coroutine.cr_frame, ctx)

@@ -20,6 +20,7 @@ from typing import Any
 from nbrewind.fingerprint.code import code_names
 from nbrewind.fingerprint.files import path_digest
 from nbrewind.fingerprint.objects import (
+    FINALIZES,
     _function_fact,
     _opaque_fact,
     _reduce_fact,
@@ -28,6 +29,7 @@ from nbrewind.fingerprint.objects import (
     parts_of_closed,
 )
 from nbrewind.fingerprint.walker import Context, Fact, register
+from nbrewind.fingerprint.writing import UNWRITTEN, WRITES, writing_of
 
 # Of values that reading uses up: a recipe repeats every statement that may have read them.
 USED_UP = "used up by reading"
@@ -253,9 +255,11 @@ def _file_fact(file: Any, ctx: Context) -> Fact:
     closed = parts_of_closed(file)
     if closed is not None:
         return Fact("closed file", closed, mutable=True)
-    reading = None if ctx.follow_globals else reading_of(file)
-    if reading is None:
+    if ctx.follow_globals:
         return _opaque_fact(file, ctx)
+    reading = reading_of(file)
+    if reading is None:
+        return _writing_fact(file, ctx)
     how = (reading.kind, reading.name, reading.mode, reading.encoding, reading.errors)
     stands = (reading.newline, reading.at, reading.newlines, reading.digest)
     return Fact(
@@ -264,6 +268,21 @@ def _file_fact(file: Any, ctx: Context) -> Fact:
         mutable=True,
         marks=[USED_UP],
         files={reading.path: reading.digest},
+    )
+
+
+def _writing_fact(file: Any, ctx: Context) -> Fact:
+    found = writing_of(file)
+    if found is None:
+        return _opaque_fact(file, ctx)
+    how = (found.kind, found.name, found.mode, found.text)
+    marks = [FINALIZES, WRITES] + [UNWRITTEN] * bool(found.waiting)
+    return Fact(
+        "file that is written",
+        (how, found.waiting, found.at, found.digest),
+        mutable=True,
+        marks=marks,
+        files={found.path: found.digest},
     )
 
 

@@ -295,6 +295,12 @@ def _along_to(chain: Chain, scope: dict[str, Any]) -> Any:
     return path[-1] if len(path) == len(chain) else _MISSING
 
 
+def at_end_of(chain: Chain, scope: dict[str, Any]) -> Any:
+    """The object that a chain of names leads to; None when it cannot be found."""
+    found = _along_to(chain, scope)
+    return None if found is _MISSING else found
+
+
 def library_of(obj: Any) -> str | None:
     """The library module that this object is or comes from by name; None for the user's own things and for values."""
     if isinstance(obj, types.ModuleType):

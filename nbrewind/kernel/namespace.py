@@ -10,11 +10,12 @@ import hashlib
 import json
 import re
 import uuid
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from nbrewind import _native
+from nbrewind import _native, collector
 from nbrewind.fingerprint import Context, Fact, Walk
 from nbrewind.fingerprint.arrays import copies_on_write
 from nbrewind.fingerprint.objects import namespace_fact, singleton_fact
@@ -371,8 +372,10 @@ class NamespaceState:
         ordered = [name for name in self.bound if name in self.namespace]
         if tracked == ordered:
             return
-        for name in ordered:
-            self.namespace[name] = self.namespace.pop(name)
+        # In one step of the interpreter, so that no other thread finds a name missing.
+        put, take = self.namespace.__setitem__, self.namespace.pop
+        with collector.paused():
+            deque(map(put, ordered, map(take, ordered)), maxlen=0)
 
     def fingerprint(
         self, values: dict[str, Any], memory: _native.Memory | None = None

@@ -187,6 +187,8 @@ class Findings:
     unpickled: set[tuple[str, str]] = field(default_factory=set)
     # Code that `exec` and its kin executed, none of it a library's.
     executed: list[types.CodeType] = field(default_factory=list)
+    # That of them which the user's own code executed.
+    evaluated: list[types.CodeType] = field(default_factory=list)
 
 
 class _LastFinder:
@@ -234,6 +236,7 @@ class Watch:
         self._links: dict[str, str | None] = {}
         self.unpickled: set[tuple[str, str]] = set()
         self._executed: list[types.CodeType] = []
+        self._evaluated: list[types.CodeType] = []
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -451,6 +454,9 @@ class Watch:
         """Code is about to be executed that came as text: a script, a cell within the cell, what `exec` is given."""
         if isinstance(code, types.CodeType) and not code.co_filename.startswith("<frozen"):
             self._executed.append(code)
+            caller = _caller()
+            if caller is not None and _is_user_frame(caller):
+                self._evaluated.append(code)
 
     def problem(self, text: str) -> None:
         """Something that cannot be replayed happened."""
@@ -511,6 +517,7 @@ class Watch:
             found.reads[json.dumps(["link", path, None])] = target
         found.unpickled = self.unpickled
         found.executed = [one for one in self._executed if not is_library_file(one.co_filename)]
+        found.evaluated = self._evaluated
         for path, (digest, own) in sorted(self._listings.items()):
             found.reads[json.dumps(["listing", path, own])] = digest
         found.written = {path for path in self._written if os.path.lexists(path)}

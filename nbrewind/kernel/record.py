@@ -22,9 +22,18 @@ from nbrewind import _native
 from nbrewind.fingerprint import is_library_module, path_digest
 from nbrewind.fingerprint.objects import library_name_of_container
 from nbrewind.fingerprint.standing import USED_UP
-from nbrewind.kernel import hidden, packages, pickling, settings, speaking, trial
+from nbrewind.kernel import (
+    hidden,
+    packages,
+    pickling,
+    settings,
+    shown,
+    speaking,
+    trial,
+    witnessed,
+)
 from nbrewind.kernel.ambient import INITIAL, handlers_of
-from nbrewind.kernel.namespace import CoVariable, NameFacts, is_history
+from nbrewind.kernel.namespace import CoVariable, NameFacts
 from nbrewind.kernel.outside import Findings
 
 if TYPE_CHECKING:
@@ -447,7 +456,7 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
     why: list[str] = []
     if status != "ok":
         why.append("it failed" if status == "failed" else "it was interrupted")
-    why += [f"it uses {text}" for text in run.unknown]
+    why += [f"it uses {text}" for text in run.unseen]
     why += [f"it uses {text}" for text in run.history]
     why += findings.problems
     if session.tap is not None and session.tap.opened_comm:
@@ -457,12 +466,14 @@ def why_not_replayable(session: Session, run: Run, findings: Findings, status: s
         why.append(
             f"it changes {', '.join(private)} in the environment, which may be a secret and is not stored"
         )
+    written = witnessed.written_through(run)
+    findings.written |= written
     if speaking.empties_folders(session, run):
         why.append("it removes whatever is in folders that it writes to")
     if run.lazy_files and os.path.realpath(os.getcwd()) != session.ambient.places.root:
         why.append("it reads lazy data after a change of the working directory")
     for path, digest in run.lazy_files.items():
-        if path_digest(path) != digest:
+        if path not in written and path_digest(path) != digest:
             why.append(f"{os.path.basename(path)} changed while the cell ran")
     return why
 
@@ -483,6 +494,10 @@ def record_run(
     # Others may have cleaned up: what they dropped has to be stored again.
     session.history.refresh()
     state = session.state
+    witnessed.look(session, run, findings)
+    raw = run.source.encode()
+    statements = [raw[item["start"] : item["end"]].decode() for item in run.effects["statements"]]
+    witnessed.name_statements(run.effects, statements, session.namespace)
     same_object = {name: state.same_object(name) for name in run.before}
     suspects = run.present | set(run.effects["writes"]) | set(run.effects["mutates"])
     was_calm = session.quiet.is_calm()
@@ -665,6 +680,7 @@ def record_run(
         "lineage": session.log.lineage(),
         "process_state": without_runs(session.process),
         "outputs": outputs,
+        "n_results": shown.n_results(session.shell, outputs),
         "replayable": not why_not,
         # Until a record of kind `settled` tells what tasks read that went on after the cell.
         "unsettled": run.unfinished is not None,
@@ -862,20 +878,6 @@ def bound_for_certain(source: str) -> set[str]:
             ):
                 found.add(name)
     return found
-
-
-def fills_history(run: dict[str, Any]) -> bool:
-    """True when a run left what `_`, `Out` and the like show, or took such a name for its own."""
-    from nbrewind.kernel.session import analyze
-
-    return (
-        any(output["kind"] == "execute_result" for output in run["outputs"])
-        or any(map(is_history, analyze(run["source"])["writes"]))
-        or _ANNOTATED.search(run["source"]) is not None
-    )
-
-
-_ANNOTATED = re.compile(r"^\s*[\w.]+\s*:", re.MULTILINE)
 
 
 def code_file(session: Session, source: str) -> str:

@@ -21,6 +21,7 @@ import re
 import sys
 import threading
 import types
+import typing
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +52,9 @@ from nbrewind.fingerprint.standing import (
     standing_of,
     values_of_dialect,
 )
+from nbrewind.fingerprint.writing import rebuild_writing, writing_of
 from nbrewind.hush import standard_stream
+from nbrewind.kernel.takeback import journal
 
 # --- Classes ------------------------------------------------------------------------------------------------------
 
@@ -329,15 +332,24 @@ def _rebuild_reading(how: tuple[Any, ...], at: int, newlines: Any) -> Any:
     return file
 
 
+def _rebuild_writing(kind: str, name: Any, *opened: Any) -> Any:
+    # Nobody sees it opened.
+    journal.note(os.fsdecode(name))
+    return rebuild_writing(kind, name, *opened)
+
+
 _READ_AGAIN = 64 << 20
 
 
 def _reduce_file(file: Any) -> Any:
-    """A file that is closed, or that is read: it is opened again. One that may be written is not."""
+    """A file that is closed, or open and as its content tells: it is opened again, and nothing is cut off."""
     parts = parts_of_closed(file)
     if parts is not None:
         return (_rebuild_closed_file, parts)
     found = reading_of(file)
+    if found is None and (written := writing_of(file)) is not None:
+        opened = (written.kind, written.name, written.mode, written.text)
+        return (_rebuild_writing, (*opened, written.waiting, written.at))
     if found is None:
         raise pickle.PicklingError("an open file cannot be stored")
     how = (found.name, found.mode, found.encoding, found.errors, found.newline)
@@ -375,6 +387,25 @@ def _reduce_lock(lock: Any) -> Any:
     if not is_free(lock):
         raise pickle.PicklingError("a lock that is held cannot be stored")
     return (_new_lock, ("RLock" if type(lock).__name__ == "RLock" else "Lock",))
+
+
+def _rebuild_type_variable(
+    name: str, module: str, bound: Any, constraints: tuple[Any, ...], kinds: tuple[bool, bool]
+) -> Any:
+    covariant, contravariant = kinds
+    made: Any = typing.TypeVar(  # type: ignore[misc]
+        name, *constraints, bound=bound, covariant=covariant, contravariant=contravariant
+    )
+    made.__module__ = module
+    return made
+
+
+def _reduce_type_variable(obj: Any) -> Any:
+    if is_importable(obj):
+        return NotImplemented
+    kinds = (obj.__covariant__, obj.__contravariant__)
+    what = (obj.__name__, obj.__module__, obj.__bound__, obj.__constraints__, kinds)
+    return (_rebuild_type_variable, what)
 
 
 def _reduce_struct(obj: Any) -> Any:
@@ -726,6 +757,7 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "pandas.core.series:Series": _reduce_part,
     "random:Random": _reduce_singleton,
     "torch:Tensor": _reduce_tensor,
+    "typing:TypeVar": _reduce_type_variable,
     "tqdm.asyncio:tqdm_asyncio": _reduce_bar,
     "tqdm.auto:tqdm": _reduce_bar,
     "tqdm.std:tqdm": _reduce_bar,

@@ -20,6 +20,7 @@ from IPython.utils.capture import capture_output
 from nbrewind import _native, checkpoints
 from nbrewind.fingerprint import path_digest
 from nbrewind.fingerprint.standing import USED_UP
+from nbrewind.fingerprint.writing import UNWRITTEN
 from nbrewind.hush import hushed
 from nbrewind.kernel import foreseen, outside, packages, pickling, recipes, record
 from nbrewind.kernel.ambient import is_transient
@@ -196,6 +197,17 @@ def cannot_replay(session: Session, found: dict[str, Any]) -> list[str]:
             session.history.store.has(chunk) for chunk in version.data["head"]
         ):
             return ["what it made is not in the store any more"]
+    # What ends now would write what it has still to write.
+    ends = {
+        *found["effects"]["deletes"],
+        *(n for one in found["effects"]["writes"] for n in session.history.manifest(one).names),
+    }
+    waits = sorted(
+        name
+        for name in ends & session.state.loaded
+        if name in session.state.bound and UNWRITTEN in session.state.facts(name).marks
+    )
+    why += [f"`{name}` has text to write" for name in waits]
     for item in found["effects"]["files"]:
         path = record.key_path(session, item["path"])
         now = record.digest_now(path)

@@ -21,6 +21,7 @@ from nbrewind.kernel.ambient import CannotReset
 from nbrewind.kernel.log import LogRun
 from nbrewind.kernel.namespace import NamespaceState
 from nbrewind.kernel.restore import is_live
+from nbrewind.kernel.shown import Shown
 from nbrewind.kernel.takeback import journal
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def set_aside(session: Session) -> Iterator[None]:
             session.ambient_pending, session.ambient_chunks = {}, {}
             session.process, session.process_pending = [], []
             session.hidden, session.hidden_reads, session.hidden_why = [], set(), []
-            session.shown, session.texts = [], {}
+            session.shown, session.texts = Shown(), {}
             yield
         finally:
             for name, value in live.items():
@@ -158,8 +159,7 @@ def _walk(
         if record_found is None:
             return found, cell["id"]
         repeat.replay(session, record_found, run, dry=True)
-        if record.fills_history(record_found):
-            session.shown.append(record_found["run_id"])
+        session.shown.replayed(record_found)
         found.append((cell, record_found, repeat.left_by_replay(session, record_found)))
     return found, None
 

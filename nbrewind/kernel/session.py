@@ -8,6 +8,7 @@ recorded. Recording never fails a cell.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import builtins
 import functools
 import hashlib
@@ -29,6 +30,7 @@ from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 from nbrewind import _native
 from nbrewind.fingerprint import is_library_module, loaded_modules
 from nbrewind.fingerprint.objects import FINALIZES
+from nbrewind.fingerprint.writing import UNWRITTEN
 from nbrewind.hush import hushed
 from nbrewind.kernel import (
     asking,
@@ -51,6 +53,8 @@ from nbrewind.kernel.namespace import CoVariable, NamespaceState, is_history
 from nbrewind.kernel.outputs import OutputTap
 from nbrewind.kernel.quiet import Quiet
 from nbrewind.kernel.requests import Interrupts
+from nbrewind.kernel.shown import Shown, n_results
+from nbrewind.kernel.takeback import journal
 from nbrewind.kernel.waiting import Waiting
 
 MODES = ("off", "audit", "repeat")
@@ -85,6 +89,8 @@ class Run:
     imports_by_name: bool
     threads: set[int]
     modules: set[str]
+    # Of `unknown` what is so still when the run has ended (see `witnessed`).
+    unseen: list[str] = field(default_factory=list)
     shell_hooks: frozenset[tuple[str, int]] = frozenset()
     # Settings that are gone when the cell ends.
     contextual: dict[str, Any] = field(default_factory=dict)
@@ -160,7 +166,7 @@ class Session:
         self.leftover: list[dict[str, Any]] = []
         # Cells that were not recorded may have set a generator of random numbers.
         self.may_be_seeded = False
-        self.shown: list[str] = []
+        self.shown = Shown()
         self.scratch: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
         self.distrusted: set[str] = set()
         # Of runs that made the state: fingerprints of their text as the notebook has it, and as it ran.
@@ -209,6 +215,16 @@ class Session:
             # What ran before, as far as the shell kept it.
             self.unexplained += [text for text in shell.user_ns.get("In", [])[1:] if text.strip()]
         self._install()
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        """What open files that replayed cells left have still to write is written when the process ends."""
+        waiting = {
+            name for name in self.state.pending() if UNWRITTEN in self.state.facts(name).marks
+        }
+        if self.mode == "repeat" and waiting and not journal.is_over:
+            with self.guarded("writing what open files have to write"):
+                repeat.load_names(self, waiting)
 
     # --- The seam -------------------------------------------------------------------------------------------------
 
@@ -396,10 +412,10 @@ class Session:
                         if found is not None and not self.shadow:
                             return self._replayed(found, run, started)
                         run.shadow = found
-                    if run.history and self.shown:
+                    if run.history and (missing := self.shown.needed(run.history)):
                         raise CannotReplay(
                             "this cell reads `_`, `Out` or `In`, which replayed cells do not fill; they must execute",
-                            *self.shown,
+                            *missing,
                         )
                     run.why = why
                     repeat.prepare(self, run)
@@ -625,6 +641,7 @@ class Session:
         sys.stderr.flush()
         outputs = self.tap.stop() if self.tap is not None else []
         status = _status(result)
+        self.shown.executed(run.effects, n_results(self.shell, outputs))
         note = self._note
         self.ambient.put_back_contextual(run.contextual)
         self.unseen += opaque_constructs(run.effects)
@@ -694,8 +711,7 @@ class Session:
         count = self.shell.execution_count
         cell = (run.cell_id, run.source)
         replay_id, checkpoint = repeat.note_replay(self, found, cell, left, lineage, count)
-        if record.fills_history(found):
-            self.shown.append(found["run_id"])
+        self.shown.replayed(found)
         if self.tap is not None:
             self.tap.publish(found["outputs"], count)
         result = self._result(run.source, run.cell_id)

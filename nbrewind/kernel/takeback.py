@@ -30,6 +30,8 @@ class Journal:
 
     def __init__(self) -> None:
         self.is_on = False
+        # Everything was made as it was: what this process has still to write is nobody's.
+        self.is_over = False
         # Where copies of large files go; None: with the others.
         self.place: str | None = None
         # None: there was nothing; empty: a folder; else the copy of a file.
@@ -133,6 +135,7 @@ class Journal:
 
     def take_back(self) -> tuple[list[str], list[str]]:
         """Make everything as it was; returns the paths that are, and those that are not."""
+        self.is_over = True
         taken, lost = [], list(self._lost)
         lost += [
             path

@@ -92,7 +92,7 @@ CASES = [
     Case("an attribute of an enum", {"a": "import enum\nclass E(enum.Enum):\n    A = 1", "b": "E.extra = 5", "c": "print(E.extra)"}, {"b": "E.extra = 6"}, "b c"),
     Case("a value whose end prints", {"a": "class P:\n    def __del__(self): print('gone')", "b": "p = P()", "c": "p = None\nprint('c')"}, {"c": "p = None\nprint('d')"}, "c"),
     Case("a generator with something to do at its end", {"a": "def g():\n    try:\n        yield 1\n    finally:\n        print('closed')", "b": "it = g()\nprint(next(it))", "c": "it = None"}, {}, "b c"),
-    Case("a file that was not closed", {"a": "f = open('o.txt', 'w')\n_ = f.write('hello')", "b": "f = None", "c": "print(open('o.txt').read())"}, {"c": "print(open('o.txt').read(), 1)"}, "a b c"),
+    Case("a file that was not closed", {"a": "f = open('o.txt', 'w')\n_ = f.write('hello')", "b": "f = None", "c": "print(open('o.txt').read())"}, {"c": "print(open('o.txt').read(), 1)"}, "c"),
     Case("pickling that prints", {"a": "class P:\n    def __init__(self): self.v = [1]\n    def __getstate__(self):\n        print('getstate')\n        return self.__dict__\n    def __setstate__(self, s):\n        print('setstate')\n        self.__dict__.update(s)", "b": "p = P()", "c": "print(p.v)"}, {"c": "print(p.v, 1)"}, "c"),
     Case("the line of an error", {"a": "def f(x):\n    return 1 / x", "b": "import sys\ntry:\n    f(0)\nexcept ZeroDivisionError as e:\n    print(e.__traceback__.tb_next.tb_lineno)"}, {"a": "def f(x):\n    # one\n    return 1 / x"}, "b", may="a"),
     # Files.

@@ -37,6 +37,13 @@ CASES = [
     Case("a reader of csv and its file", {"a": "import csv\nf = open('t.csv')\nr = csv.reader(f)", "b": "print(list(r), r.line_num)", "c": "f.close()", "d": "x = 1"}, {"d": "x = 2"}, "d", files={"t.csv": "a,b\n1,2\n"}),
     Case("a reader of csv that has begun is made again", {"a": "import csv\nr = csv.reader(['a;b', '1;2', '3;4'], delimiter=';')", "b": "print(next(r))", "c": "print(list(r), r.line_num)"}, {"c": "print(list(r), r.line_num, 1)"}, "c"),
     Case("a writer of csv", {"a": "import csv, io\nout = io.StringIO()\nw = csv.writer(out, delimiter=';')", "b": "w.writerow([1, 2])", "c": "w.writerow([3, 4])\nprint(out.getvalue(), w.dialect.delimiter)"}, {"c": "w.writerow([5, 6])\nprint(out.getvalue(), w.dialect.delimiter)"}, "c"),
+    Case("a file that is open to be written", {"a": "f = open('o.txt', 'w')", "b": "f.write('one\\n')", "c": "f.write('two\\n')", "d": "f.close()", "e": "print(open('o.txt').read())", "x": "x = 1"}, {"x": "x = 2"}, "x"),
+    Case("a file that is written goes on where it was", {"a": "f = open('o.txt', 'w')", "b": "f.write('one\\n')\nf.flush()", "c": "print(open('o.txt').read(), f.tell())", "d": "f.write('two\\n')", "e": "f.close()", "f": "print(open('o.txt').read())"}, {"d": "f.write('three\\n')"}, "d e f"),
+    Case("what is not written yet nobody sees", {"a": "f = open('o.txt', 'w', encoding='latin-1')", "b": "f.write('öne\\n')", "c": "print(open('o.txt').read())", "d": "f.write('two\\n')", "e": "f.close()", "f": "print(open('o.txt', 'rb').read())"}, {"d": "f.write('three\\n')"}, "d e f"),
+    Case("a file that ends with what it has to write", {"a": "f = open('o.txt', 'w')", "b": "f.write('one\\n')", "c": "f = None", "d": "print(open('o.txt').read())"}, {"b": "f.write('three\\n')"}, "b c d"),
+    Case("rows of csv in a file", {"a": "import csv\nf = open('o.csv', 'w', newline='')", "b": "w = csv.writer(f)", "c": "w.writerow([1, 2])", "d": "w.writerow([3])", "e": "f.close()", "f": "print(open('o.csv', 'rb').read())"}, {"d": "w.writerow([4])"}, "d e f"),
+    Case("a log that an object keeps open", {"a": "class Log:\n    def __init__(self):\n        self.file = open('o.txt', 'w')\n    def say(self, *words):\n        print(*words, file=self.file)", "b": "log = Log()", "c": "log.say('one')", "d": "log.say('two')", "e": "log.file.close()", "f": "print(open('o.txt').read())"}, {"d": "log.say('three')"}, "d e f"),
+    Case("bytes that wait to be written", {"a": "f = open('o.txt', 'wb')", "b": "f.write(b'one')", "c": "f.write(b'two')", "d": "f.close()", "e": "print(open('o.txt').read())"}, {"c": "f.write(b'three')"}, "a b c d e"),
     Case("locks that nobody holds", {"a": "import threading\nlock = threading.Lock()\nbox = {'lock': lock, 'again': threading.RLock()}\nready = threading.Event()", "b": "with lock, box['again']:\n    ready.set()", "c": "print(ready.is_set(), box['lock'] is lock, lock.locked())"}, {"c": "print(ready.is_set(), box['lock'] is lock, lock.locked(), 1)"}, "c"),
     Case("a lock that is held", {"a": "import threading\nlock = threading.Lock()", "b": "lock.acquire()", "c": "print(lock.locked(), lock.acquire(blocking=False))"}, {"c": "print(lock.locked(), lock.acquire(blocking=False), 1)"}, "b c"),
     Case("queues", {"a": "import queue\nq = queue.Queue(3)\np = queue.PriorityQueue()\nq.put([1])", "b": "p.put(q.get())\nq.put(2)", "c": "print(q.qsize(), p.get(), q.get(), q.maxsize)"}, {"c": "print(q.qsize(), p.get(), q.get(), q.maxsize, 1)"}, "c"),
@@ -67,6 +74,35 @@ def test_what_is_in_the_middle_is_replayed(tmp_path: Path) -> None:
     made = book.audit()
     assert book.repeat() == made
     assert book.executed == set(), book.reports
+
+
+def test_a_file_has_what_waited_when_the_kernel_ends(tmp_path: Path) -> None:
+    book = Book(tmp_path / "here", {"open": "f = open('o.txt', 'w')", "write": "f.write('one')"})
+    book.audit()
+    written = book.folder / "o.txt"
+    assert written.read_text() == "one"
+    written.unlink()
+    book.repeat()
+    assert book.executed == set(), book.reports
+    assert written.read_text() == "one"
+
+
+def test_a_repeat_that_begins_again_finds_a_file_as_it_was_before_it_was_written_on(
+    tmp_path: Path,
+) -> None:
+    cells = {
+        "open": "f = open('o.txt', 'w')",
+        "one": "f.write('one ')\nf.flush()",
+        "write": "f.write('two ')\nf.flush()",
+        "thread": "import threading\nt = threading.Thread(target=print)",
+        "read": "print(open('o.txt').read(), t.is_alive())",
+    }
+    book = Book(tmp_path / "here", cells)
+    book.audit()
+    book.edit(write="f.write('three ')\nf.flush()")
+    shown = book.repeat()
+    assert book.executed == {"write", "thread", "read"}
+    assert shown["read"] == [("stdout", "one three  False\n")]
 
 
 CELLS = {
