@@ -512,6 +512,7 @@ def record_run(
 
     why_not = why_not_replayable(session, run, findings, status)
     unseen = hidden_state(session, run, findings)
+    unseen = witnessed.without_undone(unseen, was_patched=run.was_patched)
     is_rooted = session.ambient.places.root in run.source or any(
         "rooted" in run.before_versions[name].facts[name].marks for name in run.present
     )

@@ -44,6 +44,7 @@ from nbrewind.kernel import (
     settings,
     speaking,
     unrecorded,
+    witnessed,
 )
 from nbrewind.kernel.ambient import Ambient, Provider, handlers_of
 from nbrewind.kernel.budget import Budget
@@ -114,6 +115,8 @@ class Run:
     looked_at: set[str] = field(default_factory=set)
     # What lazy values stand for, as it was when the cell began.
     lazy_files: dict[str, str | None] = field(default_factory=dict)
+    # A patch of `unittest.mock` was in force when the cell began.
+    was_patched: bool = False
     # Shadow mode: the record that would have stood for this run.
     shadow: dict[str, Any] | None = None
 
@@ -617,6 +620,7 @@ class Session:
         run.places = (dict(os.environ), list(sys.path))
         run.contextual = self.ambient.snapshot_contextual()
         run.handlers = handlers_of(self.ambient.snapshot("logging"))
+        run.was_patched = witnessed.has_begun_patches()
         run.containers = hidden.containers_of(run.source, self.namespace, self.shell.transform_cell)
         run.started = time.time()
         run.clock = time.perf_counter()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import dis
+import gc
 import os
 import re
 import sys
@@ -148,3 +149,47 @@ def written_through(run: Run) -> set[str]:
         for path, digest in facts.files.items()
         if os.path.isfile(path) and path_digest(path) != digest
     }
+
+
+_PATCHES = re.compile(
+    r"`[\w.]*\bpatch[\w.]*\(\)` (sets something|may change state) inside unittest"
+)
+
+
+def has_begun_patches() -> bool:
+    """True while something is patched that `start` of `unittest.mock` patched."""
+    patch = getattr(sys.modules.get("unittest.mock"), "_patch", None)
+    return bool(getattr(patch, "_active_patches", None))
+
+
+def without_undone(why: list[str], *, was_patched: bool) -> list[str]:
+    """Without patches of `unittest.mock` that nobody has any more: what a `with` or a decorator patched is as it was.
+
+    While one is in force that was begun, whatever is called may be told of to the mock.
+    """
+    if was_patched or has_begun_patches():
+        return [*why, "a patch of unittest.mock is in force"]
+    if not any(map(_PATCHES.fullmatch, why)) or _has_patches():
+        return why
+    return [text for text in why if not _PATCHES.fullmatch(text)]
+
+
+def _has_patches() -> bool:
+    """True while there is a patch that may be begun or ended, apart from those of decorated functions, which end."""
+    mock = sys.modules.get("unittest.mock")
+    kinds = (getattr(mock, "_patch", None), getattr(mock, "_patch_dict", None))
+    if None in kinds:
+        return True
+    objects = gc.get_objects()
+    of_functions = {
+        id(one)
+        for function in objects
+        if type(function) is types.FunctionType
+        for one in vars(function).get("patchings", ())
+    }
+    # In force, it keeps what was there.
+    return any(
+        id(one) not in of_functions or "temp_original" in vars(one)
+        for one in objects
+        if type(one) in kinds
+    )

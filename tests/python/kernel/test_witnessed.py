@@ -15,6 +15,10 @@ from tests.python.kernel.test_repeat_rule import Case
 
 SHOWS_ITSELF = "class S:\n    def _ipython_display_(self):\n        print('me')\n    def __repr__(self):\n        return 'S'"
 
+PATCHED = "from unittest.mock import patch\nclass C:\n    def get(self):\n        return 1\nc = C()"
+BEGUN = "p = patch('textwrap.dedent', return_value='no')"
+DEDENT = "import textwrap\nprint(textwrap.dedent(' a'))"
+
 CASES = [
     Case("a star import of a library is no unknown", {"a": "from math import *", "b": "x = cos(0)", "c": "print(x, pi)"}, {"b": "x = cos(1)"}, "b c"),
     Case("a star import of the user's module", {"a": "from helpers import *", "b": "print(k)", "c": "z = 1"}, {"c": "z = 2"}, "c", files={"helpers.py": "k = 1\n"}),
@@ -32,6 +36,11 @@ CASES = [
     Case("`_` of an object that shows itself", {"a": "5", "a1": SHOWS_ITSELF, "b": "S()", "d": "print(_)", "e": "print(3)"}, {}, "b d"),
     Case("`_` when the last line shows by itself", {"a": "5", "b": "from IPython.display import display\ndisplay(3)", "d": "print(_)", "e": "print(3)"}, {}, "a d"),
     Case("`_` that a cell took for its own", {"a": "5", "a1": "for _ in range(2): pass", "b": "6", "c": "7", "d": "_ + 1", "e": "print(3)"}, {}, "a1 d", may="a b c"),
+    Case("what a `with` patched is as it was", {"a": PATCHED, "b": "with patch('__main__.c.get', return_value=4):\n    print(c.get())", "c": "print(c.get())", "d": "x = 1"}, {"d": "x = 2"}, "d"),
+    Case("what a decorator patched is as it was", {"a": PATCHED, "b": "@patch('os.getcwd', return_value='here')\ndef t(m):\n    import os\n    print(os.getcwd())", "c": "t()", "d": "x = 1"}, {"d": "x = 2"}, "d"),
+    Case("a patch that was begun", {"a": PATCHED, "b": f"{BEGUN}\n_p = p.start()", "c": DEDENT, "d": "p.stop()", "e": DEDENT + "#"}, {"e": "x = 1"}, "b c d e", may="a"),
+    Case("a patch that another cell begins", {"a": PATCHED, "b": BEGUN, "b1": "_p = p.start()", "c": DEDENT, "d": "p.stop()", "e": DEDENT + "#"}, {"e": "x = 1"}, "b b1 c d e", may="a"),
+    Case("a patch that is entered by hand", {"a": PATCHED, "b": f"{BEGUN}\n_p = p.__enter__()", "c": DEDENT, "d": "p.__exit__(None, None, None)", "e": DEDENT + "#"}, {"e": "x = 1"}, "b c d e", may="a"),
     Case("any result", {"a": "5", "b": "6", "c": "Out[1] + 1"}, {}, "a b c"),
 ]  # fmt: skip
 
