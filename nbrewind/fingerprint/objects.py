@@ -288,7 +288,7 @@ def _lru_cache_fact(obj: Any, ctx: Context) -> Fact:
     if is_importable(obj):
         return _import_fact(obj.__module__, obj.__qualname__)
     # What is in the cache is part of what it does, and cannot be stored.
-    kept = (tuple(obj.cache_info()), _cached_by(obj))
+    kept = (tuple(obj.cache_info()), cached_by(obj))
     return Fact(
         "lru_cache",
         (obj.__wrapped__, tuple(sorted(obj.cache_parameters().items())), kept),
@@ -296,7 +296,7 @@ def _lru_cache_fact(obj: Any, ctx: Context) -> Fact:
     )
 
 
-def _cached_by(cached: Any) -> tuple[Any, ...]:
+def cached_by(cached: Any) -> tuple[Any, ...]:
     """Keys and results, which only the collector shows: a table, or one by one in the order of their use."""
     if not cached.cache_info().currsize:
         return ()

@@ -46,6 +46,7 @@ from nbrewind.fingerprint.objects import (
     singleton_name,
 )
 from nbrewind.fingerprint.walker import LARGE
+from nbrewind.kernel.caches import reduce_cache
 from nbrewind.kernel.reducers import HeldByLibrary, reduce_own
 from nbrewind.tasks.lazy import reduce_lazy
 
@@ -352,10 +353,6 @@ def _rebuild_column(block: Any, labels: Any) -> Any:
     return SingleBlockManager(block, labels, verify_integrity=False)
 
 
-def _rebuild_lru_cache(func: Any, parameters: dict[str, Any]) -> Any:
-    return functools.lru_cache(**parameters)(func)
-
-
 def _rebuild_generic(implementations: list[tuple[type, Any]], own: dict[str, Any]) -> Any:
     (_, default), *others = implementations
     made = functools.singledispatch(default)
@@ -425,7 +422,7 @@ class _Pickler(cloudpickle.Pickler):
             # Pandas takes the block apart, and forgets who else has its memory.
             return (_rebuild_column, (obj.blocks[0], obj.axes[0]))
         if kind is functools._lru_cache_wrapper and not is_importable(obj):
-            return (_rebuild_lru_cache, (obj.__wrapped__, obj.cache_parameters()))
+            return reduce_cache(obj)
         if kind is types.FunctionType and obj.__module__ == "__main__":
             generic = generic_parts(obj)
             if generic is not None:
