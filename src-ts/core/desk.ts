@@ -10,7 +10,9 @@ export interface IWorkbench {
   verdicts(cells: CellInput[], runs: RunInput[]): Verdict[];
   /** One cell of the page of the last call has another text: what stands otherwise now, by position. */
   edit(at: number, source: string): [number, Verdict][];
-  /** Does a part of what the first run will need. Whether there is more. */
+  /** Somebody is about to type in this line of a cell, the first of which is 1. */
+  expect(at: number, line: number): void;
+  /** Does a part of what will be needed next: by the first run, and by the first key where it is expected. Whether there is more. */
   prepare(): boolean;
   free(): void;
 }
@@ -26,7 +28,9 @@ export interface IPageChange {
 }
 
 export type DeskRequest =
-  { id: number; notebook: string; do: 'judge'; page: IPageChange } | { id: number; notebook: string; do: 'close' };
+  | { id: number; notebook: string; do: 'judge'; page: IPageChange }
+  | { id: number; notebook: string; do: 'expect'; at: number; line: number }
+  | { id: number; notebook: string; do: 'close' };
 
 export type DeskAnswer = { id: number; verdicts: Verdict[] } | { id: number; error: string };
 
@@ -51,6 +55,10 @@ export class Desk {
       return { id: request.id, verdicts: [] };
     }
     try {
+      if (request.do === 'expect') {
+        this._pages.get(request.notebook)?.workbench.expect(request.at, request.line);
+        return { id: request.id, verdicts: [] };
+      }
       return { id: request.id, verdicts: this._judge(request.notebook, request.page) };
     } catch (error) {
       // A workbench that panicked is not to be used again; the next request brings everything anew.

@@ -12,6 +12,8 @@ export type { IPageChange } from './desk';
 export interface ICore {
   /** Verdicts for the page as it is after this change. */
   judge(notebook: string, page: IPageChange): Promise<Verdict[]>;
+  /** Somebody is about to type in this line, the first of which is 1, of the cell at this position of the page as it was judged. */
+  expect(notebook: string, at: number, line: number): void;
   /** Forget a notebook. */
   close(notebook: string): void;
 }
@@ -33,6 +35,13 @@ export class Core implements ICore {
     this._desk ??= this._load();
     // Who asks is told, and tries again.
     this._desk.catch(() => undefined);
+  }
+
+  expect(notebook: string, at: number, line: number): void {
+    if (this._desk) {
+      // If it fails, the next key is answered all the same.
+      this._ask({ id: ++this._lastId, notebook, do: 'expect', at, line }).catch(() => undefined);
+    }
   }
 
   close(notebook: string): void {

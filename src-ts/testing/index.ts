@@ -38,6 +38,17 @@ export class RealCore implements ICore {
     return answer.verdicts;
   }
 
+  /** What was expected: position and line. */
+  readonly expected: [number, number][] = [];
+
+  expect(notebook: string, at: number, line: number): void {
+    this.expected.push([at, line]);
+    this.desk.answer({ id: 1, notebook, do: 'expect', at, line });
+    while (this.desk.prepare()) {
+      // As the worker does when it has nothing else to do.
+    }
+  }
+
   close(notebook: string): void {
     this.desk.answer({ id: 1, notebook, do: 'close' });
   }

@@ -41,6 +41,36 @@ test('a badge appears while typing, says why, and goes with undo', async ({ page
     .toEqual({});
 });
 
+test('the analysis is told in which line somebody is about to type', async ({ page }) => {
+  // What is sent to the worker, which is made when a notebook opens.
+  await page.evaluate(() => {
+    const told: number[][] = ((window as any).told = []);
+    const post = Worker.prototype.postMessage;
+    Worker.prototype.postMessage = function (this: Worker, message: any, ...rest: any[]) {
+      if (message?.do === 'expect') {
+        told.push([message.at, message.line]);
+      }
+      return (post as any).call(this, message, ...rest);
+    };
+  });
+  const told = () => page.evaluate(() => (window as any).told.at(-1));
+  const book = await open(page, [
+    { id: 'a', source: 'x = 1\ny = 2' },
+    { id: 'b', source: 'print(x, y)' }
+  ]);
+  await book.runAll();
+  await book.enter('a');
+  await page.keyboard.press('Control+Home');
+  await expect.poll(told).toEqual([0, 1]);
+  await page.keyboard.press('ArrowDown');
+  await expect.poll(told).toEqual([0, 2]);
+  await page.keyboard.press('End');
+  await page.keyboard.type('3');
+  await book.expectBadges({ a: 'edited', b: 'upstream' });
+  await book.enter('b');
+  await expect.poll(told).toEqual([1, 1]);
+});
+
 test('a cell that ran again with another text makes its readers stale until they run', async ({ page }) => {
   const book = await open(page, CHAIN);
   await book.runAll();

@@ -427,7 +427,8 @@ fn answers_like_a_new_one(texts: &[&str], usual_rounds: u64) {
                     let waits = [at, somewhere, at];
                     for expected in &waits[..dice.below(4)] {
                         let line = 1 + dice.below(3);
-                        while session.bench.expect(*expected, line) {}
+                        session.bench.expect(*expected, line);
+                        while session.bench.prepare() {}
                     }
                     let changed = session.bench.edit(at, &new);
                     let mut told = before.clone();
@@ -528,8 +529,9 @@ fn an_expected_edit_says_what_any_other_says() {
     let mut plain = Workbench::new();
     expecting.verdicts(&cells, &runs);
     plain.verdicts(&cells, &runs);
-    assert!(expecting.expect(0, 2));
-    while expecting.expect(0, 2) {}
+    expecting.expect(0, 2);
+    assert!(expecting.prepare());
+    while expecting.prepare() {}
     for text in [
         "y = 1\nx0 = 12",
         "y = 1\nx0 = 12 +",

@@ -95,10 +95,9 @@ impl Workbench {
         self.bench.prepare()
     }
 
-    /// Somebody is about to type in this line of a cell, the first of which is 1: does a part of what the first key will need.
-    /// Whether there is more to do.
-    pub fn expect(&mut self, at: usize, line: usize) -> bool {
-        self.bench.expect(at, line)
+    /// Somebody is about to type in this line of a cell, the first of which is 1: `prepare` does what the first key will need.
+    pub fn expect(&mut self, at: usize, line: usize) {
+        self.bench.expect(at, line);
     }
 
     /// The positions of the cells that a run of this one with another result would make stale.

@@ -14,6 +14,7 @@ import { Widget } from '@lumino/widgets';
 
 import { PLUGIN_ID } from '../../settings';
 import { CATEGORY, CommandIDs, INotebookSides, type INotebookSide } from '../../tokens';
+import { CursorWatch } from './cursor';
 import { isToExecute } from './model';
 import { Badge, goTo, ReasonNote } from './widget';
 import { wordOf, type BadgeState } from './words';
@@ -42,6 +43,7 @@ export class NotebookBadges implements IDisposable {
     panel.content.modelContentChanged.connect(this._soon, this);
     panel.content.activeCellChanged.connect(this._reach, this);
     panel.disposed.connect(() => this.dispose());
+    this._cursor = new CursorWatch(panel.content, (cell, line) => verdicts.expect(cell.model, line));
     this._update();
   }
 
@@ -75,6 +77,7 @@ export class NotebookBadges implements IDisposable {
     window.clearTimeout(this._timer);
     this._badges.forEach(badge => badge.dispose());
     this._badges.clear();
+    this._cursor.dispose();
     this._note.dispose();
     this._region.remove();
   }
@@ -142,6 +145,7 @@ export class NotebookBadges implements IDisposable {
     }, ANNOUNCE_AFTER);
   }
 
+  private readonly _cursor: CursorWatch;
   private readonly _badges = new Map<Cell, Badge>();
   private readonly _note: ReasonNote;
   private readonly _region: HTMLElement;

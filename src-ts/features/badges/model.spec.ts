@@ -52,6 +52,33 @@ describe('verdicts while typing', () => {
     expect(await states()).toEqual({});
   });
 
+  it('is told where somebody is about to type, again after runs, and says the same as without', async () => {
+    const { core, model, notebook, states, edit, runAll } = open();
+    const load = [...notebook.cells].find(one => one.id === 'load')!;
+    model.expect(load, 1);
+    // Nothing was judged yet.
+    expect(core.expected).toEqual([]);
+    await states();
+    expect(core.expected).toEqual([[0, 1]]);
+    runAll();
+    await states();
+    expect(core.expected).toEqual([
+      [0, 1],
+      [0, 1]
+    ]);
+    edit('load', 'rows = [3, 1, 2, 4]');
+    expect(await states()).toEqual({ load: 'edited', sort: 'upstream-edited', show: 'upstream-edited' });
+    edit('load', 'rows = [3, 1, 2');
+    expect(Object.keys(await states())).toEqual(['load', 'sort', 'show']);
+    edit('load', 'rows = [3, 1, 2]');
+    expect(await states()).toEqual({});
+    // Keys tell by themselves where they are.
+    expect(core.expected).toHaveLength(2);
+    const show = [...notebook.cells].find(one => one.id === 'show')!;
+    model.expect(show, 1);
+    expect(core.expected.at(-1)).toEqual([3, 1]);
+  });
+
   it('leaves everything fresh after a comment or other spacing', async () => {
     const { states, edit, runAll } = open();
     runAll();
@@ -113,6 +140,7 @@ describe('verdicts while typing', () => {
         }
         return real.judge(id, page);
       },
+      expect: () => undefined,
       close: () => undefined
     };
     const told = jest.spyOn(console, 'error').mockImplementation(() => undefined);

@@ -46,6 +46,14 @@ export class VerdictModel implements IDisposable {
     return this._verdicts.filter(verdict => isToExecute(verdict));
   }
 
+  /** Somebody is about to type in this line of a cell, the first of which is 1: the answer to that can be prepared. */
+  expect(cell: ICellModel, line: number): void {
+    this._expected = { cell, line };
+    if (!this._isAsking) {
+      this._prepare();
+    }
+  }
+
   /** Verdicts changed. */
   get changed(): ISignal<this, void> {
     return this._changed;
@@ -143,6 +151,10 @@ export class VerdictModel implements IDisposable {
       this._failures = 0;
       if (!this._isDirty && !this._isDisposed) {
         this._tell(cells, verdicts);
+        if (page.runs || page.changed.length !== 1) {
+          // What was prepared was for the page before; who types is expected to go on anyway.
+          this._prepare();
+        }
       }
     } catch (error) {
       // The core has forgotten this page; everything is sent again, but not for ever.
@@ -154,6 +166,13 @@ export class VerdictModel implements IDisposable {
       } else {
         this._tell([], []);
       }
+    }
+  }
+
+  private _prepare(): void {
+    const at = this._expected ? this._judged.indexOf(this._expected.cell) : -1;
+    if (this._expected && at >= 0 && this._isEnabled) {
+      this.core.expect(this._id, at, this._expected.line);
     }
   }
 
@@ -183,6 +202,7 @@ export class VerdictModel implements IDisposable {
 
   private _tell(cells: ICellModel[], verdicts: readonly Verdict[]): void {
     this._verdicts = verdicts;
+    this._judged = cells;
     this._byCell = new Map(cells.map((cell, at) => [cell, verdicts[at]]));
     this._changed.emit();
   }
@@ -192,6 +212,9 @@ export class VerdictModel implements IDisposable {
   private readonly _texts = new WeakMap<ICellModel, string>();
   private _sent: CellInput[] = [];
   private _areRunsNew = true;
+  /** The cells that the verdicts are of. */
+  private _judged: readonly ICellModel[] = [];
+  private _expected: { cell: ICellModel; line: number } | null = null;
   private _verdicts: readonly Verdict[] = [];
   private _byCell = new Map<ICellModel, Verdict>();
   private _isEnabled = true;

@@ -35,9 +35,14 @@ impl Expected {
 }
 
 impl Workbench {
-    /// Somebody is about to type in this line of a cell, the first of which is 1: works out what that makes of the other
-    /// cells, a part at every call. Whether there is more to do.
-    pub fn expect(&mut self, at: usize, line: usize) -> bool {
+    /// Somebody is about to type in this line of a cell, the first of which is 1: `prepare` works out what that makes of the
+    /// other cells.
+    pub fn expect(&mut self, at: usize, line: usize) {
+        self.typed = Some((at, line));
+    }
+
+    /// Works out a part of what typing in this line makes of the other cells. Whether there is more to do.
+    pub(super) fn look_ahead(&mut self, at: usize, line: usize) -> bool {
         let Some(last) = self.matched.last.get(at).copied().flatten() else {
             return false;
         };
@@ -155,7 +160,8 @@ mod tests {
     #[test]
     fn what_is_typed_where_it_was_expected_finds_its_state_made() {
         let mut bench = bench();
-        while bench.expect(0, 1) {}
+        bench.expect(0, 1);
+        while bench.prepare() {}
         assert!(finds(&mut bench, "x = 12\ny = 2"));
         assert!(finds(&mut bench, "x = 12 +\ny = 2"));
         assert!(finds(&mut bench, "x = 12 + 3\ny = 2"));
@@ -175,7 +181,8 @@ mod tests {
     #[test]
     fn what_was_expected_is_forgotten_with_the_page() {
         let mut bench = bench();
-        while bench.expect(0, 1) {}
+        bench.expect(0, 1);
+        while bench.prepare() {}
         assert_eq!(bench.expected.len(), 2);
         bench.edit(1, "z = y");
         assert!(bench.expected.is_empty());

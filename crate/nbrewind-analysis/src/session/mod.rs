@@ -157,7 +157,7 @@ impl Workbench {
     pub fn prepare(&mut self) -> bool {
         self.unexpected.clear();
         if let Some((at, line)) = self.typed
-            && self.expect(at, line)
+            && self.look_ahead(at, line)
         {
             return true;
         }
