@@ -196,10 +196,9 @@ class Conversation:
         `is_new`: nothing was sent to the kernel yet.
         """
         self.listen()
-        info = await self._introduce()
-        if is_new:
-            # Its control channel answers before it takes cells; asked for a subshell then, it would fail, and say so.
-            await self._request("shell", "kernel_info_request", {}, "start", _SILENCE)
+        # A busy kernel answers on its control channel alone. One that starts is asked as all clients ask: until it is
+        # ready it may never hear what it is sent there, and it fails when it is asked for a subshell.
+        info = await self._introduce("shell" if is_new else "control")
         if "kernel subshells" in info.get("supported_features", []):
             self._subshell = await self._find_subshell()
         if await self._open_comm(patience):
@@ -254,14 +253,14 @@ class Conversation:
         await asyncio.gather(*self._listeners, return_exceptions=True)
         self.channels.stop_channels()
 
-    async def _introduce(self) -> dict[str, Any]:
+    async def _introduce(self, channel: str) -> dict[str, Any]:
         """Ask who the kernel is until it is heard on all channels: what is said before we subscribed is lost."""
         deadline = time.monotonic() + _SILENCE
         # A kernel that is starting soon hears us; a busy one must not be flooded.
         patience = 0.1
         while time.monotonic() < deadline:
             heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            sent = self._send("control", "kernel_info_request", {})
+            sent = self._send(channel, "kernel_info_request", {})
             self._statuses[sent] = heard
             answered = self._expect(sent)
             try:
@@ -273,7 +272,7 @@ class Conversation:
                 self._statuses.pop(sent, None)
                 self._forget(sent)
             await self._check_alive("answer")
-            patience = min(2 * patience, 1)
+            patience = min(2 * patience, 8)
         raise KernelFailed("the kernel does not answer", "kernel-died")
 
     async def _find_subshell(self) -> str | None:

@@ -92,25 +92,35 @@ class KernelProcess:
     async def stop(self) -> None:
         """Let it shut down, or see to it that it does."""
         ended = self._ended()
-        client = self._client()
-        if client is None:
-            # It is still starting.
-            self._signal(signal.SIGKILL)
-        elif not ended.done():
-            # A cell that still runs; what is between cells ignores it.
-            self._signal(signal.SIGINT)
-            client.start_channels(iopub=False, stdin=False, hb=False)
+        try:
+            client = self._client()
+            if client is None:
+                # It is still starting.
+                self._signal(signal.SIGKILL)
+            elif not ended.done():
+                # A cell that still runs; what is between cells ignores it.
+                self._signal(signal.SIGINT)
+                await self._ask_to_end(client)
+                for step in (signal.SIGTERM, signal.SIGKILL):
+                    if (await asyncio.wait({ended}, timeout=_PATIENCE))[0]:
+                        break
+                    self._signal(step)
+            await ended
+        finally:
+            # We may be interrupted once more.
+            if not ended.done():
+                self._signal(signal.SIGKILL)
+            self._clean()
+
+    async def _ask_to_end(self, client: AsyncKernelClient) -> None:
+        client.start_channels(iopub=False, stdin=False, hb=False)
+        try:
             # What it answers once the cell has ended: a kernel that is told to end before fails at its reply.
-            with contextlib.suppress(queue.Empty):
+            with contextlib.suppress(queue.Empty, TimeoutError):
                 await client.kernel_info(reply=True, timeout=_PATIENCE)
             client.shutdown()
-            for step in (signal.SIGTERM, signal.SIGKILL):
-                if (await asyncio.wait({ended}, timeout=_PATIENCE))[0]:
-                    break
-                self._signal(step)
+        finally:
             client.stop_channels()
-        await ended
-        self._clean()
 
     def _ended(self) -> asyncio.Future[None]:
         """Done when the process has ended."""

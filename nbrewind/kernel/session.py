@@ -640,7 +640,10 @@ class Session:
             return
         seconds = time.perf_counter() - run.clock
         findings = run.watch.stop()
-        run.looked_at = self.settings.end(has_modules=bool(user_modules()))
+        run.looked_at = self.settings.end(
+            # The administrator's of the machine are loaded before anything of the user's.
+            has_modules=bool(set(user_modules()) - {"sitecustomize", "usercustomize"})
+        )
         sys.stdout.flush()
         sys.stderr.flush()
         outputs = self.tap.stop() if self.tap is not None else []

@@ -113,7 +113,7 @@ class Changes:
             if here:
                 effects = sharing.effects(here, nothing)
                 problems += [
-                    f"{one['name']} changes in place what {one['giver']} gave"
+                    f"{one['name']} {given.told(one)}"
                     for markers in here.values()
                     for one in markers
                     if one["scope"] == self.scope

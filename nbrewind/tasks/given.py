@@ -15,6 +15,9 @@ Of a shared one it is noted for the giver's fingerprint, in which scope, and by 
 computed in that scope from what that giver made is never loaded, and as long as the task that changes it is among
 those that are asked for, it runs, and so does whatever is made from the object.
 
+Looking costs what pickling the object costs, and reading its memory. Where that becomes much of what the tasks take
+that are given it, nobody looks any more, and whatever they do then counts as a change.
+
 Imports no more than `worker` does.
 """
 
@@ -25,6 +28,7 @@ import json
 import pickle
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -63,13 +67,20 @@ _aliases: dict[tuple[str, str], list[Giver]] = {}
 _MAX_ALIASES = 10_000
 # The same -> the object, by its address, and how it was when a task that was given it ended.
 _last: dict[tuple[str, str], tuple[int, Any]] = {}
+# The same -> seconds that it was looked at, and that tasks ran which were given it.
+_costs: dict[tuple[str, str], list[float]] = {}
+# What nobody looks at any more in this process: it took too long.
+_unwatched: set[tuple[str, str]] = set()
+# How long looking may take altogether, and as a part of what the tasks take.
+_PATIENCE = 2.0
+_SHARE = 0.5
 _lock = threading.Lock()
 
 
 class Given:
     """What one task is given, as it was before."""
 
-    __slots__ = ("found", "marks", "of", "places", "values")
+    __slots__ = ("began", "found", "guessed", "marks", "of", "places", "values")
 
     def __init__(self, givers: Sequence[Giver], values: Sequence[Any]) -> None:
         self.values: list[Any] = []
@@ -78,7 +89,7 @@ class Given:
         self.places: list[int] = []
         for at, (giver, value) in enumerate(zip(givers, values, strict=True)):
             of = seen_by_others(giver)
-            if of:
+            if of and (giver.fp, giver.scope) not in _unwatched:
                 self.places.append(at)
                 self.of.append((giver, of))
                 self.values.append(value)
@@ -89,18 +100,24 @@ class Given:
                 _mark_before(giver, value)
                 for (giver, _), value in zip(self.of, self.values, strict=True)
             ]
+        # Of what the task may have changed, because nobody will look any more.
+        self.guessed: list[Giver] = []
+        self.began = time.perf_counter()
 
     def changed(self) -> list[Giver]:
         """The givers of what is not as it was."""
         changed: list[Giver] = []
         leaves: list[int] = []
+        ran = time.perf_counter() - self.began
         with off_the_record(), hushed():
             for at, before in enumerate(self.marks):
                 value, giver = self.values[at], self.of[at][0]
-                now = mark(value)
+                now = _timed_mark(giver, value, ran)
                 _remember(giver, value, now)
                 if before is None or now != before:
                     changed += self.of[at][1]
+                elif (giver.fp, giver.scope) in _unwatched:
+                    self.guessed += self.of[at][1]
                 else:
                     leaves.append(at)
         self.found["leaves"] = sorted({self.of[at][0].fp for at in leaves})
@@ -127,7 +144,24 @@ class Given:
 def _mark_before(giver: Giver, value: Any) -> Any:
     """As it was when the last task ended that was given it; if something has changed it since, this one is blamed."""
     known = _last.get((giver.fp, giver.scope))
-    return known[1] if known is not None and known[0] == id(value) else mark(value)
+    return known[1] if known is not None and known[0] == id(value) else _timed_mark(giver, value)
+
+
+def _timed_mark(giver: Giver, value: Any, ran: float = 0.0) -> Any:
+    """`mark`, and an account of what it cost beside what the task took; a look that is too dear is the last."""
+    began = time.perf_counter()
+    found = mark(value)
+    key = (giver.fp, giver.scope)
+    with _lock:
+        if len(_costs) >= _MAX_ALIASES:
+            _costs.clear()
+        costs = _costs.setdefault(key, [0.0, 0.0])
+        costs[0] += time.perf_counter() - began
+        costs[1] += ran
+        if costs[0] > _PATIENCE + _SHARE * costs[1]:
+            _unwatched.add(key)
+            _last.pop(key, None)
+    return found
 
 
 def _remember(giver: Giver, value: Any, now: Any) -> None:
@@ -146,18 +180,35 @@ def seen_by_others(giver: Giver) -> list[Giver]:
     return found + alias if alias is not None else found
 
 
-def note(store: Any, by: str, name: str, changed: Iterable[Giver]) -> None:
-    """Have the store say, durably, that this task changed what these gave. `by`: its fingerprint, if it has one."""
-    for giver in {(one.fp, one.scope): one for one in changed}.values():
-        payload = {"scope": giver.scope, "giver": giver.name, "by": by, "name": name}
+def note(
+    store: Any, by: str, name: str, changed: Iterable[Giver], guessed: Iterable[Giver] = ()
+) -> None:
+    """Have the store say, durably, that this task changed what these gave. `by`: its fingerprint, if it has one.
+
+    `guessed`: what it may have changed.
+    """
+    known = {(one.fp, one.scope): one for one in changed}
+    perhaps = {(one.fp, one.scope): one for one in guessed}
+    for place, giver in (perhaps | known).items():
+        payload: dict[str, Any] = {
+            "scope": giver.scope,
+            "giver": giver.name,
+            "by": by,
+            "name": name,
+        }
+        if place not in known:
+            payload["is_guessed"] = True
         store.append(KIND, giver.fp, json.dumps(payload), [])
     store.commit()
 
 
-def told(changed: Iterable[Giver]) -> str:
-    """What a task did, in words."""
-    names = sorted({one.name for one in changed})
-    return f"changes in place what {names[0] if len(names) == 1 else 'others'} gave"
+def told(marker: dict[str, Any]) -> str:
+    """What a task did that a record of this kind is of, in words."""
+    if marker.get("is_guessed"):
+        return (
+            f"may change in place what {marker['giver']} gave, which takes too long to be looked at"
+        )
+    return f"changes in place what {marker['giver']} gave"
 
 
 # --- How an object is now ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbrewind.tasks.fingerprint import TaskFacts, is_container
-from nbrewind.tasks.given import Giver
+from nbrewind.tasks.given import Giver, told
 from nbrewind.tasks.graph import Graph, Node
 
 # Engines' own functions leave what they are given as it is.
@@ -135,10 +135,11 @@ class Sharing:
         return found
 
     def _find_changers(self, found: Effects, changed: dict[str, list[dict[str, Any]]]) -> None:
-        by: dict[str, set[str]] = {}
+        # Who changed something -> whose it was, and what is said of it.
+        by: dict[str, dict[str, dict[str, Any]]] = {}
         for giver_fp, markers in changed.items():
             for marker in markers:
-                by.setdefault(marker["by"] or marker["name"], set()).add(giver_fp)
+                by.setdefault(marker["by"] or marker["name"], {})[giver_fp] = marker
         nodes: dict[str, list[Node]] = {}
         for node in self.graph.nodes:
             fp = self.facts[node.idx].fp
@@ -148,14 +149,14 @@ class Sharing:
             if node.kind != "task" or not node.refs:
                 continue
             fact = self.facts[node.idx]
-            for giver_fp in by.get(fact.fp or fact.name, ()):
+            for giver_fp, marker in by.get(fact.fp or fact.name, {}).items():
                 for source in nodes.get(giver_fp, ()):
                     if self.is_shared(source):
                         found.touched.add(source.idx)
-                        giver = self.facts[source.idx].name
-                        found.reached[node.idx] = f"writer: changes in place what {giver} gave"
+                        what = told({**marker, "giver": self.facts[source.idx].name})
+                        found.reached[node.idx] = f"writer: {what}"
                         if self.is_outside(source):
-                            found.changers.append(f"{fact.name} changes in place what {giver} gave")
+                            found.changers.append(f"{fact.name} {what}")
 
     def _reach(self, found: Effects) -> None:
         for node in self.graph.nodes:

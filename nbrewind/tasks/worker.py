@@ -353,8 +353,10 @@ def run(call: Call, *values: Any) -> Any:
     settings = _settings()
     if not is_home and refused is None:
         refused = _why_other_settings()
+    # Before the recorder: what we import is no file of the task's.
+    listening = _listening(call)
     try:
-        with Recorder(call.store, call.folders) as recorder, _listening(call) as printed:
+        with Recorder(call.store, call.folders) as recorder, listening as printed:
             started = time.perf_counter()
             value = call.spec(arguments)
             seconds = time.perf_counter() - started
@@ -406,12 +408,12 @@ def look(task: Look, *values: Any) -> Any:
 
 def _note_changed(path: str, fp: str, name: str, was_given: given.Given) -> bool:
     """Note what a task has changed, before anything is known that comes after it. Has it changed anything?"""
-    changed = was_given.changed()
-    if not changed:
+    changed, guessed = was_given.changed(), was_given.guessed
+    if not changed and not guessed:
         return False
     with off_the_record():
         try:
-            given.note(open_store(path), fp, name, changed)
+            given.note(open_store(path), fp, name, changed, guessed)
         except (_native.StoreError, OSError) as error:
             logger.warning("what %s changed could not be noted: %s", name, error)
     return True

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
 import os
 import pickle
 import random
@@ -247,6 +248,16 @@ _streams_lock = threading.Lock()
 _n_listening = 0
 
 
+# Before the name of a stream: what was written is not shown yet.
+_WAITING = "waiting "
+
+
+def _is_buffered(stream: Any) -> bool:
+    return isinstance(stream, io.TextIOWrapper) and not (
+        stream.line_buffering or stream.write_through
+    )
+
+
 class _Tee:
     """Passes everything on, and keeps what the thread of a call writes."""
 
@@ -257,8 +268,16 @@ class _Tee:
     def write(self, text: str) -> Any:
         taken = getattr(_printing, "taken", None)
         if taken is not None and len(taken) < _MAX_PIECES:
-            taken.append([self._nbrewind_name, text])
+            # Standard output of another process waits in its buffer until somebody flushes it, or nobody knows when.
+            waits = _WAITING if _is_buffered(self._nbrewind_stream) else ""
+            taken.append([waits + self._nbrewind_name, text])
         return self._nbrewind_stream.write(text)
+
+    def flush(self) -> None:
+        for piece in getattr(_printing, "taken", None) or ():
+            if piece[0] == _WAITING + self._nbrewind_name:
+                piece[0] = self._nbrewind_name
+        self._nbrewind_stream.flush()
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
@@ -287,6 +306,7 @@ def listening() -> Iterator[list[list[str]]]:
     try:
         yield taken
     finally:
+        taken[:] = [piece for piece in taken if not piece[0].startswith(_WAITING)]
         _printing.taken = outer
         if outer is not None:
             outer.extend(taken)

@@ -41,7 +41,7 @@ async function replayUntilWaiting(book: Book): Promise<void> {
 
 test('audit turned on late takes a checkpoint and says what it could not take', async ({ page }) => {
   const [start, , ...rest] = WALK;
-  const book = await open(page, [start, { id: 'write', source: 'drawn = open("drawn.txt", "w")' }, ...rest]);
+  const book = await open(page, [start, { id: 'write', source: 'drawn = __import__("socket").socket()' }, ...rest]);
   await book.run('start');
   await book.run('write');
   await expect(book.audit).toHaveAttribute('aria-pressed', 'false');

@@ -37,7 +37,7 @@ RULES: dict[str, list[tuple[str, str]]] = {
         (CASES, "an edited helper of a helper"),
         (CASES, "a module of the user's own is edited"),
         (CASES, "a name inside a string"),
-        (CASES, "exec is never replayed"),
+        (CASES, "exec is what it executes"),
         (HERE, "test_rule_2_names_that_the_namespace_is_asked_for"),
     ],
     "3 absence": [

@@ -56,7 +56,7 @@ def test_a_file_that_only_another_process_reads_is_an_input_of_the_cell(tmp_path
 def test_a_client_and_its_cluster_come_back_together(tmp_path: Path) -> None:
     cells = {
         "imports": "from dask.distributed import Client, LocalCluster",
-        "cluster": "cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)\nclient = Client(cluster)",
+        "cluster": "cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=':0')\nclient = Client(cluster)",
         "use": "client.cluster is cluster",
     }
     book = Book(tmp_path, cells)
@@ -70,7 +70,7 @@ def test_workers_that_are_added_later_are_no_reason_to_execute(tmp_path: Path) -
     cells = {
         "imports": "import sys\nfrom dask.distributed import Client, LocalCluster",
         "path": "sys.path.insert(0, 'mine')",
-        "cluster": "cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)\nclient = Client(cluster)",
+        "cluster": "cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=':0')\nclient = Client(cluster)",
         "scale": "cluster.scale(2)\nclient.wait_for_workers(2)",
         "use": "client.submit(len, [1, 2]).result()",
         "module": "import beside\nbeside.K",
@@ -93,7 +93,7 @@ def test_what_a_cell_draws_on_workers_is_drawn_anew_when_a_cell_above_seeds_them
 ) -> None:
     cells = {
         "imports": "import numpy as np\nfrom dask.distributed import Client",
-        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
         "functions": "def seed(n):\n    np.random.seed(n)\ndef draw():\n    return round(float(np.random.rand()), 6)",
         "above": "x = 0",
         "use": "client.submit(draw).result()",
@@ -111,7 +111,7 @@ def test_what_workers_are_asked_is_asked_anew_when_a_cell_above_changes_them(
 ) -> None:
     cells = {
         "imports": "import os, pandas as pd\nfrom dask.distributed import Client",
-        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
         "functions": "def show():\n    import pandas as pd\n    return pd.Series([1 / 3]).to_string()",
         "above": "x = 0",
         "own": "client.submit(show).result()",
@@ -138,19 +138,24 @@ def test_what_tasks_print_in_processes_of_the_notebook_is_shown_when_they_are_re
 ) -> None:
     # Kernels that know that they are tested do not show what their processes print.
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     cells = {
         "imports": "import logging, sys, warnings\nfrom dask.distributed import Client",
-        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
-        "functions": "def speak(i):\n    print('out', i)\n    print('err', i, file=sys.stderr)\n    logging.getLogger('mine').warning('logged %d', i)\n    return i\ndef add(a, b):\n    return a + b",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
+        "functions": "def speak(i):\n    print('out', i, flush=True)\n    print('err', i, file=sys.stderr)\n    logging.getLogger('mine').warning('logged %d', i)\n    return i\ndef add(a, b):\n    return a + b\ndef mutter(i):\n    print('waits', i)\n    return i",
         "use": "client.submit(speak, 1).result()",
         "chain": "client.submit(add, client.submit(speak, 2), 3).result()",
+        # Nobody knows when that is shown.
+        "buffered": "client.submit(mutter, 3).result()",
     }
     book = Book(tmp_path, cells)
     first = book.audit()
     assert "out 1" in str(first["use"]) and "logged 1" in str(first["use"])
     assert "err 2" in str(first["chain"])
-    book.edit(use=f"{cells['use']} + 1", chain=f"{cells['chain']} + 1")
+    assert "waits" not in str(first["buffered"])
+    book.edit(**{cell: f"{cells[cell]} + 1" for cell in ("use", "chain", "buffered")})
     shown = book.repeat()
+    assert "waits" not in str(shown["buffered"])
     tasks = {item["cell_id"]: item["tasks"]["run"] for item in book.reports}
     assert (tasks["use"], tasks["chain"]) == (0, 0), tasks
     for cell in ("use", "chain"):
@@ -160,7 +165,7 @@ def test_what_tasks_print_in_processes_of_the_notebook_is_shown_when_they_are_re
 def test_a_task_that_imports_numpy_on_its_worker_draws_nothing(tmp_path: Path) -> None:
     cells = {
         "imports": "from dask.distributed import Client",
-        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
         "functions": "def total(n):\n    import numpy\n    return float(numpy.arange(n).sum())\ndef draw(n):\n    import numpy\n    return float(numpy.random.rand())",
         "use": "client.submit(total, 5).result()",
         "draw": "client.restart()\nclient.submit(draw, 5).result()",
@@ -176,7 +181,7 @@ def test_a_task_that_imports_numpy_on_its_worker_draws_nothing(tmp_path: Path) -
 def test_a_persisted_collection_that_cannot_be_loaded_is_made_again(tmp_path: Path) -> None:
     cells = {
         "imports": "import dask.array as da\nfrom dask.distributed import Client",
-        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
         "make": "def triple(block):\n    return block * 3\nrows = da.arange(200_000, chunks=100_000)\nkept = rows.map_blocks(triple).persist()",
         "use": "float(kept.sum().compute())",
     }

@@ -167,6 +167,38 @@ def test_the_same_on_threads_of_this_process(store):
     compare(store, GRAPHS, "threads")
 
 
+# Looking at what `make` gives takes 0.8 s, and what is done with it nothing.
+SLOW = """
+import time
+class Slow:
+    def __init__(self, rows):
+        self.rows = rows
+    def __reduce__(self):
+        time.sleep(0.8)
+        return Slow, (list(self.rows),)
+def make():
+    return Slow([1])
+def count(slow, n):
+    return len(slow.rows) + n
+def add(slow):
+    slow.rows.append(1)
+    return 1
+def leave(slow):
+    return 1
+"""
+LOOKED_AT = "kept = client.submit(make)\ncounts = [client.submit(count, kept, n).result() for n in range(8)]"
+THEN = "done = client.submit({}, kept).result()\nresult = client.submit(lambda x: x * 10, client.submit(count, kept, 50)).result()"
+
+
+def test_what_takes_too_long_to_be_looked_at_counts_as_changed(store):
+    first = (SLOW, LOOKED_AT + "\nresult = counts", THEN.format("add"))
+    recorded = run_session(store, *first, engine="distributed", replay=False)
+    assert [cell.value for cell in recorded[1:]] == [str([*range(1, 9)]), "520"]
+    assert any("takes too long to be looked at" in text for text in recorded[1].not_captured)
+    second = (*first[:2], THEN.format("leave"))
+    assert run_session(store, *second, engine="distributed")[2].value == "510"
+
+
 PIPELINE = """
 def clean(frame):
     frame['w'] = frame.v * 2
@@ -192,7 +224,7 @@ def test_what_is_changed_by_the_only_task_that_is_given_it_costs_no_hit(store):
 
 NOTEBOOK = {
     "imports": "from dask.distributed import Client",
-    "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=None)",
+    "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
     "functions": "def make():\n    return [1, 2]\ndef extend(xs):\n    xs.append(3)\n    return len(xs)\ndef total(xs):\n    return sum(xs)",
     "kept": "kept = client.submit(make)",
     "extend": "client.submit(extend, kept).result()",
