@@ -86,10 +86,12 @@ class Driver:
         await self._stop()
 
     async def _stop(self) -> None:
-        if self.talk is not None:
-            await self.talk.close()
-        if not self.keep:
-            await self.process.stop()
+        try:
+            if self.talk is not None:
+                await self.talk.close()
+        finally:
+            if not self.keep:
+                await self.process.stop()
 
     async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Send one request and wait for its answer. Raises `Refused` when the store did."""

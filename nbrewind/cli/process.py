@@ -53,8 +53,7 @@ class KernelProcess:
                 str(connection_file),
             ],
             cwd=folder,
-            # Its parent's process id makes a kernel end when its parent does.
-            env={**os.environ, **({} if stays else {"JPY_PARENT_PID": str(os.getpid())})},
+            env=_environment(stays=stays),
             stdin=subprocess.PIPE,
             # A kernel that stays must not hold our output open; what a kernel prints outside cells is for its log.
             stdout=subprocess.DEVNULL,
@@ -100,11 +99,16 @@ class KernelProcess:
             elif not ended.done():
                 # A cell that still runs; what is between cells ignores it.
                 self._signal(signal.SIGINT)
-                await self._ask_to_end(client)
-                for step in (signal.SIGTERM, signal.SIGKILL):
-                    if (await asyncio.wait({ended}, timeout=_PATIENCE))[0]:
-                        break
-                    self._signal(step)
+                client.start_channels(iopub=False, stdin=False, hb=False)
+                try:
+                    await self._ask_to_end(client)
+                    for step in (signal.SIGTERM, signal.SIGKILL):
+                        if (await asyncio.wait({ended}, timeout=_PATIENCE))[0]:
+                            break
+                        self._signal(step)
+                finally:
+                    # Not before: what was sent would be lost.
+                    client.stop_channels()
             await ended
         finally:
             # We may be interrupted once more.
@@ -113,14 +117,10 @@ class KernelProcess:
             self._clean()
 
     async def _ask_to_end(self, client: AsyncKernelClient) -> None:
-        client.start_channels(iopub=False, stdin=False, hb=False)
-        try:
-            # What it answers once the cell has ended: a kernel that is told to end before fails at its reply.
-            with contextlib.suppress(queue.Empty, TimeoutError):
-                await client.kernel_info(reply=True, timeout=_PATIENCE)
-            client.shutdown()
-        finally:
-            client.stop_channels()
+        # What it answers once the cell has ended: a kernel that is told to end before fails at its reply.
+        with contextlib.suppress(queue.Empty, TimeoutError):
+            await client.kernel_info(reply=True, timeout=_PATIENCE)
+        client.shutdown()
 
     def _ended(self) -> asyncio.Future[None]:
         """Done when the process has ended."""
@@ -148,14 +148,18 @@ class KernelProcess:
             os.killpg(self.process.pid, number)
 
     def discard(self) -> None:
-        """End it if nobody took it: it has done nothing yet."""
-        if self.is_taken:
-            return
-        self.is_taken = True
-        self.process.kill()
-        self.process.wait()
+        """End it if it still runs: nobody took it, or whoever did is gone."""
+        if self.process.poll() is None:
+            self._signal(signal.SIGKILL)
+            self.process.wait()
         self._clean()
 
     def _clean(self) -> None:
         if self._own_folder is not None:
             shutil.rmtree(self._own_folder, ignore_errors=True)
+
+
+def _environment(*, stays: bool) -> dict[str, str]:
+    """Ours. The process id of its parent makes a kernel end when its parent does; we may run in a kernel ourselves."""
+    found = {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"}
+    return found if stays else found | {"JPY_PARENT_PID": str(os.getpid())}

@@ -425,7 +425,7 @@ def _listening(call: Call) -> contextlib.AbstractContextManager[list[list[str]] 
         return contextlib.nullcontext(None)
     from nbrewind.tasks.wrapped import listening
 
-    return listening()
+    return listening(is_elsewhere=call.pid != os.getpid())
 
 
 def _why_too_much(printed: list[list[str]]) -> str | None:

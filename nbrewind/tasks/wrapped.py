@@ -268,9 +268,8 @@ class _Tee:
     def write(self, text: str) -> Any:
         taken = getattr(_printing, "taken", None)
         if taken is not None and len(taken) < _MAX_PIECES:
-            # Standard output of another process waits in its buffer until somebody flushes it, or nobody knows when.
-            waits = _WAITING if _is_buffered(self._nbrewind_stream) else ""
-            taken.append([waits + self._nbrewind_name, text])
+            waits = _printing.is_elsewhere and _is_buffered(self._nbrewind_stream)
+            taken.append([(_WAITING if waits else "") + self._nbrewind_name, text])
         return self._nbrewind_stream.write(text)
 
     def flush(self) -> None:
@@ -291,8 +290,12 @@ class _Tee:
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[list[list[str]]]:
-    """What this thread writes to `sys.stdout` and `sys.stderr` meanwhile."""
+def listening(*, is_elsewhere: bool = False) -> Iterator[list[list[str]]]:
+    """What this thread writes to `sys.stdout` and `sys.stderr` meanwhile.
+
+    `is_elsewhere`: in another process than the notebook's. What waits in a buffer there is shown when somebody flushes
+    it, or nobody knows when; it is left out.
+    """
     global _n_listening
     with _streams_lock:
         _n_listening += 1
@@ -301,13 +304,14 @@ def listening() -> Iterator[list[list[str]]]:
             if stream is not None and type(stream) is not _Tee:
                 setattr(sys, name, _Tee(stream, name))
     outer = getattr(_printing, "taken", None)
+    was_elsewhere = getattr(_printing, "is_elsewhere", False)
     taken: list[list[str]] = []
-    _printing.taken = taken
+    _printing.taken, _printing.is_elsewhere = taken, is_elsewhere
     try:
         yield taken
     finally:
         taken[:] = [piece for piece in taken if not piece[0].startswith(_WAITING)]
-        _printing.taken = outer
+        _printing.taken, _printing.is_elsewhere = outer, was_elsewhere
         if outer is not None:
             outer.extend(taken)
         with _streams_lock:
