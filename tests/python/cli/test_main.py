@@ -352,6 +352,14 @@ def test_an_interrupted_command_ends_its_kernel_and_says_so(tmp_path: Path) -> N
     assert [cell["status"] for cell in json.loads(done.stdout)["cells"]] == ["replayed", "executed"]
 
 
+def test_what_a_kernel_does_at_its_end_is_done_when_the_command_is_over(tmp_path: Path) -> None:
+    late = "import atexit, time\natexit.register(lambda: (time.sleep(0.5), open('ended', 'w').close()))"
+    book = Book(tmp_path, {"a": late, "b": "file = open('late.txt', 'w')\nfile.write('text')"})
+    assert nbrewind("audit", book.path, cwd=book.folder).returncode == 0
+    assert (book.folder / "ended").exists()
+    assert (book.folder / "late.txt").read_text() == "text"
+
+
 def test_a_command_without_a_notebook_to_run_leaves_no_kernel(tmp_path: Path) -> None:
     (tmp_path / "broken.ipynb").write_text("{")
     done = nbrewind("repeat", "broken.ipynb", cwd=tmp_path, TMPDIR=str(tmp_path))
