@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # How long a kernel may take to shut down when it was asked to, and then when it was told to; as long as Jupyter waits.
 _PATIENCE = 2.5
-# How often we look for the connection file: there is no other sign of it.
+# How often we look whether the kernel is ready.
 _LOOK = 0.005
 
 
@@ -42,12 +42,14 @@ class KernelProcess:
             self._own_folder = tempfile.mkdtemp(prefix="nbrewind-")
             connection_file = Path(self._own_folder) / "kernel.json"
         self.connection_file = connection_file
+        self._ready = connection_file.with_suffix(".ready")
         self.process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
                 "nbrewind.kernel",
                 f"--mode={mode}",
+                f"--ready={self._ready}",
                 "--log-level=ERROR",
                 "-f",
                 str(connection_file),
@@ -69,12 +71,16 @@ class KernelProcess:
         return self.process.poll() is None
 
     async def channels(self) -> AsyncKernelClient | None:
-        """A client of the kernel, its channels not yet started; None: the kernel died before it wrote its ports."""
-        while (client := self._client()) is None:
+        """A client of the kernel, its channels not yet started; None: the kernel died before it could be reached.
+
+        Ports are there before anybody listens to them: what is sent there then may never be heard.
+        """
+        while not self._ready.exists():
             if not await self.is_alive():
                 return None
             await asyncio.sleep(_LOOK)
-        return client
+        self._ready.unlink()
+        return self._client()
 
     def _client(self) -> AsyncKernelClient | None:
         """A client, once the connection file is whole."""
