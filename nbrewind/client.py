@@ -256,8 +256,8 @@ class Conversation:
     async def _introduce(self, channel: str) -> dict[str, Any]:
         """Ask who the kernel is until it is heard on all channels: what is said before we subscribed is lost."""
         deadline = time.monotonic() + _SILENCE
-        # A kernel that is starting soon hears us; a busy one must not be flooded.
-        patience = 0.1
+        # A new kernel soon hears us. Another may be busy, or not be there yet for whoever knows whether it lives.
+        patience = 0.1 if channel == "shell" else 1.0
         while time.monotonic() < deadline:
             heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             sent = self._send(channel, "kernel_info_request", {})
