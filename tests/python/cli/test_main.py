@@ -336,6 +336,8 @@ def test_an_interrupted_command_ends_its_kernel_and_says_so(tmp_path: Path) -> N
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # What a shell starts in the background is deaf to it, and so is all that comes from there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     (kernel,) = _wait_for(lambda: list(place.glob("nbrewind-*/kernel.json")), command)
     _wait_for(lambda: list(book.folder.glob("begun")), command)
