@@ -70,7 +70,7 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
     trouble = cannot_replay(session, found)
     if trouble:
         return None, trouble
-    why = session.tasks.why_workers_differ() if session.tasks is not None else None
+    why = session.tasks.elsewhere.why_other() if session.tasks is not None else None
     if why is not None and any(found["tasks"].get(key) for key in ("hit", "run", "pruned")):
         return None, [why]
     for item in records:

@@ -23,6 +23,7 @@ from nbrewind.tasks import left, recorder, surroundings, worker
 from nbrewind.tasks.changes import Changes, is_in, nothing
 from nbrewind.tasks.components import components, explain, notes
 from nbrewind.tasks.content import digest, value_fingerprint
+from nbrewind.tasks.elsewhere import Elsewhere
 from nbrewind.tasks.fingerprint import Fingerprinter, TaskFacts
 from nbrewind.tasks.forecast import add_groups
 from nbrewind.tasks.graph import Graph, Key, Node, UnknownGraphError, build
@@ -149,17 +150,16 @@ class TaskCache:
         self._values: set[Key] = set()
         self._occurrences: dict[str, dict[Any, int]] = {}
         self._chosen: dict[str, dict[str, Any] | None] = {}
-        self._damaged: set[str] = set()
+        # What cannot be loaded, and why.
+        self._damaged: dict[str, str] = {}
         self._changes = Changes(self.store)
         # Does what is being planned run in this process, and has somebody seeded its generators (None: not asked)?
         self._is_here_now = False
         # Where it runs, relative paths mean other files.
         self._is_elsewhere_now = False
         self._are_seeded: bool | None = None
-        # May something that ran in other processes have seeded generators there?
-        self._may_be_seeded = False
-        # And changed settings of libraries?
-        self._may_have_settings = False
+        # What the processes that run its tasks may hold.
+        self.elsewhere = Elsewhere(lambda: self._chosen.clear())
         self._lock = threading.RLock()
         self._pending: list[tuple[Submission, float]] = []
         self._report = TaskReport()
@@ -257,11 +257,7 @@ class TaskCache:
                 }
             )
             if not submission.is_here and last is not None:
-                reason = last.get("reason")
-                if reason == worker.OF_GENERATORS:
-                    self.workers_may_be_seeded()
-                elif reason == worker.OF_SETTINGS:
-                    self.workers_may_have_settings()
+                self.elsewhere.heard(last.get("reason"))
             if decision.keep is None:
                 continue
             if last is not None and last["status"] == "not captured":
@@ -498,7 +494,14 @@ class TaskCache:
         is_shown: bool,
     ) -> Submission:
         def write(plan: Plan) -> None:
-            emit(plan, self.path, is_sent=is_sent and not is_here, is_shown=is_shown)
+            emit(
+                plan,
+                self.path,
+                is_sent=is_sent and not is_here,
+                is_shown=is_shown,
+                is_here=is_here,
+                distrust=self.elsewhere.distrust,
+            )
 
         graph = build(dsk, keys)
         return self._plan(
@@ -556,7 +559,7 @@ class TaskCache:
         write(plan)
         self._count(plan)
         if not self._is_here_now:
-            self._expect_changes([facts[node.idx] for node in plan.nodes("execute")])
+            self.elsewhere.expect([facts[node.idx] for node in plan.nodes("execute")])
         for key, node in graph.outputs.items():
             fact = facts[node.idx]
             if fact.fp is not None and fact.fp not in fact.draws:
@@ -675,7 +678,7 @@ class TaskCache:
     def _why_not_chosen(self, fp: str) -> str:
         found = [one for one in self._records.of(fp) if is_result(one)]
         if fp in self._damaged:
-            return DAMAGED
+            return self._damaged[fp]
         if not found:
             return "no record"
         if not any(map(self._changes.may_load, found)):
@@ -699,7 +702,7 @@ class TaskCache:
 
     def _is_usable(self, record: dict[str, Any], *, with_outputs: bool = True) -> bool:
         if not self._is_here_now and (
-            self._may_have_settings or (record.get("has_drawn") and self._may_be_seeded)
+            self.elsewhere.have_settings or (record.get("has_drawn") and self.elsewhere.are_seeded)
         ):
             return False
         if record.get("has_drawn") and self._is_here_now:
@@ -716,29 +719,6 @@ class TaskCache:
             and (not with_outputs or self._changed_output(record) is None)
             and self._is_here(record)
         )
-
-    def workers_may_be_seeded(self) -> None:
-        """What was drawn in other processes when nobody had seeded them need not be what is drawn there now."""
-        self._may_be_seeded = True
-        self._chosen.clear()
-
-    def why_workers_differ(self) -> str | None:
-        """Why what was computed in other processes need not be what comes out there now; None: it is."""
-        if self._may_have_settings:
-            return "something has changed settings of the processes that run its tasks"
-        return None
-
-    def workers_may_have_settings(self) -> None:
-        """Whatever was computed in other processes may come out otherwise there now."""
-        self._may_have_settings = True
-        self._chosen.clear()
-
-    def _expect_changes(self, facts: list[TaskFacts]) -> None:
-        """What tasks that run in other processes may leave there for all that are planned from now on."""
-        if any(literal.may_seed for fact in facts for literal in fact.literals):
-            self.workers_may_be_seeded()
-        if any(literal.may_set for fact in facts for literal in fact.literals):
-            self.workers_may_have_settings()
 
     def _is_known_stem(self, stem: str) -> bool:
         """Did a task that does the same ever run, whatever it was given?"""
@@ -789,29 +769,29 @@ class TaskCache:
         """From when until when the value of this task was the one that would be loaded now.
 
         A result that stands on it counts only if it was made in that time: fingerprints cannot
-        tell draws apart.
+        tell draws apart. Where a result could not be kept, there was another value as far as anybody knows.
         """
         chosen = self._choose(fp)
         if chosen is None:
             return None
         first: int = chosen["time_ns"]
         last = _FOREVER
-        records = [one for one in self._records.of(fp) if is_result(one)]
+        records = self._records.of(fp)
         at = records.index(chosen)
         for record in reversed(records[:at]):
-            if record["value"] != chosen["value"]:
+            if not is_result(record) or record["value"] != chosen["value"]:
                 break
             first = record["time_ns"]
         for record in records[at + 1 :]:
-            if record["value"] != chosen["value"]:
+            if not is_result(record) or record["value"] != chosen["value"]:
                 last = record["time_ns"]
                 break
         return first, last
 
-    def mark_damaged(self, fp: str) -> bool:
+    def mark_damaged(self, fp: str, why: str = DAMAGED) -> bool:
         """Loading failed: this session does not try again. Is that news?"""
         is_new = fp not in self._damaged
-        self._damaged.add(fp)
+        self._damaged.setdefault(fp, why)
         return is_new
 
     # -- futures

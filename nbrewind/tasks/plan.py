@@ -29,6 +29,8 @@ from nbrewind.tasks.sharing import Effects, Sharing, is_coroutine, users
 
 # Why a task runs whose stored result cannot be read.
 DAMAGED = "its stored result is damaged"
+# And one that the workers would not compute.
+OTHER_CODE = "the workers hold other code under the same name"
 
 
 @dataclass(slots=True)
@@ -292,7 +294,16 @@ class _Shared:
 
 
 class _Emitter:
-    def __init__(self, plan: Plan, store: str, *, is_sent: bool, is_shown: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: str,
+        *,
+        is_sent: bool,
+        is_shown: bool,
+        is_here: bool,
+        distrust: str | None,
+    ) -> None:
         from dask import _task_spec
 
         self.t = _task_spec
@@ -307,6 +318,10 @@ class _Emitter:
         self.names: dict[int, Key] = {}
         self.known_files: dict[str, tuple[str, Any] | None] = {}
         self.shared: dict[tuple[int, ...], _Shared] = {}
+        # Why nothing is kept that other processes give.
+        self.distrust = distrust
+        # Does it run in this process? Elsewhere, code that is sent by its name may be another one.
+        self.codes = _Codes(plan) if not is_here else None
 
     def run(self) -> dict[Key, Any]:
         for node in self.plan.graph.nodes:
@@ -363,6 +378,7 @@ class _Emitter:
             is_suspect=fact.is_suspect,
             shows=fact.is_user and not self.is_sent,
             shows_away=fact.is_user and self.is_shown,
+            distrust=self.distrust,
             writes=fact.writer,
             by_name=shared.by_name,
             absent=shared.absent,
@@ -435,7 +451,10 @@ class _Emitter:
         fact = self.plan.facts[node.idx]
         value = self.plan.decisions[node.idx].value
         assert value is not None and fact.fp is not None
-        stored = worker.Stored(self.store, fact.fp, fact.name, value)
+        by_name, absent = self.codes.of(node) if self.codes is not None else ([], [])
+        stored = worker.Stored(
+            self.store, fact.fp, fact.name, value, by_name=by_name, absent=absent
+        )
         return self.t.Task(key, worker.load, stored)
 
     def emit(self, node: Node) -> None:
@@ -545,6 +564,55 @@ class _Emitter:
         )
 
 
+class _Codes:
+    """The code by name that a result was computed with: its task's own, and that of all tasks that it follows."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        # Literals, by id -> which of `told` is theirs.
+        self.literals: dict[int, int] = {}
+        self.told: dict[Any, int] = {}
+        for fact in plan.facts:
+            for literal in fact.literals:
+                if (literal.by_name or literal.absent) and id(literal) not in self.literals:
+                    names = (tuple(literal.by_name), tuple(literal.absent))
+                    self.literals[id(literal)] = self.told.setdefault(names, len(self.told))
+        # By index of a node, which of `told` count.
+        self.found: list[frozenset[int]] | None = None
+        self.lists: dict[frozenset[int], tuple[list[tuple[str, str, str]], list[str]]] = {}
+
+    def of(self, node: Node) -> tuple[list[tuple[str, str, str]], list[str]]:
+        if not self.literals:
+            return [], []
+        if self.found is None:
+            self.found = self._find()
+        key = self.found[node.idx]
+        known = self.lists.get(key)
+        if known is None:
+            told = [names for names, at in self.told.items() if at in key]
+            known = self.lists[key] = (
+                sorted({one for by_name, _ in told for one in by_name}),
+                sorted({name for _, absent in told for name in absent}),
+            )
+        return known
+
+    def _find(self) -> list[frozenset[int]]:
+        found: list[frozenset[int]] = []
+        for node in self.plan.graph.nodes:
+            sources = [node.target] if node.target is not None else node.refs.values()
+            key = frozenset(
+                self.literals[id(literal)]
+                for literal in self.plan.facts[node.idx].literals
+                if id(literal) in self.literals
+            )
+            for source in sources:
+                above = found[source.idx]
+                if not above <= key:
+                    key = key | above if key else above
+            found.append(key)
+        return found
+
+
 def settled(value: Any) -> Any:
     """A value whose memory nobody else has: large buffers are sent as they are when their turn comes."""
     if type(value) in {list, tuple} and value:
@@ -569,9 +637,24 @@ def settled(value: Any) -> Any:
 _PLAIN = (str, bytes, int, float, complex, type(None), type, types.FunctionType)
 
 
-def emit(plan: Plan, store: str, *, is_sent: bool, is_shown: bool = False) -> None:
+def emit(
+    plan: Plan,
+    store: str,
+    *,
+    is_sent: bool,
+    is_shown: bool = False,
+    is_here: bool = False,
+    distrust: str | None = None,
+) -> None:
     """Fill in `plan.dsk` and `plan.renamed`."""
-    emitter = _Emitter(plan, store, is_sent=is_sent, is_shown=is_shown)
+    emitter = _Emitter(
+        plan,
+        store,
+        is_sent=is_sent,
+        is_shown=is_shown,
+        is_here=is_here,
+        distrust=distrust,
+    )
     plan.dsk = emitter.run()
     nodes = plan.graph.nodes
     plan.renamed = {nodes[idx].key: name for idx, name in emitter.names.items()}

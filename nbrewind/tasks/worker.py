@@ -46,6 +46,7 @@ logger = logging.getLogger("nbrewind.tasks")
 
 KIND = "task"
 OF_SETTINGS = "changes settings of its process"
+OF_MODULES = "changes what modules of the user's hold in that process"
 # What a task changes that seeds a generator of random numbers, or draws what a seed decides.
 OF_GENERATORS = "draws from a generator that belongs to the whole process, or seeds it"
 # Results whose storing is a choice are stored when computing took longer than writing this many
@@ -58,6 +59,10 @@ class LoadError(Exception):
     """A stored result could not be read; the task has to run."""
 
 
+class OtherCodeError(LoadError):
+    """A stored result is not what would come out in this process, where code has the same name and is another one."""
+
+
 class Call:
     """One task with what is needed to record it. Hides the task from the scheduler's graph walk."""
 
@@ -66,6 +71,7 @@ class Call:
         "by_name",
         "components",
         "cwd",
+        "distrust",
         "draws",
         "files",
         "folders",
@@ -125,11 +131,14 @@ class Call:
         givers: list[given.Giver] | None = None,
         scopes: list[str] | None = None,
         shows_away: bool = False,
+        distrust: str | None = None,
     ) -> None:
         self.store = store
         self.fp = fp
         self.name = name
         self.spec = spec
+        # Why nothing is kept that other processes than this one give; None: no reason.
+        self.distrust = distrust
         # The keys that `spec` refers to, in the order of the values that `run` gets.
         self.names = names
         # "always", or "cheap": only when it is cheaper to load than to run.
@@ -202,13 +211,26 @@ class Look:
 class Stored:
     """Where a stored value is."""
 
-    __slots__ = ("fp", "name", "store", "value")
+    __slots__ = ("absent", "by_name", "fp", "name", "pid", "store", "value")
 
-    def __init__(self, store: str, fp: str, name: str, value: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        store: str,
+        fp: str,
+        name: str,
+        value: dict[str, Any],
+        *,
+        by_name: list[tuple[str, str, str]] | None = None,
+        absent: list[str] | None = None,
+    ) -> None:
         self.store = store
         self.fp = fp
         self.name = name
         self.value = value
+        # As of a `Call`: the task would have run where the value is loaded.
+        self.pid = os.getpid()
+        self.by_name = by_name
+        self.absent = absent
 
 
 # --- Stores of this process ----------------------------------------------------------------------
@@ -338,7 +360,9 @@ def is_here(process: Any) -> bool:
 
 def run(call: Call, *values: Any) -> Any:
     """Execute the task and store its result."""
-    inputs = _inputs(values) if call.stem is not None else None
+    is_home = call.pid == os.getpid()
+    refused = None if is_home else call.distrust or _why_other_code(call)
+    inputs = _inputs(values) if call.stem is not None and refused is None else None
     if inputs is not None and call.may_equal:
         found = _equal_run(call, inputs)
         if found is not None:
@@ -346,8 +370,6 @@ def run(call: Call, *values: Any) -> Any:
                 _show(found.named)
             return found.value
     arguments = dict(zip(call.names, values, strict=True))
-    is_home = call.pid == os.getpid()
-    refused = None if is_home else _why_other_code(call)
     was_given = given.Given(call.givers, values) if call.givers else None
     before = _generators(is_home)
     settings = _settings()
@@ -377,7 +399,7 @@ def run(call: Call, *values: Any) -> Any:
         writes = OF_SETTINGS
     if not is_home and refused is None and _why_other_code(call) is not None:
         # What it was given are copies; the user's modules stay in that process.
-        writes = "changes what modules of the user's hold in that process"
+        writes = OF_MODULES
     if has_drawn and not call.is_trusted:
         drawn, why_not = _drawn(call, recorder, before)
         writes, refused = writes or drawn, refused or why_not
@@ -480,7 +502,7 @@ def _drawn(
     return None, None
 
 
-def _why_other_code(call: Call) -> str | None:
+def _why_other_code(call: Call | Stored) -> str | None:
     """Why the code that runs here is not the one that was planned; None: it is."""
     if not call.by_name and not call.absent:
         return None
@@ -862,6 +884,12 @@ def _note_failure(call: Call, seconds: float, reason: str) -> None:
 
 def load(stored: Stored) -> Any:
     """The value of a stored result."""
+    other = _why_other_code(stored) if stored.pid != os.getpid() else None
+    if other is not None:
+        _hush_engine()
+        raise OtherCodeError(
+            f"the stored result of {stored.name} ({stored.fp[:12]}) does not count: {other}"
+        )
     try:
         store = open_store(stored.store)
         head = _get(store, stored.value["head"])
@@ -875,9 +903,22 @@ def load(stored: Stored) -> Any:
             _remember(value, digest)
         return value
     except Exception as error:
+        _hush_engine()
         raise LoadError(
             f"the stored result of {stored.name} ({stored.fp[:12]}) cannot be read: {error}"
         ) from error
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "the stored result of " not in record.getMessage()
+
+
+def _hush_engine() -> None:
+    """Dask's workers tell their terminal of every task that fails; the session mends these."""
+    if "distributed.worker" in sys.modules:
+        engine = logging.getLogger("distributed.worker")
+        if _is_news not in engine.filters:
+            engine.addFilter(_is_news)
 
 
 def _get(store: Any, chunks: list[str]) -> Any:

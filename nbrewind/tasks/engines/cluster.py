@@ -92,10 +92,10 @@ def _note(told: str, original: Any, *args: Any, **kwargs: Any) -> Any:
             # Generators of the workers are to be met as they come.
             from nbrewind.tasks.engines import dask as engine
 
-            engine.meet(args[0], cache)
-            cache.workers_may_be_seeded()
+            known = engine.meet(args[0], cache)
+            cache.elsewhere.may_be_seeded()
             try:
                 return original(*args, **kwargs)
             finally:
-                engine.meet_again(args[0], cache)
+                engine.meet_again(args[0], cache, known)
     return original(*args, **kwargs)

@@ -25,11 +25,12 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-from nbrewind.tasks import current_cache, surroundings, worker
+from nbrewind.tasks import current_cache, held, surroundings, worker
 from nbrewind.tasks.cache import Submission, TaskCache
 from nbrewind.tasks.engines import cluster
 from nbrewind.tasks.fingerprint import LOADED
 from nbrewind.tasks.graph import Key
+from nbrewind.tasks.plan import DAMAGED, OTHER_CODE
 
 logger = logging.getLogger("nbrewind.tasks")
 
@@ -93,7 +94,7 @@ def _planning(schedule: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 result = schedule(_Planned(submission.dsk), keys, **kwargs)
             except worker.LoadError as error:
-                _mark_damaged(cache, submission, str(error))
+                _mark_damaged(cache, submission, error)
                 continue
             outcome.append(True)
             if is_here:
@@ -373,8 +374,8 @@ class _Retry:
     def mark_damaged(self, messages: Iterable[dict[str, Any]]) -> bool:
         """What cannot be loaded is executed from now on. Was any of that not known?"""
         found = [
-            _mark_damaged(self.cache, self.submission, text)
-            for text in {str(_error_of(message)) for message in messages}
+            _mark_damaged(self.cache, self.submission, error)
+            for error in {str(one): one for one in map(_error_of, messages)}.values()
         ]
         return any(found)
 
@@ -500,13 +501,18 @@ def _error_of(message: dict[str, Any]) -> Any:
     return clean_exception(message.get("exception"), message.get("traceback"))[1]
 
 
-def _mark_damaged(cache: TaskCache, submission: Submission, text: str) -> bool:
+def _mark_damaged(cache: TaskCache, submission: Submission, error: Exception) -> bool:
     """What cannot be loaded is executed from now on. Was any of that not known?"""
     is_new = False
+    text = str(error)
+    why = DAMAGED
+    if isinstance(error, worker.OtherCodeError):
+        why = OTHER_CODE
+        cache.elsewhere.may_have_modules()
     for node in submission.plan.nodes("load"):
         fact = submission.plan.facts[node.idx]
         if fact.fp is not None and fact.fp[:12] in text:
-            is_new = cache.mark_damaged(fact.fp) or is_new
+            is_new = cache.mark_damaged(fact.fp, why) or is_new
     cache.note(text)
     return is_new
 
@@ -586,23 +592,40 @@ def _why_not(client: Any, cache: TaskCache) -> str | None:
     return state.off
 
 
-def meet(client: Any, cache: TaskCache) -> None:
-    """See what a client's workers hold before something else runs there."""
+def meet(client: Any, cache: TaskCache) -> dict[str, Any]:
+    """See what a client's workers hold before something else runs there: the user's modules, by worker."""
     with suppress(Exception):
         if not client.asynchronous and client.scheduler_info(n_workers=-1)["workers"]:
-            _why_not(client, cache)
+            if _why_not(client, cache) is None and not _states[client].is_here:
+                return dict(client.run(held.before, on_error="ignore"))
+    return {}
 
 
-def meet_again(client: Any, cache: TaskCache) -> None:
-    """Code of the user's has run on a client's workers: their settings and folders may be others now."""
+def meet_again(client: Any, cache: TaskCache, known: dict[str, Any]) -> None:
+    """Code of the user's has run on a client's workers: what they hold, and their folders, may be others now.
+
+    `known`: what `meet` has found.
+    """
     with suppress(Exception):
         if client.asynchronous:
             return
         if client in _states:
+            if _states[client].is_here:
+                return
             _states[client].is_probed = False
         found = client.run(surroundings.are_settings_as_met, on_error="ignore")
         if not all(found.values()):
-            cache.workers_may_have_settings()
+            cache.elsewhere.may_have_settings()
+        now = client.run(held.after, on_error="ignore")
+        libraries = {name for _, names in now.values() for name in names}
+        if libraries:
+            cache.elsewhere.have_libraries(sorted(libraries))
+        here = held.users_modules()
+        if not now or any(
+            held.others_than(modules, known.get(place, {}), here)
+            for place, (modules, _) in now.items()
+        ):
+            cache.elsewhere.may_have_modules()
 
 
 def _probe(client: Any, cache: TaskCache, state: _ClientState) -> str | None:

@@ -359,3 +359,25 @@ def test_a_repeat_that_begins_again_reports_all_that_it_did(tmp_path: Path) -> N
     log = [task for found in book.reports for task in found.get("executed_tasks") or []]
     assert [task["task"] for task in log] == ["double"] * 3
     assert shown == book.from_scratch()
+
+
+def test_cells_whose_tasks_run_where_modules_were_changed_are_executed(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("K = 2\ndef scale(x):\n    return x * K\n")
+    cells = {
+        "imports": "import mine\nfrom dask.distributed import Client, WorkerPlugin",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
+        "functions": "def put(k):\n    import mine\n    mine.K = k\ndef f(x):\n    return mine.scale(x)",
+        "above": "x = 0",
+        "use": "client.gather(client.map(f, range(3)))",
+    }
+    book = Book(tmp_path, cells)
+    first = book.audit()
+    assert book.repeat() == first and not book.executed
+    for above, shown in (
+        ("client.run(put, 3);", "[0, 3, 6]"),
+        ("client.submit(put, 4).result()", "[0, 4, 8]"),
+        ("client.run(lambda: None);", "[0, 2, 4]"),
+    ):
+        book.edit(above=above)
+        assert shown in str(book.repeat()["use"]), above
+    assert book.executed == {"above"}

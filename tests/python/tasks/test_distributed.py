@@ -519,3 +519,69 @@ def test_settings_that_a_task_makes_are_there_for_the_next(store):
         assert (cell.value, cell.ran) == (lines, ["shown", "strict"]), cell
     [plain] = run_session(store, SETS + "result = ask(shown, 50)", engine="distributed")
     assert (plain.value, plain.ran) == ("51", []), plain
+
+
+MODULES = """
+import dask, math
+import held_there as mine
+def f(x):
+    return mine.scale(x) + mine.Thing().n
+def area(x):
+    return round(math.pi * x, 2)
+workers = sorted(client.scheduler_info()["workers"])
+def put(k):
+    import held_there
+    held_there.K = k
+def patch(k):
+    held_there = __import__("held_there")
+    held_there.Thing.n = k
+def three():
+    math.pi = 3.0
+{change}
+parts = [dask.delayed(f)(x) for x in (1, 2)]
+result = (
+    client.gather(client.map(f, (1, 2))), dask.delayed(sum)(parts).compute(), client.submit(area, 1).result()
+)
+"""
+# What changes the workers -> what comes out then.
+CHANGES = {
+    "client.run(put, 3)": "([4, 7], 11, 3.14)",
+    "client.run(put, 4)": "([5, 9], 14, 3.14)",
+    "client.run(lambda dask_worker: patch(5))": "([6, 7], 13, 3.14)",
+    "[client.submit(put, 6, workers=[one], pure=False).result() for one in workers]": "([7, 13], 20, 3.14)",
+    "[client.submit(put, 7, workers=[one], pure=False) for one in workers]": "([8, 15], 23, 3.14)",
+    "client.run(three)": "([2, 3], 5, 3.0)",
+}
+PLUGIN = """
+from distributed import WorkerPlugin
+class Prepare(WorkerPlugin):
+    def __init__(self, k):
+        self.k = k
+    def setup(self, worker):
+        put(self.k)
+client.register_plugin(Prepare({k}))
+"""
+
+
+def test_what_workers_hold_under_a_name_decides_what_is_loaded_there(store, tmp_path):
+    (tmp_path / "held_there.py").write_text(
+        "K = 1\nclass Thing:\n    n = 1\ndef scale(x):\n    return x * K\n"
+    )
+    places = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {"PYTHONPATH": places, "NBREWIND_TEST": "alone"}
+
+    def run(change, **options):
+        source = MODULES.format(change=change)
+        [cell] = run_session(store, source, engine="distributed", env=env, **options)
+        assert cell.error is None, cell.error
+        return cell
+
+    as_it_comes = "([2, 3], 5, 3.14)"
+    assert run("", replay=False).value == as_it_comes
+    plugins = {PLUGIN.format(k=k): f"([{k + 1}, {2 * k + 1}], {3 * k + 2}, 3.14)" for k in (8, 9)}
+    for change, expected in (CHANGES | plugins).items():
+        cell = run(change)
+        assert cell.value == expected, (change, cell)
+    # Nothing of all that was kept.
+    cell = run("client.run(lambda: None)")
+    assert (cell.value, cell.n_run) == (as_it_comes, 0), cell
