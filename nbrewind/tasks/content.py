@@ -523,18 +523,29 @@ class TaskContext(Context):
                 found.append((*key, known[1]))
         return found
 
-    def remote_texts(self, texts: list[str]) -> Literal:
-        """Addresses that a reader is given, by the versions of what is there."""
+    def remote_texts(self, texts: list[str], options: dict[str, Any] | None) -> Literal:
+        """Addresses that a reader is given, by the versions of what is there. `options`: as `remote.options_of`."""
+        places = [
+            (text, remote.locate(text, options) if options is not None else None) for text in texts
+        ]
+        return self._remote_files(places)
+
+    def remote_parts(self, filesystem: Any, paths: list[str] | None) -> Literal:
+        """Files of a remote data set; None: which they are is not known."""
+        if paths is None:
+            return self._remote_files([("what a data set consists of", None)])
+        return self._remote_files([(path, (filesystem, path)) for path in paths])
+
+    def _remote_files(self, places: list[tuple[str, tuple[Any, str] | None]]) -> Literal:
         self.reset()
         versions: list[tuple[str, str]] = []
-        for text in texts:
-            place = remote.locate(text)
+        for text, place in places:
             version = self.version_of(*place) if place is not None else None
             if version is None:
                 self.reasons.append(f"the version of {text} is not known")
             else:
                 versions.append((text, version))
-        label = f"file:{texts[0]}"
+        label = f"file:{places[0][0]}" if places else "no files"
         fp = digest(("remote", *versions))
         return Literal(
             None if self.reasons else fp,

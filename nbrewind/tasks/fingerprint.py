@@ -304,7 +304,7 @@ class Fingerprinter:
                 is_shuffle_output = name in _SHUFFLE_OUTPUTS
             known = self.functions[id(func)] = _Function(
                 func,
-                self._literal((func,)),
+                self._literal((remote.without_place(func),)),
                 is_library_module(module),
                 is_interior,
                 is_shuffle_output,
@@ -335,7 +335,7 @@ class Fingerprinter:
             facts.is_interior = function.is_interior
             facts.is_shuffle_output = function.is_shuffle_output
         facts.is_interior = facts.is_interior or facts.name in {"partd", "zpartd"}
-        self._close(facts, (encoded, stem, fp), literals, func)
+        self._close(facts, (encoded, stem, fp), literals, func, spec)
         if self.is_among_others and (facts.is_user or facts.may_change):
             facts.fp = None
             facts.opaque.append("runs on a worker that is a thread of this process")
@@ -390,6 +390,7 @@ class Fingerprinter:
         code: tuple[Any, ...],
         literals: list[Any],
         func: Literal | None,
+        spec: Any = None,
     ) -> None:
         """Turn what was encoded into a fingerprint, and take over what the literals say.
 
@@ -400,9 +401,14 @@ class Fingerprinter:
             by_user = func is not None and func.is_user
             found = (*found, self._literal(tuple(literals), by_user=by_user))
             if func is not None and (func.is_reader or func.reads_natively):
-                urls = [text for text in literals if type(text) is str and remote.is_url(text)]
+                urls = list(filter(remote.is_url, remote.texts_in(literals)))
                 if urls:
-                    found = (*found, self.context.remote_texts(urls))
+                    options = remote.options_of(spec) if spec is not None else None
+                    known = set(remote.texts_in(options))
+                    urls = [url for url in urls if url not in known]
+                    found = (*found, self.context.remote_texts(urls, options))
+            if spec is not None and (parts := remote.parts_of(spec.func, literals)) is not None:
+                found = (*found, self.context.remote_parts(*parts))
         facts.literals = found
         for literal in found:
             if literal.opaque:

@@ -21,6 +21,8 @@ class Server:
     def __init__(self) -> None:
         self.text = b""
         self.tag: str | None = "strong"
+        # What those get who ask with the header `X-Variant`.
+        self.variant: bytes | None = None
         self.asked: list[str] = []
         server = self
 
@@ -34,10 +36,13 @@ class Server:
             def answer(self) -> bytes:
                 server.asked.append(self.command)
                 body = server.text
+                if self.headers.get("X-Variant") and server.variant is not None:
+                    body = server.variant
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Accept-Ranges", "none")
                 digest = hashlib.sha256(body).hexdigest()
+                self.send_header("Vary", "X-Variant")
                 if server.tag == "strong":
                     self.send_header("ETag", f'"{digest}"')
                 elif server.tag == "weak":
@@ -110,6 +115,31 @@ def test_without_a_version_a_remote_file_is_read_again(store, server):
         server.tag = tag
         [same] = run_session(store, source)
         assert same.n_run > 0 and any("version" in why for why in same.why), same.why
+
+
+OPTIONS = 'storage_options={{"X-Variant": "b"}}'
+OF_DASK = f"""
+import dask, pandas as pd
+frame = dask.delayed(pd.read_csv)("{{url}}", {OPTIONS})
+result = int(dask.delayed(lambda frame: frame.a.sum())(frame).compute())
+"""
+OF_AN_EXECUTOR = f"""
+import pandas as pd
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(1) as pool:
+    result = int(pool.submit(pd.read_csv, "{{url}}", {OPTIONS}).result().a.sum())
+"""
+
+
+@pytest.mark.parametrize("source", [OF_DASK, OF_AN_EXECUTOR], ids=["delayed", "executor"])
+def test_the_version_of_what_others_are_given_says_nothing(store, server, source):
+    source = source.format(url=server.url)
+    server.text, server.variant = b"a\n1\n", b"a\n7\n"
+    [first] = run_session(store, source, replay=False)
+    server.variant = b"a\n9\n"
+    [changed] = run_session(store, source)
+    assert (first.value, changed.value) == ("7", "9")
+    assert any("version" in why for why in changed.why), changed.why
 
 
 def test_an_address_inside_a_function_is_never_built_upon(store, server):
