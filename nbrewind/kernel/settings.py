@@ -54,6 +54,23 @@ class _Noting(dict[Any, Any]):
         return dict, (dict(dict.items(self)),)
 
 
+class _Tell:
+    """Notes that a run has looked at settings of this kind."""
+
+    __slots__ = ("_kind", "_looked")
+
+    def __init__(self, looked: set[str], kind: str) -> None:
+        self._looked = looked
+        self._kind = kind
+
+    def __call__(self) -> None:
+        self._looked.add(self._kind)
+
+    def is_told(self) -> bool:
+        """Is there nothing more to tell in this run?"""
+        return self._kind in self._looked
+
+
 def _telling(function: Callable[..., Any], tell_of: Callable[[Any], Callable[[], None]]) -> Any:
     @functools.wraps(function)
     def told(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -185,7 +202,7 @@ class Watch:
             if kind in self._watched or module is None:
                 continue
             try:
-                install(module, functools.partial(self._looked.add, kind))
+                install(module, _Tell(self._looked, kind))
                 self._watched[kind] = True
             except (AttributeError, KeyError, TypeError):
                 self._watched[kind] = False
@@ -195,7 +212,7 @@ def _loaded(modules: tuple[str, ...]) -> Any:
     return next((sys.modules[name] for name in modules if name in sys.modules), None)
 
 
-def _watch_matplotlib(matplotlib: Any, tell: Callable[[], None]) -> None:
+def _watch_matplotlib(matplotlib: Any, tell: _Tell) -> None:
     colors = sys.modules["matplotlib.colors"]
     # What a colour's letter means can be set as well (seaborn does); all who ask look into this first.
     known: Any = colors._colors_full_map
@@ -203,23 +220,31 @@ def _watch_matplotlib(matplotlib: Any, tell: Callable[[], None]) -> None:
     colors.ColorConverter.cache = known.cache = cache
     kind = type(matplotlib.rcParams)
 
-    def tell_unless_idle() -> None:
-        if not _is_idle_question():
-            tell()
+    def telling(function: Callable[..., Any]) -> Any:
+        # A figure looks thousands of times.
+        is_told = tell.is_told
+
+        @functools.wraps(function)
+        def told(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if not is_told() and not _is_idle_question():
+                tell()
+            return function(self, *args, **kwargs)
+
+        return told
 
     for name, function in list(vars(kind).items()):
         # Whatever a mapping inherits goes through these.
         if isinstance(function, types.FunctionType) and name != "__init__":
-            setattr(kind, name, _telling(function, lambda self: tell_unless_idle))
+            setattr(kind, name, telling(function))
 
 
-# From a look at the parameters to whoever asked: each of our two layers and matplotlib's has a frame.
+# From a look at the parameters to whoever asked: our layer and matplotlib's have a frame each.
 _MAX_FRAMES = 9
 
 
 def _is_idle_question() -> bool:
     """True when pyplot asks at the end of a cell whether it is to draw what is open, and nothing is."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(1)
     asks = None
     for _ in range(_MAX_FRAMES):
         if frame.f_code.co_name == "is_interactive":
@@ -236,7 +261,7 @@ def _is_idle_question() -> bool:
     return not pyplot.get_fignums()
 
 
-def _watch_pandas(config: Any, tell: Callable[[], None]) -> None:
+def _watch_pandas(config: Any, tell: _Tell) -> None:
     root: dict[str, Any] = config._global_config
     for part in _OF_TABLES:
         if isinstance(root.get(part), dict):
@@ -255,7 +280,7 @@ class _Options:
         return getattr(self._options, name)
 
 
-def _watch_numpy(printing: Any, tell: Callable[[], None]) -> None:
+def _watch_numpy(printing: Any, tell: _Tell) -> None:
     # What is compiled reads only `legacy` by itself, which is a kind of its own.
     if hasattr(printing, "format_options"):
         printing.format_options = _Options(printing.format_options, tell)
@@ -265,7 +290,7 @@ def _watch_numpy(printing: Any, tell: Callable[[], None]) -> None:
 
 
 # Modules of which one has to be loaded, and what to do then.
-_WATCHES: dict[str, tuple[tuple[str, ...], Callable[[Any, Callable[[], None]], None]]] = {
+_WATCHES: dict[str, tuple[tuple[str, ...], Callable[[Any, _Tell], None]]] = {
     PARAMETERS: (("matplotlib",), _watch_matplotlib),
     TABLES: (("pandas._config.config",), _watch_pandas),
     ARRAYS: (("numpy._core.arrayprint", "numpy.core.arrayprint"), _watch_numpy),
