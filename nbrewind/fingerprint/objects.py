@@ -521,14 +521,29 @@ _held: dict[int, tuple[Any, str, str]] = {}
 _instances: dict[int, tuple[str, str]] = {}
 # Lists, dicts and sets that libraries keep as attributes of their modules and classes, in the same way.
 _containers: dict[int, tuple[str, str]] = {}
-_CONTAINERS = frozenset(
-    {dict, list, set, collections.OrderedDict, collections.defaultdict, collections.deque}
-)
+_CONTAINERS: set[type] = {
+    dict, list, set, collections.OrderedDict, collections.defaultdict, collections.deque,
+}  # fmt: skip
 # Types that attributes of libraries have: are such objects held, classes that may hold some, containers, or instances?
 _kinds_of_held: dict[type, str] = {}
 # Module -> the number of its names when it was looked at.
 _modules_seen: dict[str, tuple[Any, int]] = {}
 _n_modules_seen = 0
+
+
+# In the place of lists and dicts of which there is only one.
+_PLAIN: set[type] = {list, dict}
+
+
+def counts_as_plain(kind: type) -> None:
+    """Objects of this class stand in the place of a plain list or dict that a library keeps."""
+    _PLAIN.add(kind)
+    _CONTAINERS.add(kind)
+
+
+def is_plain(obj: Any) -> bool:
+    """True for lists and dicts, and for what stands in the place of one."""
+    return type(obj) in _PLAIN
 
 
 def library_name_of(obj: Any) -> tuple[str, str] | None:

@@ -382,6 +382,10 @@ class Places:
 
     def path_set(self, state: list[Any]) -> None:
         """Put the same entries where they were, and take away what else came since."""
+        sys.path[:] = [*filter(_is_workers, sys.path), *self.path_of(state)]
+
+    def path_of(self, state: list[Any]) -> list[Any]:
+        """The module path with these entries, without folders of workers."""
         gone = [at for item in state if isinstance(item, dict) for at in item["gone"]]
         path = [entry for at, entry in enumerate(self.path) if at not in gone]
         added: list[Any] = [item for item in state if not isinstance(item, dict)]
@@ -392,7 +396,7 @@ class Places:
             made.append(entry)
             made += [one for one, n_before in added if n_before == at]
         made += [one for one, n_before in added if n_before == -1 or n_before > len(path)]
-        sys.path[:] = [*filter(_is_workers, sys.path), *made]
+        return made
 
     def reset(self) -> None:
         """Everything as the session began, credentials and session variables too."""
@@ -486,6 +490,7 @@ def _handler_text(handler: Any) -> str:
         handler.level,
         file or str(getattr(stream, "name", None)),
         formatter and (type(formatter).__qualname__, formatter._fmt, formatter.datefmt),
+        type(getattr(formatter, "_style", None)).__qualname__,
         list(map(_filter_text, handler.filters)),
     ]
     return repr(parts)
@@ -562,7 +567,11 @@ class Filters:
         def call(*args: Any, **kwargs: Any) -> None:
             before = list(warnings.filters)
             original(*args, **kwargs)
-            if is_library_module(sys._getframe(1).f_globals.get("__name__", "")):
+            note(before)
+            settings.heed_filters()
+
+        def note(before: list[Any]) -> None:
+            if is_library_module(sys._getframe(2).f_globals.get("__name__", "")):
                 return
             now = list(warnings.filters)
             if not now:
@@ -637,12 +646,12 @@ def providers(places: Places) -> list[Provider]:
         Provider(settings.TABLES, _pandas_tables_get, _pandas_set, default=_pandas_tables_default),
         Provider(settings.PARAMETERS, _rc_get, _rc_set, default=_rc_default),
         Provider("backend of pyplot", _backend_get, _backend_set, default=_backend_default, is_default_known=True),
-        Provider("scikit-learn configuration", _sklearn_get, _sklearn_set, default=_sklearn_default),
+        Provider(settings.LEARNING, _sklearn_get, _sklearn_set, default=_sklearn_default),
         Provider("numpy legacy printing", _numpy_legacy_get, _numpy_legacy_set, default=_numpy_legacy_default,
                  is_contextual=True),
         Provider(settings.ARRAYS, _numpy_print_get, _numpy_print_set, default=_numpy_print_default,
                  is_contextual=True),
-        Provider("numpy error handling", _numpy_errors_get, _numpy_errors_set, default=_numpy_errors_default,
+        Provider(settings.ERRORS, _numpy_errors_get, _numpy_errors_set, default=_numpy_errors_default,
                  is_contextual=True),
         Provider("logging", _logging_get, _logging_set),
         Provider("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
@@ -715,6 +724,11 @@ class Ambient:
                     self._masked[name] = fp
                 self._initial[name] = fp
                 self._used.discard(name)
+
+    def state_at_beginning(self, name: str) -> Any:
+        """The state with which the session began; of a module that was not loaded, its default."""
+        first, default = self._beginning.get(name), self.providers[name].default
+        return default() if first is None and default is not None else first
 
     def snapshot(self, name: str) -> Any:
         """The state itself."""

@@ -18,7 +18,7 @@ from typing import Any
 from nbrewind import _native, collector
 from nbrewind.fingerprint import Context, Fact, Walk
 from nbrewind.fingerprint.arrays import copies_on_write
-from nbrewind.fingerprint.objects import namespace_fact, singleton_fact
+from nbrewind.fingerprint.objects import is_plain, namespace_fact, singleton_fact
 from nbrewind.fingerprint.walker import LENT, SHARED
 
 # Names that IPython manages, not the user.
@@ -416,7 +416,7 @@ class NamespaceState:
         """The value, or a fact instead of a list or dict that stands for more than it holds."""
         if value is self.namespace:
             return namespace_fact()
-        if type(value) is list or type(value) is dict:
+        if is_plain(value):
             return singleton_fact(value) or value
         return value
 

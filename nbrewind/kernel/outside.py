@@ -30,6 +30,7 @@ from typing import Any
 
 from nbrewind import _native
 from nbrewind.fingerprint import file_digest, is_library_file
+from nbrewind.kernel import looking
 from nbrewind.kernel.takeback import journal
 
 _HOME = os.path.expanduser("~")
@@ -68,6 +69,8 @@ _CACHES = tuple(
 _SERVICES = frozenset(
     {"ipykernel", "zmq", "tornado", "jupyter_client", "debugpy", "comm", "nbrewind"}
 )
+# Stands between whoever asks and what he asks.
+_OWN = frozenset({__name__, looking.__name__})
 # Shows up between the user's code and what it asks for (`open` is IPython's own in a kernel).
 _TRANSPARENT = frozenset({"IPython"})
 # But what its extensions look at is for themselves: autoreload asks for every module.
@@ -136,7 +139,7 @@ def _is_user_frame(frame: FrameType) -> bool:
 def _caller() -> FrameType | None:
     """Whoever did what is being judged: the nearest frame that is not ours."""
     for frame in _frames(sys._getframe(1)):
-        if frame.f_globals.get("__name__") != __name__:
+        if frame.f_globals.get("__name__") not in _OWN:
             return frame
     return None
 
@@ -250,7 +253,7 @@ class Watch:
             if frame.f_globals is self.namespace:
                 return who or "user", frame
             name = frame.f_globals.get("__name__", "")
-            if who is not None or name == __name__:
+            if who is not None or name in _OWN:
                 continue
             if name in _IMPORTERS or name.partition(".")[0] in _IMPORT_PACKAGES:
                 if self._is_read_by_user(frame, name):
@@ -694,6 +697,8 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
     elif event in _FORK_EVENTS:
         if event == "os.forkpty":
             journal.note_program(_texts_for_program(()))
+        else:
+            looking.starts_process()
         watch.starts_process()
     elif event in _NETWORK_EVENTS:
         if (
@@ -812,6 +817,7 @@ def _watched_processes() -> None:
     def start(self: BaseProcess) -> None:
         watch = _watching()
         if watch is not None:
+            looking.starts_process()
             _guard.busy = True
             try:
                 watch.starts_process()

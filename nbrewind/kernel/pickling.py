@@ -41,6 +41,7 @@ from nbrewind.fingerprint.arrays import (
 from nbrewind.fingerprint.borrowers import memory_of_image
 from nbrewind.fingerprint.objects import (
     generic_parts,
+    is_plain,
     library_name_of_container,
     library_name_of_instance,
     singleton_name,
@@ -744,7 +745,7 @@ class _CautiousUnpickler(_Unpickler):
 
 def _place_in_library(value: Any) -> tuple[str, str] | None:
     """Module and name of what a library has only one of, where no reducer is asked; None for all others."""
-    if type(value) is list or type(value) is dict:
+    if is_plain(value):
         return singleton_name(value) or library_name_of_container(value)
     return library_name_of_container(value) or library_name_of_instance(value)
 

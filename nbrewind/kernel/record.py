@@ -24,6 +24,7 @@ from nbrewind.fingerprint.objects import library_name_of_container
 from nbrewind.fingerprint.standing import USED_UP
 from nbrewind.kernel import (
     hidden,
+    looking,
     packages,
     pickling,
     settings,
@@ -596,13 +597,16 @@ def record_run(
         process_statements(session, run.source, run.effects, run.run_id) if status == "ok" else []
     )
     process += module_effects(set(user_modules()) - run.modules, run.run_id)
+    process += looking.items(session, run)
     session.process.extend(process)
     if status != "ok":
         session.leftover += process_statements(session, run.source, run.effects, run.run_id)
     session.read_ambient()
     ambient_after = session.ambient.fingerprints()
     session.add_symbolic(ambient_after)
-    ambient_inputs, ambient_effects = ambient_record(session, run, ambient_after, why_not)
+    looked, whole = looking.inputs(session, run, ambient_after, tasks)
+    ambient_inputs, ambient_effects = ambient_record(session, run, ambient_after, whole, why_not)
+    ambient_inputs |= looked
     session.symbolic_ambient.update(ambient_after)
 
     loaded = user_modules()
@@ -947,9 +951,16 @@ def result_of(session: Session, run: Run, record: dict[str, Any], changed: set[s
 
 
 def ambient_record(
-    session: Session, run: Run, after: dict[str, str | None], why_not: list[str]
+    session: Session,
+    run: Run,
+    after: dict[str, str | None],
+    whole: set[str],
+    why_not: list[str],
 ) -> tuple[dict[str, str | None], dict[str, dict[str, Any]]]:
-    """Which ambient state was an input, and what the run changed of it."""
+    """Which ambient state was an input, and what the run changed of it.
+
+    `whole`: of what others look at by parts, the kinds of which all counts.
+    """
     assert session.history is not None
     inputs: dict[str, str | None] = {}
     effects: dict[str, dict[str, Any]] = {}
@@ -958,6 +969,8 @@ def ambient_record(
         provider = session.ambient.providers.get(name)
         if name in settings.WATCHED and name not in run.looked_at and before == fp:
             # Nobody looked.
+            continue
+        if name in looking.KINDS and name not in whole:
             continue
         if provider is None or not provider.is_generator:
             # A module that was not loaded before may be loaded now with its defaults: `either` says so.

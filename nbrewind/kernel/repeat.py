@@ -22,7 +22,7 @@ from nbrewind.fingerprint import path_digest
 from nbrewind.fingerprint.standing import USED_UP
 from nbrewind.fingerprint.writing import UNWRITTEN
 from nbrewind.hush import hushed
-from nbrewind.kernel import foreseen, outside, packages, pickling, recipes, record
+from nbrewind.kernel import foreseen, looking, outside, packages, pickling, recipes, record
 from nbrewind.kernel.ambient import is_transient
 from nbrewind.kernel.namespace import CoVariable, NameFacts, NamespaceState
 from nbrewind.kernel.takeback import journal
@@ -106,8 +106,12 @@ def facts_for(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]
     bound = session.state.bound
     names = {name for item in inputs for name in [*item["names"], *item["absent"]] if name in bound}
     ambient: dict[str, str | None] = {}
+    looked = looking.Facts(session)
     for item in inputs:
         for name, then in item["ambient"].items():
+            if looking.is_fact(name):
+                ambient[name] = looked(name)
+                continue
             now = session.symbolic_ambient.get(name)
             if name == "absolute folder":
                 now = session.ambient.places.root
@@ -538,7 +542,7 @@ def run_process_effects(session: Session) -> None:
 
     pending, session.process_pending = session.process_pending, []
     for item in pending:
-        if item["kind"] == record.MODULE:
+        if item["kind"] in {record.MODULE, looking.SEEN}:
             continue
         try:
             code = session.shell.transform_cell(item["text"])

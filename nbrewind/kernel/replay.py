@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nbrewind.kernel import figures, packages, record, repeat
+from nbrewind.kernel import figures, looking, packages, record, repeat
 from nbrewind.kernel.ambient import CannotReset
 from nbrewind.kernel.log import LogRun
 from nbrewind.kernel.namespace import NamespaceState
@@ -200,6 +200,10 @@ def restart_reasons(session: Session, process: list[dict[str, Any]]) -> list[str
     texts = {item["text"] for item in process}
     undone = {item["text"] for item in session.process_pending}
     for item in [*session.process, *session.leftover]:
+        if item["kind"] == looking.SEEN:
+            if looking.is_kept(item) and item["text"] not in texts:
+                why.append("a library was told of a setting, and may have kept it")
+            continue
         if (
             item["kind"] != "import"
             and item["text"] not in texts
@@ -399,7 +403,7 @@ def _reset_ambient(session: Session) -> None:
 
 def _take_over(session: Session, symbolic: dict[str, Any], pool: dict[str, Any]) -> None:
     """The symbolic state becomes the session's; only what is in the pool is loaded."""
-    state = session.state
+    state, live = session.state, session.process
     for name in state.live_names():
         del session.namespace[name]
     session.namespace.update(pool)
@@ -408,6 +412,7 @@ def _take_over(session: Session, symbolic: dict[str, Any], pool: dict[str, Any])
     state.remember_objects()
     for name in _SYMBOLIC[1:]:
         setattr(session, name, symbolic[name])
+    session.process = looking.with_live(session.process, live)
     session.unseen, session.leftover = [], []
     session.scratch = {"__name__": "__main__", "__builtins__": __builtins__}
     session.undo = None

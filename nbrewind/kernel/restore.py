@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbrewind.kernel import recipes, record, repeat, waiting
+from nbrewind.kernel import looking, recipes, record, repeat, waiting
 from nbrewind.kernel.ambient import INITIAL, CannotReset
 from nbrewind.kernel.log import followers_of, lineage_of
 from nbrewind.kernel.namespace import CoVariable, NamespaceState
@@ -98,7 +98,8 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     pending = {item["text"] for item in undo["process_pending"]}
     done = {item["text"] for item in undo["process"]} - pending
     run_id = run.get("of") or run["run_id"]
-    session.process = [{**item, "run_id": run_id} for item in run["process_state"]]
+    process = [{**item, "run_id": run_id} for item in run["process_state"]]
+    session.process = looking.with_live(process, undo["process"])
     session.process_pending = [item for item in session.process if item["text"] not in done]
     try:
         places = ("working directory", "environment", "module path")
@@ -119,7 +120,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     stays = [
         item["text"]
         for item in undo["process"]
-        if item["kind"] != "import"
+        if item["kind"] not in {"import", looking.SEEN}
         and item["text"] not in made
         and not record.is_taken_back(session, item)
     ]

@@ -37,6 +37,7 @@ from nbrewind.kernel import (
     baseline,
     figures,
     hidden,
+    looking,
     outside,
     packages,
     record,
@@ -113,6 +114,7 @@ class Run:
     unfinished: Any = None
     # Settings of libraries that it looked at, among those that can be watched.
     looked_at: set[str] = field(default_factory=set)
+    looks: looking.Looks = field(default_factory=looking.Looks)
     # What lazy values stand for, as it was when the cell began.
     lazy_files: dict[str, str | None] = field(default_factory=dict)
     # A patch of `unittest.mock` was in force when the cell began.
@@ -213,6 +215,7 @@ class Session:
         self._said = ""
         self.quiet = Quiet(self)
         self.settings = settings.Watch()
+        self.looking = looking.Watch(self.namespace)
         self.ambient.begin(is_fresh=self.began_fresh)
         if not self.began_fresh:
             # What ran before, as far as the shell kept it.
@@ -627,6 +630,7 @@ class Session:
         run.cpu = time.process_time()
         run.watch = outside.Watch((os.path.realpath(self.history.path) + os.sep,), self.namespace)
         self.settings.begin()
+        self.looking.begin()
         run.watch.start()
         self.current = run
         self.quiet.disturb()
@@ -644,6 +648,7 @@ class Session:
             # The administrator's of the machine are loaded before anything of the user's.
             has_modules=bool(set(user_modules()) - {"sitecustomize", "usercustomize"})
         )
+        run.looks = self.looking.end(run.looked_at)
         sys.stdout.flush()
         sys.stderr.flush()
         outputs = self.tap.stop() if self.tap is not None else []

@@ -28,8 +28,15 @@ ARRAYS = "numpy print options"
 FIGURES = "figure settings"
 RELOADING = "reloading of modules"
 OTHERS = "configuration"
+# What somebody asked for once, and was told what cells had set (see `looking`).
+ANSWERS = "what libraries were told"
+# Among what was done to the process: that somebody asked (see `looking`).
+SEEN = "seen"
+LEARNING = "scikit-learn configuration"
+# How numpy handles errors of floating point: see `looking`.
+ERRORS = "numpy error handling"
 # An input only of the runs that looked.
-WATCHED = frozenset({WARNINGS, PARAMETERS, TABLES, ARRAYS, FIGURES, RELOADING})
+WATCHED = frozenset({WARNINGS, PARAMETERS, TABLES, ARRAYS, FIGURES, RELOADING, LEARNING})
 
 # Options of pandas that decide how something is shown, and nothing that is computed.
 _OF_TABLES = ("display", "styler", "plotting")
@@ -128,7 +135,11 @@ class _Action(str):
 
 def filters() -> list[Any]:
     """The filters of warnings that are not ours."""
-    return [one for one in warnings.filters if not isinstance(one[1], _Ear)]
+    return [one for one in warnings.filters if not _is_ear(one)]
+
+
+def _is_ear(one: Any) -> bool:
+    return isinstance(one[1], _Ear)
 
 
 _INSTALLING = re.compile(r"\b(pip|conda|mamba|micromamba|uv|poetry)\b")
@@ -143,7 +154,16 @@ class Watch:
         action = _Action("default")
         action.tell = self._heed
         self._ear: Any = (action, _Ear(tell), Warning, None, 0)
+        # In copies, where the filters that were there before make no difference: what numpy does may.
+        self._inner_ear: Any = (
+            "default", _Ear(functools.partial(self._looked.add, ERRORS)), Warning, None, 0,
+        )  # fmt: skip
         self._filters: Any = None
+        # Filters were put before ours, in a copy of them: what those hold back is not heard.
+        self._is_deaf = False
+        self._is_on = False
+        _watches[:] = [self]
+        self._watch_copies()
         # Libraries that are watched; False: they do not keep their settings where we know.
         self._watched: dict[str, bool] = {}
         # A cell spoke of installing something: modules of libraries may be edited, too.
@@ -165,6 +185,7 @@ class Watch:
         self._filters = cast("list[Any]", warnings.filters)
         self._filters.insert(0, self._ear)
         self._looked.clear()
+        self._is_deaf, self._is_on = False, True
         self._before = dict(self._watched)
 
     def end(self, *, has_modules: bool) -> set[str]:
@@ -172,6 +193,7 @@ class Watch:
 
         `has_modules`: modules of the user's are loaded.
         """
+        self._is_on = False
         if not self._stop_listening():
             self._looked.add(WARNINGS)
         found = set(self._looked)
@@ -182,12 +204,34 @@ class Watch:
                 found.add(kind)
         if PARAMETERS in found:
             found.add(FIGURES)
+        if WARNINGS in found or self._is_deaf:
+            found.add(ERRORS)
         return found
 
     def _heed(self) -> None:
         # What happens to a copy (`with catch_warnings()`) is over when the block is left.
         if warnings.filters is self._filters:
             self._looked.add(WARNINGS)
+
+    def heed_filters(self) -> None:
+        """A filter was put somewhere: what it holds back in a copy of them is to be heard before it."""
+        if self._is_on and warnings.filters is not self._filters:
+            cast("list[Any]", warnings.filters).insert(0, self._inner_ear)
+
+    def _watch_copies(self) -> None:
+        """Whoever puts filters into a copy by hand is found out when it ends."""
+        original = warnings.catch_warnings.__exit__
+        if hasattr(original, "_nbrewind_original"):
+            original = original._nbrewind_original
+
+        @functools.wraps(original)
+        def leave(context: Any, *args: Any) -> None:
+            if self._is_on and not (warnings.filters and _is_ear(warnings.filters[0])):
+                self._is_deaf = True
+            original(context, *args)
+
+        leave._nbrewind_original = original  # type: ignore[attr-defined]
+        warnings.catch_warnings.__exit__ = leave  # type: ignore[method-assign]
 
     def _stop_listening(self) -> bool:
         """False when the run had put other filters in the place of those that it found."""
@@ -206,6 +250,15 @@ class Watch:
                 self._watched[kind] = True
             except (AttributeError, KeyError, TypeError):
                 self._watched[kind] = False
+
+
+_watches: list[Watch] = []
+
+
+def heed_filters() -> None:
+    """A filter of warnings was put somewhere."""
+    for one in _watches:
+        one.heed_filters()
 
 
 def _loaded(modules: tuple[str, ...]) -> Any:
@@ -289,11 +342,36 @@ def _watch_numpy(printing: Any, tell: _Tell) -> None:
         printing._format_options = _Noting(printing._format_options, tell)
 
 
+def _watch_learning(config: Any, tell: Callable[[], None]) -> None:
+    original = config._get_threadlocal_config
+
+    @functools.wraps(original)
+    def asked() -> Any:
+        tell()
+        return original()
+
+    config._get_threadlocal_config = asked
+
+
+def _watch_errors(config: Any, tell: Callable[[], None]) -> None:
+    # Whoever asks or sets goes through this; contexts (`errstate`) and what is compiled do not.
+    original = config._get_extobj_dict
+
+    @functools.wraps(original)
+    def asked() -> Any:
+        tell()
+        return original()
+
+    config._get_extobj_dict = asked
+
+
 # Modules of which one has to be loaded, and what to do then.
 _WATCHES: dict[str, tuple[tuple[str, ...], Callable[[Any, _Tell], None]]] = {
     PARAMETERS: (("matplotlib",), _watch_matplotlib),
     TABLES: (("pandas._config.config",), _watch_pandas),
     ARRAYS: (("numpy._core.arrayprint", "numpy.core.arrayprint"), _watch_numpy),
+    ERRORS: (("numpy._core._ufunc_config", "numpy.core._ufunc_config"), _watch_errors),
+    LEARNING: (("sklearn._config",), _watch_learning),
 }
 
 
@@ -302,7 +380,7 @@ _WATCHES: dict[str, tuple[tuple[str, ...], Callable[[Any, _Tell], None]]] = {
 # What these do is all in the state of a provider.
 _SEEN = re.compile(
     r"pandas\.(set_option|reset_option|options\..*)|numpy\.(set_printoptions|seterr)|sklearn\.set_config|"
-    r"warnings\.(filterwarnings|simplefilter|resetwarnings)|sys\.setrecursionlimit|locale\.setlocale|"
+    r"warnings\.(filterwarnings|simplefilter|resetwarnings)|sys\.setrecursionlimit|locale\.setlocale|logging\.basicConfig|"
     r"matplotlib\.(pyplot\.)?(rcParams(\.update)?|rc|rcdefaults|style\.use)"
 )
 _OF_FIGURES = frozenset({"matplotlib", "matplotlib_inline", "seaborn", "mplhep"})
@@ -320,10 +398,15 @@ def fingerprints(process: list[dict[str, Any]]) -> dict[str, str | None]:
         if item["kind"] == "import":
             names.update(_imported(item["text"]))
             continue
+        if item["kind"] == SEEN:
+            continue
         kind = _kind_of(item["kind"], item["text"], names)
         if kind is not None and item["text"] not in texts[kind]:
             texts[kind].append(item["text"])
+    seen = [item["text"] for item in process if item["kind"] == SEEN]
+    answers = [text for text in seen if json.loads(text)[2] is not None]
     return {
+        ANSWERS: _digest(answers) if answers else None,
         OTHERS: _digest(texts[OTHERS]),
         FIGURES: _digest(texts[FIGURES]) if texts[FIGURES] else None,
         RELOADING: _digest(texts[RELOADING]) if texts[RELOADING] else None,
