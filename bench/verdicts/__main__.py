@@ -156,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Written by hand after it was improved by all of these": pages.written_fourth(),
         "Written by hand of five other kinds": pages.written_fifth(),
         "Written by hand of five more kinds": pages.written_sixth(),
+        "Written by hand of six fields more": pages.written_seventh(),
     }
     lines: list[str] = []
     began = time.monotonic()

@@ -66,6 +66,11 @@ def written_sixth() -> list[Page]:
     return [read(path) for path in sorted(FOLDER.glob("sixth/*.ipy"))]
 
 
+def written_seventh() -> list[Page]:
+    """Those of six fields more: particles, a small language, wages, mazes, experiments, instruments."""
+    return [read(path) for path in sorted(FOLDER.glob("seventh/*.ipy"))]
+
+
 def generated(n: int) -> list[Page]:
     """Generated ones, of templates that are meant to be hard: they shadow, alias, delete, fail and evaluate strings."""
     from tests.python.generated.cases import make_case

@@ -194,17 +194,31 @@ class Observer:
         return objects, {name: self._describe(value) for name, value in objects.items()}
 
     def _describe(self, value: Any) -> str | None:
-        from tests.python.generated.describe import Describer, masked
+        from tests.python.generated.describe import masked
 
         try:
             if (picture := _picture(value)) is not None:
                 return picture
             if not _is_described(value):
                 return None
-            found = Describer(self.namespace).node(_inside(value))
+            found = _describer(self.namespace).node(_inside(value))
             return hashlib.sha256(masked(json.dumps(found)).encode()).hexdigest()[:16]
         except (RecursionError, TypeError, ValueError, AttributeError):
             return None
+
+
+def _describer(namespace: CountingNamespace) -> Any:
+    from tests.python.generated.describe import Describer
+
+    class WithPictures(Describer):
+        """What objects of the notebook keep of figures is what it shows, too."""
+
+        def node(self, obj: Any) -> Any:
+            if type(obj).__module__.startswith(UNDESCRIBED):
+                return [_kind(obj), _picture(obj)]
+            return super().node(obj)
+
+    return WithPictures(namespace)
 
 
 def _is_own_module(value: Any) -> bool:

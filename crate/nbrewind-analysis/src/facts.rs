@@ -437,6 +437,8 @@ pub(crate) struct FunctionFacts {
     pub is_late: bool,
     /// It calls something that may have been kept: what a local name, an item or an attribute stands for.
     pub runs_kept: bool,
+    /// Functions made in it that it puts into something, from where they may be run later.
+    pub stores: Vec<FunctionId>,
     /// Of what an object's class does: what runs without a call, when it is looked at and when something is stored in it.
     pub implied: Option<Implied>,
     pub class: Option<ClassFacts>,
@@ -468,6 +470,11 @@ impl FunctionFacts {
         self.unknown.extend(other.unknown.iter().cloned());
         self.prints.add_all(&other.prints);
         self.runs_kept |= other.runs_kept;
+        for stored in &other.stores {
+            if !self.stores.contains(stored) {
+                self.stores.push(*stored);
+            }
+        }
     }
 
     /// The parameter that takes the argument at this position, or with this keyword.

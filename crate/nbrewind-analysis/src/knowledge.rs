@@ -12,36 +12,38 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
 
 const WRITTEN: &[u8] = include_bytes!("../data/effects.txt");
 
-/// The tables without their comments, which would travel with every page.
-static WORDS: [u8; length_without_comments()] = without_comments();
+/// The tables without their comments and without what sections are called, which would travel with every page: a section is
+/// known by its place.
+static WORDS: [u8; words().0] = words_as();
 
-/// Whether a line that begins here is a comment.
-const fn is_comment(at: usize) -> bool {
-    WRITTEN[at] == b'#' && (at == 0 || WRITTEN[at - 1] == b'\n')
-}
-
-const fn length_without_comments() -> usize {
-    let (mut at, mut length, mut is_left_out) = (0, 0, false);
-    while at < WRITTEN.len() {
-        is_left_out = is_comment(at) || is_left_out && WRITTEN[at - 1] != b'\n';
-        length += !is_left_out as usize;
-        at += 1;
-    }
-    length
-}
-
-const fn without_comments<const N: usize>() -> [u8; N] {
+/// How many bytes are left, and these, as far as they have room.
+const fn words_in<const N: usize>() -> (usize, [u8; N]) {
     let mut words = [0; N];
     let (mut at, mut length, mut is_left_out) = (0, 0, false);
     while at < WRITTEN.len() {
-        is_left_out = is_comment(at) || is_left_out && WRITTEN[at - 1] != b'\n';
+        let is_first = at == 0 || WRITTEN[at - 1] == b'\n';
+        if is_first {
+            is_left_out = WRITTEN[at] == b'#';
+        }
         if !is_left_out {
-            words[length] = WRITTEN[at];
+            if length < N {
+                words[length] = WRITTEN[at];
+            }
             length += 1;
         }
+        // Of the line of a section its first sign is left.
+        is_left_out |= is_first && WRITTEN[at] == b'[';
         at += 1;
     }
-    words
+    (length, words)
+}
+
+const fn words() -> (usize, [u8; 0]) {
+    words_in()
+}
+
+const fn words_as<const N: usize>() -> [u8; N] {
+    words_in().1
 }
 
 /// A section of the tables, which answers one question.
@@ -92,62 +94,17 @@ pub(crate) enum Section {
     Builtins,
 }
 
-impl Section {
-    /// As they are written in the tables.
-    const ALL: [(&str, Section); 43] = [
-        ("aliases", Section::Aliases),
-        ("pure-builtins", Section::PureBuiltins),
-        ("fresh-builtins", Section::FreshBuiltins),
-        ("iterator-makers", Section::IteratorMakers),
-        ("pure-methods", Section::PureMethods),
-        ("view-methods", Section::ViewMethods),
-        ("receiver-only-methods", Section::ReceiverOnlyMethods),
-        ("artist-methods", Section::ArtistMethods),
-        ("fills-argument-methods", Section::FillsArgumentMethods),
-        ("changing-methods", Section::ChangingMethods),
-        ("keeps-argument-methods", Section::KeepsArgumentMethods),
-        ("pure-modules", Section::PureModules),
-        ("mutating-functions", Section::MutatingFunctions),
-        ("view-functions", Section::ViewFunctions),
-        ("frame-makers", Section::FrameMakers),
-        ("group-methods", Section::GroupMethods),
-        ("frame-attributes", Section::FrameAttributes),
-        ("dict-makers", Section::DictMakers),
-        ("namespace-makers", Section::NamespaceMakers),
-        ("string-evaluators", Section::StringEvaluators),
-        ("file-readers", Section::FileReaders),
-        ("file-writers", Section::FileWriters),
-        ("file-functions", Section::FileFunctions),
-        ("path-methods", Section::PathMethods),
-        ("config-calls", Section::ConfigCalls),
-        ("shows-only", Section::ShowsOnly),
-        ("nondeterministic", Section::Nondeterministic),
-        ("random-state", Section::RandomState),
-        ("seeds", Section::Seeds),
-        ("environment", Section::Environment),
-        ("process", Section::Process),
-        ("network", Section::Network),
-        ("reads-source", Section::ReadsSource),
-        ("unknown-functions", Section::UnknownFunctions),
-        ("unknown-attributes", Section::UnknownAttributes),
-        ("python-cell-magics", Section::PythonCellMagics),
-        ("pure-cell-magics", Section::PureCellMagics),
-        ("process-cell-magics", Section::ProcessCellMagics),
-        ("python-line-magics", Section::PythonLineMagics),
-        ("pure-line-magics", Section::PureLineMagics),
-        ("stars", Section::Stars),
-        ("same-values", Section::SameValues),
-        ("builtins", Section::Builtins),
-    ];
-}
-
 /// Sections of the tables, as a set of bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sections(u64);
 
 impl Sections {
     const fn of(section: Section) -> Self {
-        Sections(1 << section as u32)
+        Sections::at(section as u32)
+    }
+
+    const fn at(place: u32) -> Self {
+        Sections(1 << place)
     }
 
     /// Whether this section is among them.
@@ -171,27 +128,17 @@ struct Tables {
     /// Prefixes that end before `*`, by their first byte.
     prefixes: Vec<Vec<(&'static str, Sections)>>,
     /// `key=value` and `key:value` entries, by section.
-    values: HashMap<(Section, &'static str), &'static str>,
+    values: HashMap<(u32, &'static str), &'static str>,
 }
 
 impl Tables {
     fn new(text: &'static str) -> Self {
         let mut tables = Tables::default();
         tables.prefixes.resize(256, Vec::new());
-        let mut section = None;
-        for line in text.lines() {
-            let line = line.trim();
-            if let Some(name) = line
-                .strip_prefix('[')
-                .and_then(|rest| rest.strip_suffix(']'))
-            {
-                let mut known = Section::ALL.iter();
-                section = known.find(|(known, _)| *known == name).map(|one| one.1);
-                continue;
-            }
-            let Some(section) = section else { continue };
-            let bit = Sections::of(section);
-            for word in line.split_whitespace() {
+        // What stands before the first section is nothing.
+        for (place, words) in (0..).zip(text.split('[').skip(1)) {
+            let bit = Sections::at(place);
+            for word in words.split_ascii_whitespace() {
                 let (key, value) = word
                     .split_once(['=', ':'])
                     .map_or((word, None), |(key, value)| (key, Some(value)));
@@ -203,7 +150,7 @@ impl Tables {
                     *sections = sections.or(bit);
                 }
                 if let Some(value) = value {
-                    tables.values.insert((section, key), value);
+                    tables.values.insert((place, key), value);
                 }
             }
         }
@@ -230,7 +177,7 @@ pub(crate) fn has(section: Section, name: &str) -> bool {
 
 /// The value of `key` in a section of pairs.
 pub(crate) fn value(section: Section, key: &str) -> Option<&'static str> {
-    TABLES.values.get(&(section, key)).copied()
+    TABLES.values.get(&(section as u32, key)).copied()
 }
 
 /// Positions of the arguments that a known function changes; `None` when the function is not known.
@@ -262,7 +209,7 @@ pub(crate) fn random_state(dotted: Name) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::Section;
 
     #[test]
     fn every_section_of_the_tables_is_asked_for() {
@@ -271,8 +218,25 @@ mod tests {
             let name = line.trim().strip_prefix('[')?;
             name.strip_suffix(']')
         });
-        let known: Vec<&str> = Section::ALL.iter().map(|(name, _)| *name).collect();
-        assert_eq!(written.collect::<Vec<_>>(), known);
-        assert!(Section::ALL.len() <= u64::BITS as usize);
+        // `PureBuiltins` is `pure-builtins` there.
+        let called = |name: &str| {
+            let parts = name
+                .split('-')
+                .map(|part| part[..1].to_uppercase() + &part[1..]);
+            parts.collect::<String>()
+        };
+        let listed = include_str!("knowledge.rs")
+            .split_once("enum Section {")
+            .and_then(|(_, rest)| rest.split_once('}'))
+            .map(|(names, _)| {
+                names
+                    .split([',', ' ', '\n'])
+                    .filter(|name| !name.is_empty())
+            });
+        let listed: Vec<&str> = listed.into_iter().flatten().collect();
+        let written: Vec<String> = written.map(called).collect();
+        assert_eq!(written, listed);
+        assert_eq!(listed.len(), Section::Builtins as usize + 1);
+        assert!(listed.len() <= u64::BITS as usize);
     }
 }

@@ -17,7 +17,7 @@ const PROFILE: &str = "wasm-release";
 /// Builds `pkg/`; the report says how large the module is.
 pub fn build(root: &Path) -> Result<String, Failure> {
     let target_dir = root.join("target/wasm");
-    let mut cargo = cargo(&target_dir)?;
+    let (mut cargo, features) = cargo(&target_dir)?;
     cargo.current_dir(root).args([
         "build",
         "--locked",
@@ -28,6 +28,7 @@ pub fn build(root: &Path) -> Result<String, Failure> {
         "--profile",
         PROFILE,
     ]);
+    cargo.args(features);
     let status = cargo
         .status()
         .map_err(|error| format!("cargo did not start: {error}"))?;
@@ -60,11 +61,12 @@ pub fn build(root: &Path) -> Result<String, Failure> {
     Ok(format!("pkg/nbrewind_wasm_bg.wasm: {} KB", size / 1000))
 }
 
-fn cargo(target_dir: &Path) -> Result<Command, Failure> {
+/// The command, and the features that only this way has.
+fn cargo(target_dir: &Path) -> Result<(Command, &'static [&'static str]), Failure> {
     if has_target() {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.env("CARGO_TARGET_DIR", target_dir);
-        return Ok(cargo);
+        return Ok((cargo, &["--features", "panic-texts"]));
     }
     let has = |path: &str| Path::new(path).exists();
     let linker = [
@@ -110,7 +112,7 @@ fn cargo(target_dir: &Path) -> Result<Command, Failure> {
             "-Z",
             "build-std-features=optimize_for_size",
         ]);
-    Ok(cargo)
+    Ok((cargo, &[]))
 }
 
 /// Whether the compiler on the path has the target's standard library.

@@ -6,6 +6,7 @@ use super::{Code, World};
 use crate::knowledge::{self, Section};
 use crate::name::Name;
 use crate::program::{Call, Callee, Function, Key, Relation, Source};
+use crate::sorted::Set;
 use std::rc::Rc;
 
 impl World {
@@ -42,7 +43,8 @@ impl World {
         for &id in &states {
             self.change_state_of(id);
         }
-        if states.iter().any(|id| self.changes_parameters(*id)) {
+        let mut handed = arguments.iter().flatten();
+        if handed.any(|id| self.changes_parameters(*id)) {
             self.change_passed(call, &arguments);
         }
         let result = match &call.callee {
@@ -66,12 +68,26 @@ impl World {
                 }
                 match objects.iter().find_map(|&id| self.own_method(id, *method)) {
                     Some(code) => self.own_call(call, code, Some(&objects), &arguments, &[]),
-                    None => self.library_call(call, &arguments, Some(&objects)),
+                    None => {
+                        let items = self.items_with(&objects, *method);
+                        let mut result = self.library_call(call, &arguments, Some(&objects));
+                        for (item, code) in items {
+                            result.extend(self.own_call(
+                                call,
+                                code,
+                                Some(&[item]),
+                                &arguments,
+                                &[],
+                            ));
+                        }
+                        result
+                    }
                 }
             }
             Callee::Other(value) => {
                 let objects = self.resolve(value, false);
                 self.change_called(&objects);
+                self.run_items(&objects);
                 let mut result = Vec::new();
                 for id in objects {
                     if let Some(code) = self.state.object(id).code {
@@ -97,12 +113,17 @@ impl World {
 
     /// Whether a function of the notebook changes anything that it is given.
     fn changes_parameters(&self, id: ObjectId) -> bool {
-        let object = self.state.object(id);
-        object.code.is_some_and(|code| {
-            let cell = self.cell_of(code);
-            let facts = &cell.program.functions[code.1];
-            !object.is_instance && facts.class.is_none() && !facts.mutated_params.is_empty()
-        })
+        let changes = |id: ObjectId| {
+            let object = self.state.object(id);
+            object.code.is_some_and(|code| {
+                let cell = self.cell_of(code);
+                let facts = &cell.program.functions[code.1];
+                !object.is_instance && facts.class.is_none() && !facts.mutated_params.is_empty()
+            })
+        };
+        // `partial(f, 2)`
+        let owners = self.state.object(id).part_of.clone();
+        changes(id) || owners.iter().any(|(owner, _)| changes(*owner))
     }
 
     /// What comes with a function that is handed over, like `rows` in `map(f, rows)`, may be what that changes.
@@ -219,9 +240,28 @@ impl World {
         for &id in &result {
             if self.state.object(id).is_instance {
                 self.keep(id, &classes);
+                self.make_by_class(id, &classes);
             }
         }
         result
+    }
+
+    /// A class with a `__new__` may change by it, and may give an object that it keeps.
+    fn make_by_class(&mut self, id: ObjectId, classes: &[ObjectId]) {
+        let Some((step, function)) = self.own_method(id, Name::new("__new__")) else {
+            return;
+        };
+        let owner = self.cell_of((step, function));
+        if !owner.program.functions[function].mutated_params.has(0) {
+            return;
+        }
+        for &class in classes {
+            self.change(class, None, false, &mut Seen::default());
+            self.keep(class, &[id]);
+        }
+        let owners = classes.iter().map(|class| (*class, None));
+        self.state.object_mut(id).part_of = Rc::new(owners.collect());
+        self.follow_owners(id);
     }
 
     /// Nothing that the notebook does can have bound this name, nor is it one of Python's own.
@@ -335,6 +375,15 @@ impl World {
             for &callee in &facts.calls {
                 self.change_state(callee);
             }
+            self.pass_on_stored(code, &facts.mutates);
+            for &name in &facts.reads {
+                self.run_methods_of(name, &facts.calls);
+                if facts.runs_kept {
+                    // `for listen in listeners: listen(event)`
+                    let objects = self.objects_of(name);
+                    self.run_held(&objects);
+                }
+            }
             for (callee, passed) in &facts.passed_on {
                 for (position, sources) in passed.iter().enumerate() {
                     if !self.callee_changes(*callee, position, None, 0) {
@@ -443,25 +492,83 @@ impl World {
         is_passed_on || facts.changes_items(parameter)
     }
 
-    /// A call of code of this notebook.
-    /// A method that calls something without a name may call what its object keeps: handlers, steps, tasks.
-    fn run_kept(&mut self, method: Code, receiver: &[ObjectId]) {
+    /// Functions that this code makes, and puts into what these names stand for, may be run by way of that.
+    fn pass_on_stored(&mut self, (step, function): Code, names: &Set<Name>) {
+        let owner = self.cell_of((step, function));
+        let stores = &owner.program.functions[function].stores;
+        if stores.is_empty() {
+            return;
+        }
+        let stored: Vec<Code> = stores.iter().map(|inner| (step, *inner)).collect();
+        for &name in names {
+            for id in self.objects_of(name) {
+                self.pass_on(id, &stored);
+            }
+        }
+    }
+
+    /// `codes['up'](x)`: what is called may be any function that lies there.
+    fn run_items(&mut self, objects: &[ObjectId]) {
+        let mut code: Vec<Code> = Vec::new();
+        for &id in objects {
+            for (owner, _) in self.owners_of(id) {
+                code.extend_from_slice(&self.state.object(owner).contents.code);
+            }
+        }
+        code.retain(|&(step, function)| {
+            let owner = self.cell_of((step, function));
+            owner.program.functions[function].class.is_none()
+        });
+        self.run_code(&code);
+    }
+
+    /// Code calls methods of what a name stands for, among these calls: those of the notebook's own classes may be called
+    /// like methods that the tables know, and do something else.
+    fn run_methods_of(&mut self, name: Name, calls: &Set<Name>) {
+        let Some(binding) = self.binding(name) else {
+            return;
+        };
+        for &id in &binding.objects {
+            if !self.state.object(id).is_instance {
+                continue;
+            }
+            for call in calls {
+                let method = call.strip_prefix(name.text());
+                let Some(method) = method.and_then(|rest| rest.strip_prefix('.')) else {
+                    continue;
+                };
+                let Some(code) = self.own_method(id, Name::new(method)) else {
+                    continue;
+                };
+                if self.code_changes(code, 0, None, 0) {
+                    self.change(id, None, false, &mut Seen::default());
+                    self.change_given(id);
+                }
+                if self.cell_of(code).program.functions[code.1].runs_kept {
+                    self.run_held(&[id]);
+                }
+            }
+        }
+    }
+
+    /// What calls something without a name may call what these hold: handlers, steps, tasks.
+    fn run_held(&mut self, holders: &[ObjectId]) {
         let mut kept: Vec<ObjectId> = Vec::new();
-        for &id in receiver {
-            let holds = self.state.object(id).holds.clone();
-            kept.extend(
-                holds
-                    .iter()
-                    .filter(|id| self.state.object(**id).code.is_some()),
-            );
-        }
-        if kept.is_empty() {
-            return;
-        }
-        if !self.cell_of(method).program.functions[method.1].runs_kept {
-            return;
+        for &id in holders {
+            let object = self.state.object(id);
+            if object.kind == ObjectKind::Module || object.holds.is_empty() {
+                continue;
+            }
+            let holds = object.holds.clone();
+            let has_code = |id: &&ObjectId| self.state.object(**id).code.is_some();
+            kept.extend(holds.iter().filter(has_code));
         }
         for id in kept {
+            // What it runs may come back to it.
+            if self.statement.ran.contains(&id) {
+                continue;
+            }
+            self.statement.ran.push(id);
             if self.state.object(id).is_instance {
                 self.run_objects(&[id]);
             } else {
@@ -470,6 +577,47 @@ impl World {
         }
     }
 
+    /// Objects of the notebook's own classes, with this method, that these may be: items and attributes of what holds such.
+    fn items_with(&mut self, objects: &[ObjectId], method: Name) -> Vec<(ObjectId, Code)> {
+        let mut found: Vec<(ObjectId, Code)> = Vec::new();
+        let mut pending: Vec<ObjectId> = Vec::new();
+        for &id in objects {
+            if self.state.object(id).part_of.is_empty() {
+                continue;
+            }
+            let owners = self.owners_of(id);
+            pending.extend(owners.iter().map(|(owner, _)| *owner));
+        }
+        let mut seen = Seen::default();
+        while let Some(id) = pending.pop() {
+            let object = self.state.object(id);
+            // No code of the notebook can be reached from there.
+            if object.contents.code.is_empty()
+                || object.kind == ObjectKind::Module
+                || !seen.insert(id)
+            {
+                continue;
+            }
+            // `with a as b` may give the object itself.
+            let held = object.holds.clone();
+            for held in held.iter().copied().chain([id]) {
+                let object = self.state.object(held);
+                if !object.is_instance {
+                    if object.code.is_none() {
+                        pending.push(held);
+                    }
+                } else if !found.iter().any(|(known, _)| *known == held) {
+                    match self.own_method(held, method) {
+                        Some(code) => found.push((held, code)),
+                        None => pending.push(held),
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// A call of code of this notebook.
     fn own_call(
         &mut self,
         call: &Call,
@@ -503,8 +651,10 @@ impl World {
             }
             changed.extend(receiver);
         }
-        if let Some(receiver) = receiver {
-            self.run_kept(code, receiver);
+        if let Some(receiver) = receiver
+            && self.cell_of(code).program.functions[function].runs_kept
+        {
+            self.run_held(receiver);
         }
         let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
         let owner = self.cell_of(code);
@@ -514,9 +664,11 @@ impl World {
         }
         // What it changes may hold what it was given from now on.
         let changes_given = !changed.is_empty();
+        let stored: Vec<Code> = facts.stores.iter().map(|inner| (step, *inner)).collect();
         for id in changed {
             if self.state.object(id).kind != ObjectKind::Module {
                 self.keep(id, &given);
+                self.pass_on(id, &stored);
             }
         }
         if let Some(class) = &facts.class {

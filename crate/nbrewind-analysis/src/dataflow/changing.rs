@@ -77,7 +77,8 @@ impl World {
             // The part may be one of the objects that the owner holds.
             let holds = self.state.object(owner).holds.clone();
             for &held in holds.iter() {
-                if self.state.object(held).code.is_none() {
+                let object = self.state.object(held);
+                if object.code.is_none() || object.is_instance {
                     self.change(held, None, false, seen);
                 }
             }
@@ -290,7 +291,7 @@ impl World {
     }
 
     /// What happens to the one from now on is noted at the other one, which holds it.
-    fn watch(&mut self, holder: ObjectId, held: ObjectId) {
+    pub(super) fn watch(&mut self, holder: ObjectId, held: ObjectId) {
         let object = self.state.object(held);
         // Modules change only for those who name them.
         if object.kind == ObjectKind::Module || held == holder {

@@ -144,6 +144,12 @@ impl World {
             let id = self.make(ObjectKind::Foreign);
             for &axes in receiver {
                 self.keep(axes, &[id]);
+                // So does the figure.
+                for (owner, _) in self.owners_of(axes) {
+                    if self.state.object(owner).kind != ObjectKind::Module {
+                        self.watch(owner, id);
+                    }
+                }
             }
             return vec![id];
         }

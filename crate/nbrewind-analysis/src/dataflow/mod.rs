@@ -230,6 +230,8 @@ struct Current {
     visited_code: HashSet<Code>,
     /// Which parameters are being asked about: whether a call changes them.
     asked: Vec<(Step, FunctionId, usize)>,
+    /// What was run by way of what holds it.
+    ran: Vec<ObjectId>,
     doubt: Option<Digest>,
     /// What stands for its text, if nothing ran that. See [`Novel`].
     novel: Option<Digest>,
@@ -458,6 +460,7 @@ impl World {
         current.exposed.clear();
         current.results.clear();
         current.visited_code.clear();
+        current.ran.clear();
         current.is_unknown = false;
         current.prefix = None;
         current.varies = None;

@@ -671,6 +671,9 @@ impl Visitor<'_> {
         {
             let is_deep = !method.is_in(Section::ReceiverOnlyMethods);
             self.record_change(receiver, is_deep);
+            for (_, value) in arguments {
+                self.record_stored(value);
+            }
         }
         let own_function = match callee {
             Callee::Name(name) => self.found.named_functions.get(*name).copied(),

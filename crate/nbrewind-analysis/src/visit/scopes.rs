@@ -316,8 +316,21 @@ impl Visitor<'_> {
         }
     }
 
+    /// What a function puts into something may be functions that it makes.
+    pub(super) fn record_stored(&mut self, held: &Value) {
+        for &(source, _) in &held.sources {
+            if let Source::Function(id) = source
+                && let Some(frame) = self.frame()
+                && !frame.stores.contains(&id)
+            {
+                frame.stores.push(id);
+            }
+        }
+    }
+
     pub(super) fn mutate(&mut self, target: Value, key: Option<Key>, held: Value) {
         self.record_change(&target, false);
+        self.record_stored(&held);
         if let (Some(Key::Attr(attribute)), [(Source::Param(_, 0), Relation::Same)]) =
             (key, &target.sources[..])
         {
