@@ -506,13 +506,32 @@ def _check_texts(session: Session, run: Run) -> None:
     if not record.reads_source(run):
         return
     made_by = {session.state.bound[name].made_by for name in run.present}
+    elsewhere = _stored_under_another_text(session, run.present)
     retold = sorted(
         run_id
         for run_id in made_by
-        if run_id in session.texts and len(set(session.texts[run_id])) > 1
+        if run_id in session.texts and len(set(session.texts[run_id])) > 1 or run_id in elsewhere
     )
     if retold:
         raise CannotReplay("this cell reads the text of code that was written anew", *retold)
+
+
+def _stored_under_another_text(session: Session, names: set[str]) -> set[str]:
+    """Runs whose values were stored by an earlier run of another text: code that is loaded says it is from there."""
+    assert session.history is not None
+    runs = session.history.all_runs()
+    texts = {run["run_id"]: run["exact_fp"] for run in runs}
+    first: dict[str, str] = {}
+    for run in runs:
+        for manifest_id in run["effects"]["writes"]:
+            first.setdefault(manifest_id, run["exact_fp"])
+    found = set()
+    for name in names.intersection(session.state.pending()):
+        version = session.state.bound[name]
+        text = texts.get(version.made_by)
+        if text is not None and first.get(version.manifest_id, text) != text:
+            found.add(version.made_by)
+    return found
 
 
 def make_process_ready(session: Session) -> None:

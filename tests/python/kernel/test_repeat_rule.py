@@ -245,3 +245,14 @@ def test_what_a_program_changes_unseen_is_named_when_a_repeat_begins_again(
     book.audit()
     book.repeat()
     assert "log.txt was changed and could not be kept" in capfd.readouterr().err
+
+
+def test_the_source_of_a_function_that_an_earlier_text_made(tmp_path: Path) -> None:
+    function = "def f(one):\n    return one + 8"
+    book = Book(tmp_path / "here", {"a": f"{function}\nprint(3)"})
+    book.audit()
+    book.edit(a=f"k = 1\n{function}")
+    book.repeat()
+    book.edit(b="import inspect\nprint(inspect.getsource(f))")
+    shown = book.repeat()
+    assert shown == book.from_scratch()
