@@ -18,6 +18,7 @@ import os
 import re
 import sys
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from nbrewind.fingerprint import (
@@ -277,8 +278,22 @@ def _future_fact(future: Any, ctx: Context) -> Fact:
     cache = _cache()
     fp = cache.fingerprint_of_future(future.key) if cache is not None else None
     if fp is None:
-        return Fact("future", opaque="a future whose task has no fingerprint")
+        held = tuple(_held_here(future))
+        return Fact(
+            "future", held, opaque="a future whose task has no fingerprint", mutable=bool(held)
+        )
     return Fact("future", (fp,))
+
+
+def _held_here(future: Any) -> Iterator[Any]:
+    """What a future holds, where workers are threads of this process: names may have the very same object."""
+    workers = getattr(getattr(future.client, "cluster", None), "workers", None)
+    for worker in list(workers.values()) if isinstance(workers, dict) else ():
+        data = getattr(worker, "data", None)
+        # Nothing is to be read from a disk for that.
+        memory = getattr(getattr(data, "fast", None), "d", data)
+        if isinstance(memory, dict) and future.key in memory:
+            yield memory[future.key]
 
 
 @register(

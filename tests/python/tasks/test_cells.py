@@ -381,3 +381,21 @@ def test_cells_whose_tasks_run_where_modules_were_changed_are_executed(tmp_path:
         book.edit(above=above)
         assert shown in str(book.repeat()["use"]), above
     assert book.executed == {"above"}
+
+
+def test_what_workers_of_this_process_hold_is_what_names_have(tmp_path: Path) -> None:
+    cells = {
+        "imports": "from dask.distributed import Client",
+        "cluster": "client = Client(n_workers=1, processes=False, dashboard_address=':0')",
+        "scatter": "big = [0.0, 1.0]\nheld = client.scatter([big])[0]\nclient.submit(sum, held).result()",
+        "submit": "def make():\n    return ['a', 'b']\nmade = client.submit(make)\nresult = made.result()",
+        "change": "x = 0",
+        "look": "print(held.result(), made.result())",
+    }
+    book = Book(tmp_path, cells)
+    book.audit()
+    book.edit(change="big[0] = 5.0\nresult.append('c')")
+    for look in ("", "print(1)\n"):
+        # Also when the change itself was recorded.
+        book.edit(look=look + cells["look"])
+        assert "[5.0, 1.0] ['a', 'b', 'c']" in str(book.repeat()["look"]), book.reports
