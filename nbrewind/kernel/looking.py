@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nbrewind.kernel.session import Run, Session
 
 PATH = "module path"
-LOGGING = "logging"
+LOGGING = settings.LOGGING
 KINDS = (PATH, LOGGING, settings.ERRORS)
 SEEN = settings.SEEN
 # Everything of its kind.
@@ -82,6 +82,9 @@ class _Path(list[Any]):
     def __reduce_ex__(self, protocol: Any) -> Any:
         return list, (list.copy(self),)
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        return list.copy(self)
+
 
 counts_as_plain(_Path)
 
@@ -116,8 +119,8 @@ def _note_path(looks: Looks, frame: Any) -> None:
 
 for _name in """__getitem__ __setitem__ __delitem__ __iter__ __contains__ __len__ __eq__ __ne__ __lt__ __le__ __gt__
     __ge__ __add__ __iadd__ __mul__ __rmul__ __imul__ __repr__ __reversed__ append extend insert remove pop clear sort
-    reverse copy index count""".split():
-    setattr(_Path, _name, _told(getattr(list, _name)))
+    reverse copy index count __reduce_ex__ __deepcopy__""".split():
+    setattr(_Path, _name, _told(getattr(_Path, _name)))
 
 
 def _path_fact(session: Session, state: list[Any], names: Iterable[str]) -> str | None:

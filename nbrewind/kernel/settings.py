@@ -33,7 +33,8 @@ ANSWERS = "what libraries were told"
 # Among what was done to the process: that somebody asked (see `looking`).
 SEEN = "seen"
 LEARNING = "scikit-learn configuration"
-# How numpy handles errors of floating point: see `looking`.
+# Loggers, and how numpy handles errors of floating point: see `looking`.
+LOGGING = "logging"
 ERRORS = "numpy error handling"
 # An input only of the runs that looked.
 WATCHED = frozenset({WARNINGS, PARAMETERS, TABLES, ARRAYS, FIGURES, RELOADING, LEARNING})
@@ -142,6 +143,7 @@ def _is_ear(one: Any) -> bool:
     return isinstance(one[1], _Ear)
 
 
+_INSIDE = re.compile(r"\b(vars|__dict__|getmembers|__getstate__|__reduce_ex__)\b")
 _INSTALLING = re.compile(r"\b(pip|conda|mamba|micromamba|uv|poetry)\b")
 
 
@@ -168,10 +170,13 @@ class Watch:
         self._watched: dict[str, bool] = {}
         # A cell spoke of installing something: modules of libraries may be edited, too.
         self._installs = False
+        # A cell spoke of attributes as a dict: a look that no property sees.
+        self._looks_inside = False
 
     def heed_text(self, source: str) -> None:
         """A cell is about to be replayed or executed."""
         self._installs = self._installs or _INSTALLING.search(source) is not None
+        self._looks_inside = self._looks_inside or _INSIDE.search(source) is not None
 
     def begin(self) -> None:
         """A run begins."""
@@ -199,6 +204,8 @@ class Watch:
         found = set(self._looked)
         if has_modules or self._installs:
             found.add(RELOADING)
+        if self._looks_inside:
+            found.add(LOGGING)
         for kind, (modules, _) in _WATCHES.items():
             if _loaded(modules) is not None and not self._before.get(kind, False):
                 found.add(kind)
