@@ -556,10 +556,10 @@ class TaskCache:
             if writers.bring_back(plan):
                 break
         self._changes.expect(plan)
-        write(plan)
-        self._count(plan)
         if not self._is_here_now:
             self.elsewhere.expect([facts[node.idx] for node in plan.nodes("execute")])
+        write(plan)
+        self._count(plan)
         for key, node in graph.outputs.items():
             fact = facts[node.idx]
             if fact.fp is not None and fact.fp not in fact.draws:

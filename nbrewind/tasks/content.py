@@ -179,6 +179,8 @@ class Literal:
     may_seed: bool = False
     # And of settings?
     may_set: bool = False
+    # What it sets of libraries, or of classes, for all that comes next in its process.
+    patches: str | None = None
 
 
 class TaskContext(Context):
@@ -207,6 +209,7 @@ class TaskContext(Context):
         self.told: set[str] = set()
         self.is_user = False
         self.is_reader = False
+        self.patches: str | None = None
         self.writer: str | None = None
         self.reasons: list[str] = []
         self.notes: dict[str, dict[str, str]] = {}
@@ -370,6 +373,9 @@ class TaskContext(Context):
             self.reasons.append(f"{func.__name__} names {url}, whose version is not known")
         if names.stored:
             self.writer = f"{func.__name__} (binds the global {min(names.stored)})"
+        elif chain := _patches_of(func):
+            self.patches = ".".join(chain)
+            self.writer = f"{func.__name__} (sets {self.patches})"
         if (
             "getattr" in names.global_names
             and "getattr" not in func.__globals__
@@ -461,6 +467,7 @@ class TaskContext(Context):
             any(map(_SEEDS.search, names if self.is_user else self.told)),
             (self.is_user and not names.isdisjoint(_SETS))
             or getattr(obj, "__name__", None) in _SETS,
+            self.patches,
         )
 
     def scopes(self) -> list[dict[str, Any]]:
@@ -760,6 +767,72 @@ def _imports(code: types.CodeType) -> tuple[tuple[str, int], ...]:
             if instruction.opname in {"LOAD_CONST", "LOAD_SMALL_INT"}:
                 before.append(instruction.argval)
     return tuple(sorted(found))
+
+
+def _patches_of(func: types.FunctionType) -> tuple[str, ...] | None:
+    """An attribute of a library's module or of a class that the function sets: by which names it is reached.
+
+    What modules of the user's hold is looked at where it counts.
+    """
+    for chain in sorted(_set_attributes(func.__code__)):
+        root = func.__globals__.get(chain[0])
+        if not _SETS.isdisjoint(chain):
+            # Settings, which are looked at as well.
+            continue
+        if chain[0].startswith("@"):
+            if is_library_module(chain[0][1:].partition(".")[0]):
+                return (chain[0][1:], *chain[1:])
+        elif isinstance(root, type) or (
+            isinstance(root, types.ModuleType) and is_library_module(root.__name__)
+        ):
+            return chain
+    return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _set_attributes(code: types.CodeType) -> frozenset[tuple[str, ...]]:
+    """Attributes of globals that code sets or deletes, as chains of names; what it imports itself has an `@`."""
+    found: set[tuple[str, ...]] = set()
+    imported: dict[str, str] = {}
+    for part in _nested(code):
+        chain: list[str] | None = None
+        # What `+=` keeps while it works out the value.
+        kept: list[str] | None = None
+        module, before = "", ""
+        for op in dis.get_instructions(part):
+            name = op.opname
+            if name in _SILENT:
+                continue
+            if name == "LOAD_GLOBAL":
+                chain = [op.argval]
+            elif name.startswith(("LOAD_FAST", "LOAD_DEREF")) and op.argval in imported:
+                chain = ["@" + imported[op.argval]]
+            elif name in {"LOAD_ATTR", "LOAD_METHOD"} and chain is not None:
+                chain.append(op.argval)
+            elif name == "COPY" and chain is not None:
+                kept = list(chain)
+            elif name == "SWAP":
+                chain, kept = kept, None
+            elif name == "IMPORT_NAME":
+                module, chain = op.argval, None
+            elif name == "IMPORT_FROM":
+                module, chain = f"{module}.{op.argval}", None
+            else:
+                if name in {"STORE_ATTR", "DELETE_ATTR"} and chain is not None:
+                    found.add((*chain, op.argval))
+                elif name in {"STORE_FAST", "STORE_DEREF"} and module:
+                    imported[op.argval] = module
+                    # Of `from a import b, c` more may follow.
+                    module = module.rpartition(".")[0]
+                elif name != "POP_TOP" or before != "SWAP":
+                    # `import a.b as c` takes the package off before it binds.
+                    module = ""
+                chain = None
+            before = name
+    return frozenset(found)
+
+
+_SILENT = frozenset({"CACHE", "PRECALL", "PUSH_NULL", "RESUME", "NOP", "EXTENDED_ARG", "NOT_TAKEN"})
 
 
 @functools.lru_cache(maxsize=4096)

@@ -58,6 +58,9 @@ class Elsewhere:
 
     def expect(self, facts: list[TaskFacts]) -> None:
         """What tasks may leave there for all that are planned from now on."""
+        patches = {one.patches for fact in facts for one in fact.literals if one.patches}
+        if patches:
+            self.have_libraries(sorted(patches))
         if any(literal.may_seed for fact in facts for literal in fact.literals):
             self.may_be_seeded()
         if any(literal.may_set for fact in facts for literal in fact.literals):

@@ -254,7 +254,7 @@ def found():
         os.path.basename(os.getcwd()), getattr(builtins, "LEFT", 0), "v" in sys.path, attributes.STATE, lists.LIST,
         getattr(functions.function, "left", 0), classes.Class.n,
     )
-LEAVING = [folder, of_builtins, path, attribute, in_a_list, of_a_function, of_a_class, nothing]
+LEAVING = [nothing, folder, of_builtins, path, attribute, in_a_list, of_a_function, of_a_class]
 worker = min(client.scheduler_info()["workers"])
 for leave in LEAVING:
     client.submit(leave, "v", workers=[worker], pure=False).result()
@@ -281,6 +281,7 @@ def test_what_a_task_leaves_in_its_process_is_there_for_the_next(store, tmp_path
     look = "result = client.submit(found, workers=[worker], pure=False).result()"
     [cell] = run_session(store, LEAVING.format(look=look), engine="distributed", env=env)
     assert cell.value == "('v', 'v', True, 'v', ['v'], 'v', 'v')", (cell.error, cell.ran)
+    # What came before all that.
     assert cell.n_hit == 1
 
 
@@ -551,6 +552,7 @@ CHANGES = {
     "[client.submit(put, 6, workers=[one], pure=False).result() for one in workers]": "([7, 13], 20, 3.14)",
     "[client.submit(put, 7, workers=[one], pure=False) for one in workers]": "([8, 15], 23, 3.14)",
     "client.run(three)": "([2, 3], 5, 3.0)",
+    "[client.submit(three, workers=[one], pure=False).result() for one in workers]": "([2, 3], 5, 3.0)",
 }
 PLUGIN = """
 from distributed import WorkerPlugin
