@@ -198,12 +198,23 @@ def meet_generators_on_workers() -> None:
     """The same in a process that runs tasks of another one, also for generators that a task imports first."""
     if _session == os.getpid():
         return
+    _leave_generator_to_tasks()
     meet_generators()
     are_settings_as_met()
     if "numpy" not in _unseeded:
         from nbrewind.tasks import engines
 
         engines.expect("numpy.random")
+
+
+def _leave_generator_to_tasks() -> None:
+    """Dask guesses the sizes of what it sends by samples, which it draws from Python's generator beside any task.
+
+    From one of its own they say as much, and only tasks are seen to draw.
+    """
+    sizes: Any = sys.modules.get("dask.sizeof")
+    if sizes is not None and getattr(sizes, "random", None) is random:
+        sizes.random = random.Random()
 
 
 def _after_fork() -> None:

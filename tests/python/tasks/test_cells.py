@@ -178,6 +178,21 @@ def test_a_task_that_imports_numpy_on_its_worker_draws_nothing(tmp_path: Path) -
     assert book.executed <= {"imports", "cluster", "draw"}, book.why("use")
 
 
+def test_samples_by_which_dask_guesses_sizes_are_no_draws_of_tasks(tmp_path: Path) -> None:
+    # Workers do so on a thread of their own, at any time: also while a task draws from a generator of its own.
+    cells = {
+        "imports": "from dask.distributed import Client",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
+        "functions": "def guess(n):\n    import numpy\n    from dask.sizeof import sizeof\n    drawn = list(numpy.random.default_rng(n).normal(size=n))\n    return sizeof(drawn) > n",
+        "use": "client.submit(guess, 1000).result()",
+    }
+    book = Book(tmp_path, cells)
+    first = book.audit()
+    assert "True" in str(first["use"]) and book.why_not("use") == ""
+    assert book.repeat()["use"] == first["use"]
+    assert book.executed <= {"imports", "cluster"}, book.why("use")
+
+
 def test_a_persisted_collection_that_cannot_be_loaded_is_made_again(tmp_path: Path) -> None:
     cells = {
         "imports": "import dask.array as da\nfrom dask.distributed import Client",
