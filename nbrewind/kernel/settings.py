@@ -349,27 +349,20 @@ def _watch_numpy(printing: Any, tell: _Tell) -> None:
         printing._format_options = _Noting(printing._format_options, tell)
 
 
-def _watch_learning(config: Any, tell: Callable[[], None]) -> None:
-    original = config._get_threadlocal_config
+def _watch_question(name: str) -> Callable[[Any, _Tell], None]:
+    """Hear of settings that a library asks for through one function of its own."""
 
-    @functools.wraps(original)
-    def asked() -> Any:
-        tell()
-        return original()
+    def watch(config: Any, tell: _Tell) -> None:
+        original = getattr(config, name)
 
-    config._get_threadlocal_config = asked
+        @functools.wraps(original)
+        def asked() -> Any:
+            tell()
+            return original()
 
+        setattr(config, name, asked)
 
-def _watch_errors(config: Any, tell: Callable[[], None]) -> None:
-    # Whoever asks or sets goes through this; contexts (`errstate`) and what is compiled do not.
-    original = config._get_extobj_dict
-
-    @functools.wraps(original)
-    def asked() -> Any:
-        tell()
-        return original()
-
-    config._get_extobj_dict = asked
+    return watch
 
 
 # Modules of which one has to be loaded, and what to do then.
@@ -377,8 +370,12 @@ _WATCHES: dict[str, tuple[tuple[str, ...], Callable[[Any, _Tell], None]]] = {
     PARAMETERS: (("matplotlib",), _watch_matplotlib),
     TABLES: (("pandas._config.config",), _watch_pandas),
     ARRAYS: (("numpy._core.arrayprint", "numpy.core.arrayprint"), _watch_numpy),
-    ERRORS: (("numpy._core._ufunc_config", "numpy.core._ufunc_config"), _watch_errors),
-    LEARNING: (("sklearn._config",), _watch_learning),
+    # Contexts (`errstate`) and what is compiled do not go through this; whoever asks or sets does.
+    ERRORS: (
+        ("numpy._core._ufunc_config", "numpy.core._ufunc_config"),
+        _watch_question("_get_extobj_dict"),
+    ),
+    LEARNING: (("sklearn._config",), _watch_question("_get_threadlocal_config")),
 }
 
 
