@@ -47,6 +47,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         bench = fresh;
     }
+    // Nobody types at once.
+    while bench.prepare() {}
     let mut edit = Vec::new();
     let mut undo = Vec::new();
     let mut reached = Vec::new();

@@ -10,7 +10,7 @@ use crate::name::Name;
 use crate::notebook::first_line;
 use crate::session::{Matched, add, is_cut_short};
 use crate::verdict::{Because, RunHow, RunInput, RunStatus, Verdict, VerdictState, Why};
-use rustc_hash::FxHashSet as HashSet;
+use std::fmt::{self, Display};
 use std::rc::Rc;
 
 /// What is known when the cell's turn comes: the verdicts on all cells above, the states of all.
@@ -117,10 +117,13 @@ impl Evidence<'_> {
         };
         let (before, after) = (&difference.before.reads, &difference.after.reads);
         let own = &self.page[difference.at].alone().names;
-        let is_own = |read: &ReadRecord| own.reads.has(read.name) || own.mutates.has(read.name);
+        let is_own =
+            |read: &ReadRecord| own.reads.contains(&read.name) || own.mutates.contains(&read.name);
         let would_come = not_among(after, before, version);
         let came = not_among(before, after, version);
-        let mut best: Option<((bool, u32, bool), Finding)> = None;
+        type Score = (bool, u32, bool);
+        // Of a read that `would_come` ranks as is known, the sentence is written when nothing better was found.
+        let mut best: Option<(Score, Result<Finding, &ReadRecord>)> = None;
         // What the cell names itself comes first: a page can pass hundreds of names on from cell to cell, and a sentence
         // about one of those is only wanted where it is a strong one, or where there is no other.
         for wants_own in [true, false] {
@@ -129,24 +132,37 @@ impl Evidence<'_> {
                 (wants_own || rank >= STRONG, rank, read.through.is_none())
             };
             // One name can come from hundreds of cells that share objects; of those that rank alike the first speaks.
-            let mut seen = HashSet::default();
+            let mut seen = Vec::new();
             for (reads, is_past) in [(&would_come, false), (&came, true)] {
                 for &read in reads.iter().filter(|read| is_own(read) == wants_own) {
                     if is_settled && !(is_past && self.can_be_strong(read, &difference)) {
                         continue;
                     }
+                    // Most reads are from cells further up that say why, and all but one of them are in vain.
+                    let most = if is_past {
+                        self.past_rank(read, &difference)
+                    } else {
+                        self.upstream_rank(read, &difference)
+                    };
+                    let known = best.as_ref().map(|(known, _)| *known);
+                    let is_better = |score: Score| known.is_none_or(|known| score > known);
+                    if let Some(most) = most {
+                        let most = score(read, most);
+                        if is_better(most) && !is_past {
+                            best = Some((most, Err(read)));
+                        }
+                        if !is_better(most) || !is_past {
+                            continue;
+                        }
+                    }
                     let Some(kind) = self.kind(read, &difference, is_past) else {
                         continue;
                     };
-                    if !seen.insert(u64::from(read.name.index()) << 32 | u64::from(kind)) {
+                    let kind = u64::from(read.name.index()) << 32 | u64::from(kind);
+                    if seen.contains(&kind) {
                         continue;
                     }
-                    // Most reads are from cells further up that say why, and all but one of them are in vain.
-                    let rank = self.upstream_rank(read, &difference);
-                    let is_better = |score| best.as_ref().is_none_or(|(known, _)| score > *known);
-                    if !is_past && rank.is_some_and(|rank| !is_better(score(read, rank))) {
-                        continue;
-                    }
+                    seen.push(kind);
                     let finding = if is_past {
                         self.came(read, &difference)
                     } else {
@@ -155,12 +171,15 @@ impl Evidence<'_> {
                     if let Some(finding) = finding
                         && is_better(score(read, finding.rank))
                     {
-                        best = Some((score(read, finding.rank), finding));
+                        best = Some((score(read, finding.rank), Ok(finding)));
                     }
                 }
             }
         }
-        if let Some((_, finding)) = best {
+        let finding = best.and_then(|(_, found)| {
+            found.map_or_else(|read| self.would_come(read, &difference), Some)
+        });
+        if let Some(finding) = finding {
             return (capitalised(finding.text), finding.why, finding.because);
         }
         let text = match self.page[difference.at].alone().effects.unknown.first() {
@@ -200,7 +219,7 @@ impl Evidence<'_> {
             run.is_some_and(|run| self.runs[run].cell.is_empty()),
             page.is_some_and(|page| page < difference.at),
             page.is_some_and(|page| page == difference.at),
-            page.is_some_and(|page| self.sets(page, &read.name)) || read.version.certain == 0,
+            page.is_some_and(|page| self.sets(page, read.name)) || read.version.certain == 0,
         ];
         let state = page.map_or(0, |page| self.states[page] as u32 + 1);
         let bits = flags
@@ -213,11 +232,32 @@ impl Evidence<'_> {
     fn upstream_rank(&self, read: &ReadRecord, difference: &Difference<'_>) -> Option<u32> {
         let from = *difference.pages.get(read.origin?)?;
         match self.states[from] {
+            _ if from == difference.at => None,
             VerdictState::UpstreamEdited => Some(70),
             VerdictState::Stale => Some(60),
             VerdictState::Unknown => Some(50),
             _ => None,
         }
+    }
+
+    /// The most that `came` ranks a read from a cell further up that did what it still says. Nobody asks for that sentence where
+    /// there is a better one, and it takes longer to write.
+    fn past_rank(&self, read: &ReadRecord, difference: &Difference<'_>) -> Option<u32> {
+        let run = *self.run_of_step.get(read.origin?)?;
+        let own = self.matched.page_of_run[run].filter(|own| *own < difference.at)?;
+        let is_as_it_was = self.states[own] != VerdictState::Edited
+            && !is_cut_short(self.runs[run].status)
+            && self.instead(read, difference).is_some();
+        is_as_it_was.then_some(40)
+    }
+
+    /// Where a run from the top would take it from.
+    fn instead(&self, read: &ReadRecord, difference: &Difference<'_>) -> Option<usize> {
+        let reads = difference.after.reads.iter();
+        reads
+            .filter(|other| other.name == read.name)
+            .find_map(|other| difference.pages.get(other.origin?).copied())
+            .filter(|instead| *instead != difference.at)
     }
 
     /// What a run from the top would read and the run did not.
@@ -227,7 +267,7 @@ impl Evidence<'_> {
             return None;
         }
         let what = self.what(read, from);
-        let name = quoted(&read.name);
+        let name = Quoted(read.name);
         let ran = self.runs[difference.run].number;
         let last = self.matched.last[from];
         let mut because = vec![self.jump(read, from)];
@@ -350,21 +390,14 @@ impl Evidence<'_> {
     /// What the run read and a run from the top would not.
     fn came(&self, read: &ReadRecord, difference: &Difference<'_>) -> Option<Finding> {
         let run = *self.run_of_step.get(read.origin?)?;
-        let name = quoted(&read.name);
+        let name = Quoted(read.name);
         let number = self.runs[run].number;
         let ran = match self.runs[difference.run].number {
             Some(number) => format!("This cell ran at [{number}]"),
             None => "This cell ran".to_owned(),
         };
         let own = self.matched.page_of_run[run];
-        // Where a run from the top would take it from.
-        let instead = difference
-            .after
-            .reads
-            .iter()
-            .filter(|other| other.name == read.name)
-            .find_map(|other| difference.pages.get(other.origin?).copied())
-            .filter(|instead| *instead != difference.at);
+        let instead = self.instead(read, difference);
         let is_gone = instead.is_none();
         let failed = is_cut_short(self.runs[run].status);
         let jump = Because {
@@ -407,7 +440,7 @@ impl Evidence<'_> {
                             _ if own > difference.at => ", which stands below this cell",
                             _ => "",
                         };
-                        (self.label(own), happened)
+                        (self.label(own).to_string(), happened)
                     }
                     None if self.runs[run].cell.is_empty() => ("a console".to_owned(), ""),
                     None => ("a cell that was deleted".to_owned(), ""),
@@ -436,9 +469,7 @@ impl Evidence<'_> {
                     format!("{name} {verb} from a cell that was deleted (`{line}`)."),
                 )
             }
-            Some(own)
-                if self.states[own] == VerdictState::Edited && !self.sets(own, &read.name) =>
-            {
+            Some(own) if self.states[own] == VerdictState::Edited && !self.sets(own, read.name) => {
                 (
                     90,
                     Why::RemovedDefinition,
@@ -470,9 +501,9 @@ impl Evidence<'_> {
                 ),
             ),
             Some(own)
-                if is_gone && certain && self.deleter(&read.name, own, difference.at).is_some() =>
+                if is_gone && certain && self.deleter(read.name, own, difference.at).is_some() =>
             {
-                let deleter = self.deleter(&read.name, own, difference.at).unwrap_or(own);
+                let deleter = self.deleter(read.name, own, difference.at).unwrap_or(own);
                 because = vec![self.jump(read, deleter)];
                 let happened = match self.states[deleter] {
                     VerdictState::Edited => ", which was edited and has not run since",
@@ -538,7 +569,7 @@ impl Evidence<'_> {
 
     /// What passes from a cell to this one.
     fn what(&self, read: &ReadRecord, from: usize) -> String {
-        let (name, place) = (quoted(&read.name), self.label(from));
+        let (name, place) = (Quoted(read.name), self.label(from));
         let through = through(read);
         match read.manner {
             Manner::Bound => format!("{through}{name} comes from {place}"),
@@ -559,27 +590,21 @@ impl Evidence<'_> {
     }
 
     /// A cell as its user sees it: by the number beside it, else by its position.
-    fn label(&self, at: usize) -> String {
+    fn label(&self, at: usize) -> Label {
         let last = self.matched.last[at].or(self.matched.last_undone[at]);
-        match last.and_then(|run| self.runs[run].number) {
-            Some(number) => format!("cell [{number}]"),
-            None => format!("cell {}", at + 1),
-        }
+        Label(last.and_then(|run| self.runs[run].number), at)
     }
 
     /// Whether the text on the page still has to do with the name.
-    fn sets(&self, at: usize, name: &str) -> bool {
+    fn sets(&self, at: usize, name: Name) -> bool {
         let own = &self.page[at].alone().names;
-        let mut names = own.writes.iter().chain(&own.mutates);
-        names.any(|known| known.text() == name)
+        own.writes.contains(&name) || own.mutates.contains(&name)
     }
 
     /// The last cell between the two that deletes the name.
-    fn deleter(&self, name: &str, from: usize, to: usize) -> Option<usize> {
-        (from..to).rev().find(|&at| {
-            let deletes = &self.page[at].alone().names.deletes;
-            deletes.iter().any(|known| known.text() == name)
-        })
+    fn deleter(&self, name: Name, from: usize, to: usize) -> Option<usize> {
+        let deletes = |at: usize| self.page[at].alone().names.deletes.contains(&name);
+        (from..to).rev().find(|&at| deletes(at))
     }
 
     fn jump(&self, read: &ReadRecord, at: usize) -> Because {
@@ -600,7 +625,7 @@ impl Evidence<'_> {
         Some(match self.states[root] {
             VerdictState::Edited => format!("the edit in {place}"),
             VerdictState::NeverRun | VerdictState::Ahead => format!("{place}, which has not run"),
-            _ => place,
+            _ => place.to_string(),
         })
     }
 
@@ -622,21 +647,61 @@ impl Evidence<'_> {
     }
 }
 
+/// A cell with the number of its run, and its position.
+struct Label(Option<u32>, usize);
+
+impl Display for Label {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(number) => write!(to, "cell [{number}]"),
+            None => write!(to, "cell {}", self.1 + 1),
+        }
+    }
+}
+
+/// A name as sentences have it.
+struct Quoted(Name);
+
+impl Display for Quoted {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.text();
+        let (before, after) = if !name.contains(' ') {
+            ("`", "`")
+        } else if name.starts_with("configuration of") || name.starts_with("random state of") {
+            ("the ", "")
+        } else {
+            ("", "")
+        };
+        write!(to, "{before}{name}{after}")
+    }
+}
+
 /// The reads that have no equal among the others.
 fn not_among<'a>(
     reads: &'a [ReadRecord],
     others: &[ReadRecord],
     version: impl Fn(&ReadRecord) -> u128,
 ) -> Vec<&'a ReadRecord> {
-    // The version first: it is the quicker to hash and compare, and rarely shared by two names.
-    let known: HashSet<(u128, Name)> = others
-        .iter()
-        .map(|read| (version(read), read.name))
-        .collect();
-    reads
-        .iter()
-        .filter(|read| !known.contains(&(version(read), read.name)))
-        .collect()
+    // Some bits of all versions there are: most that have no equal are told by these.
+    let mut there = [0u64; 64];
+    let bit = |read: &ReadRecord| {
+        let version = version(read) as usize;
+        (version >> 6 & 63, 1 << (version & 63))
+    };
+    for other in others {
+        let (word, bit) = bit(other);
+        there[word] |= bit;
+    }
+    let has_equal = |(at, read): &(usize, &ReadRecord)| {
+        let is_equal =
+            |other: &ReadRecord| version(other) == version(read) && other.name == read.name;
+        let (word, bit) = bit(read);
+        // The two lists are mostly alike.
+        there[word] & bit != 0
+            && (others.get(*at).is_some_and(is_equal) || others.iter().any(is_equal))
+    };
+    let without = reads.iter().enumerate().filter(|read| !has_equal(read));
+    without.map(|(_, read)| read).collect()
 }
 
 /// From here on a finding counts more than a name of the cell's own.
@@ -652,19 +717,9 @@ fn after_its_run(number: Option<u32>) -> String {
 fn through(read: &ReadRecord) -> String {
     match &read.through {
         Some(function) if !function.is_empty() && *function != read.name => {
-            format!("`{}` uses {}: ", function.text(), quoted(&read.name))
+            format!("`{}` uses {}: ", function.text(), Quoted(read.name))
         }
         _ => String::new(),
-    }
-}
-
-fn quoted(name: &str) -> String {
-    if name.starts_with("configuration of") || name.starts_with("random state of") {
-        format!("the {name}")
-    } else if name.contains(' ') {
-        name.to_owned()
-    } else {
-        format!("`{name}`")
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a statement binds: which objects a name stands for afterwards.
 
-use super::state::{Binding, ObjectId, ObjectKind};
+use super::state::{Binding, ObjectId, ObjectKind, Objects};
 use super::version::{Version, digest};
 use super::{Manner, Touched, World};
 use crate::facts::Kind;
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// Adds the objects of an earlier binding that a later one leaves in place, and gives the version of the earlier one.
-    fn outlive(&mut self, objects: &mut Vec<ObjectId>, old: &Binding) -> Version {
+    fn outlive(&mut self, objects: &mut Objects, old: &Binding) -> Version {
         let mut version = old.version;
         for (at, &id) in old.objects.iter().enumerate() {
             if objects.contains(&id) {
@@ -97,7 +97,7 @@ impl World {
             since: self.statement.moment + 1,
             ..Binding::default()
         };
-        let mut objects = vec![self.make(ObjectKind::Plain)];
+        let mut objects = Objects::from(&[self.make(ObjectKind::Plain)][..]);
         if self.state.taint_of(name).is_some() || self.statement.prefix.is_some() {
             objects.extend(self.put_anywhere(&objects));
         }
@@ -185,7 +185,7 @@ impl World {
         };
         let binding = Binding {
             version: self.doubtful(version),
-            objects: vec![id],
+            objects: Objects::from(&[id][..]),
             origin: Some(self.step),
             since: self.statement.moment + 1,
             path: None,
@@ -197,7 +197,7 @@ impl World {
     }
 
     /// A binding that may not happen: the name may go on standing for what it stands for.
-    fn bind_perhaps(&mut self, name: Name, mut binding: Binding, mut objects: Vec<ObjectId>) {
+    fn bind_perhaps(&mut self, name: Name, mut binding: Binding, mut objects: Objects) {
         binding.is_perhaps = true;
         // What other steps bound shows through.
         let mut old = None;
@@ -332,23 +332,23 @@ impl World {
     }
 
     /// The objects a value may be. `fresh`: a value that is nobody else's gets an object of its own.
-    pub(super) fn resolve(&mut self, value: &Value, fresh: bool) -> Vec<ObjectId> {
-        let mut objects: Vec<ObjectId> = Vec::new();
+    pub(super) fn resolve(&mut self, value: &Value, fresh: bool) -> Objects {
+        let mut objects = Objects::new();
         if value.sources.is_empty() && (!fresh || value.kind == Kind::Scalar) {
             return objects;
         }
-        let mut holds: Vec<ObjectId> = Vec::new();
+        let mut holds = Objects::new();
         // Containers of which it holds items.
-        let mut of_items: Vec<ObjectId> = Vec::new();
+        let mut of_items = Objects::new();
         let mut part_of: Vec<(ObjectId, Option<Key>)> = Vec::new();
         let mut code = None;
         // Rows and columns of a table are another table.
         let mut is_table = false;
         for (source, relation) in &value.sources {
-            let mut of_source: Vec<ObjectId> = match source {
+            let mut of_source: Objects = match source {
                 Source::Name(name) => self.objects_of(*name),
                 Source::Result(id) => self.result(*id),
-                Source::Module(module) => vec![ObjectId::module(*module)],
+                Source::Module(module) => Objects::from(&[ObjectId::module(*module)][..]),
                 Source::Function(id) => {
                     match relation {
                         Relation::Same if code.is_none() => code = Some((self.step, *id)),
@@ -431,15 +431,15 @@ impl World {
         }
     }
 
-    pub(super) fn result(&self, call: usize) -> Vec<ObjectId> {
+    pub(super) fn result(&self, call: usize) -> Objects {
         let mut results = self.statement.results.iter().rev();
         let found = results.find(|(id, _)| *id == call);
-        found.map_or_else(Vec::new, |(_, objects)| objects.clone())
+        found.map_or_else(Objects::new, |(_, objects)| objects.clone())
     }
 
     /// The objects that a value certainly is.
-    pub(super) fn resolve_existing(&mut self, value: &Value) -> Vec<ObjectId> {
-        let mut objects = Vec::new();
+    pub(super) fn resolve_existing(&mut self, value: &Value) -> Objects {
+        let mut objects = Objects::new();
         for (source, relation) in &value.sources {
             if *relation != Relation::Same {
                 continue;

@@ -1,7 +1,7 @@
 //! Calls: of code of this notebook, whose bodies are known; `library` has those of all other code.
 
 use super::seen::Seen;
-use super::state::{ObjectId, ObjectKind};
+use super::state::{ObjectId, ObjectKind, Objects};
 use super::{Code, World};
 use crate::knowledge::{self, Section};
 use crate::name::Name;
@@ -17,7 +17,7 @@ impl World {
     }
 
     fn call_inner(&mut self, call: &Call) {
-        let arguments: Vec<Vec<ObjectId>> = call
+        let arguments: Vec<Objects> = call
             .arguments
             .iter()
             .map(|(_, value)| self.resolve(value, false))
@@ -88,7 +88,7 @@ impl World {
                 let objects = self.resolve(value, false);
                 self.change_called(&objects);
                 self.run_items(&objects);
-                let mut result = Vec::new();
+                let mut result = Objects::new();
                 for id in objects {
                     if let Some(code) = self.state.object(id).code {
                         let mut found = Vec::new();
@@ -127,8 +127,8 @@ impl World {
     }
 
     /// What comes with a function that is handed over, like `rows` in `map(f, rows)`, may be what that changes.
-    fn change_passed(&mut self, call: &Call, arguments: &[Vec<ObjectId>]) {
-        let mut passed: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
+    fn change_passed(&mut self, call: &Call, arguments: &[Objects]) {
+        let mut passed: Objects = arguments.iter().flatten().copied().collect();
         if let Callee::Method { receiver, .. } = &call.callee {
             passed.extend(self.resolve(receiver, false));
         }
@@ -140,7 +140,7 @@ impl World {
     }
 
     /// Whether the callee may keep code of the notebook that comes with these arguments.
-    fn carries_code(&self, call: &Call, arguments: &[Vec<ObjectId>]) -> bool {
+    fn carries_code(&self, call: &Call, arguments: &[Objects]) -> bool {
         if let Callee::Name(name) = &call.callee
             && name.is_in(Section::FreshBuiltins)
         {
@@ -158,8 +158,8 @@ impl World {
 
     /// Whether code that comes with these arguments can only be run by code of the notebook: who runs it later is then
     /// known, and nobody catches what it prints.
-    fn stays_in_notebook(&mut self, call: &Call, arguments: &[Vec<ObjectId>]) -> bool {
-        let mut pending: Vec<ObjectId> = match &call.callee {
+    fn stays_in_notebook(&mut self, call: &Call, arguments: &[Objects]) -> bool {
+        let mut pending = match &call.callee {
             Callee::Name(name) => self.objects_of(*name),
             Callee::Method { receiver, .. } => self.resolve_existing(receiver),
             Callee::Other(_) => return false,
@@ -171,7 +171,7 @@ impl World {
         {
             return false;
         }
-        pending.extend(arguments.iter().flatten());
+        pending.extend(arguments.iter().flatten().copied());
         let mut seen = Seen::default();
         while let Some(id) = pending.pop() {
             let object = self.state.object(id);
@@ -179,7 +179,7 @@ impl World {
                 return false;
             }
             if seen.insert(id) {
-                pending.extend(object.holds.iter());
+                pending.extend(object.holds.iter().copied());
                 pending.extend(object.part_of.iter().map(|(owner, _)| *owner));
             }
         }
@@ -214,7 +214,7 @@ impl World {
         }
     }
 
-    fn call_name(&mut self, call: &Call, name: Name, arguments: &[Vec<ObjectId>]) -> Vec<ObjectId> {
+    fn call_name(&mut self, call: &Call, name: Name, arguments: &[Objects]) -> Objects {
         let known = self.objects_of(name);
         let code: Vec<(ObjectId, Code)> = known
             .iter()
@@ -225,12 +225,12 @@ impl World {
         if code.is_empty() {
             if known.is_empty() && self.is_missing(name) {
                 // The call fails before it does anything.
-                return vec![self.make(ObjectKind::Foreign)];
+                return Objects::from(&[self.make(ObjectKind::Foreign)][..]);
             }
             self.change_called(&known);
             return self.library_call(call, arguments, None);
         }
-        let mut result = Vec::new();
+        let mut result = Objects::new();
         for (id, code) in code {
             let closure = self.state.object(id).holds.clone();
             result.extend(self.own_call(call, code, None, arguments, &closure));
@@ -580,7 +580,7 @@ impl World {
     /// Objects of the notebook's own classes, with this method, that these may be: items and attributes of what holds such.
     fn items_with(&mut self, objects: &[ObjectId], method: Name) -> Vec<(ObjectId, Code)> {
         let mut found: Vec<(ObjectId, Code)> = Vec::new();
-        let mut pending: Vec<ObjectId> = Vec::new();
+        let mut pending = Objects::new();
         for &id in objects {
             if self.state.object(id).part_of.is_empty() {
                 continue;
@@ -623,9 +623,9 @@ impl World {
         call: &Call,
         code: Code,
         receiver: Option<&[ObjectId]>,
-        arguments: &[Vec<ObjectId>],
+        arguments: &[Objects],
         closure: &[ObjectId],
-    ) -> Vec<ObjectId> {
+    ) -> Objects {
         let (step, function) = code;
         let shift = usize::from(receiver.is_some());
         let mut changed: Vec<ObjectId> = Vec::new();
@@ -634,9 +634,10 @@ impl World {
             if self.code_changes(code, position + shift, keyword, 0) {
                 let is_deep = self.code_changes_items(code, position + shift, keyword);
                 // Methods of other objects may do more than their names say.
-                let (containers, others): (Vec<ObjectId>, Vec<ObjectId>) = objects
+                let (containers, others): (Objects, Objects) = objects
                     .iter()
-                    .partition(|&&id| !is_deep && self.state.object(id).is_container());
+                    .copied()
+                    .partition(|&id| !is_deep && self.state.object(id).is_container());
                 self.change_deeply(&others, None, &mut Seen::default());
                 self.rearrange_all(&containers);
                 changed.extend(objects);
@@ -656,7 +657,7 @@ impl World {
         {
             self.run_held(receiver);
         }
-        let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
+        let given: Objects = arguments.iter().flatten().copied().collect();
         let owner = self.cell_of(code);
         let facts = &owner.program.functions[function];
         for &name in &facts.mutates {
@@ -681,26 +682,26 @@ impl World {
             object.code = Some(code);
             object.is_instance = true;
             self.fill(id, given);
-            return vec![id];
+            return Objects::from(&[id][..]);
         }
         // What the function returns may be what it was given, or a global.
-        let mut result = Vec::new();
+        let mut result = Objects::new();
         let id = self.make(if facts.is_generator {
             ObjectKind::Iterator
         } else {
             ObjectKind::Foreign
         });
         self.state.object_mut(id).changes_owners = facts.is_generator && changes_given;
-        let mut holds: Vec<ObjectId> = Vec::new();
-        let mut of_items: Vec<ObjectId> = Vec::new();
+        let mut holds = Objects::new();
+        let mut of_items = Objects::new();
         let mut part_of: Vec<(ObjectId, Option<Key>)> = Vec::new();
         if facts.is_generator && changes_given {
             part_of.extend(given.iter().map(|&given| (given, None)));
         }
         for (source, relation) in &facts.returns.sources {
-            let objects: Vec<ObjectId> = match source {
+            let objects: Objects = match source {
                 Source::Param(owner, index) if *owner == function => match (receiver, index) {
-                    (Some(receiver), 0) => receiver.to_vec(),
+                    (Some(receiver), 0) => Objects::from(receiver),
                     _ => argument_at(facts, *index, shift, call, arguments),
                 },
                 Source::Name(name) => self.objects_of(*name),
@@ -709,9 +710,9 @@ impl World {
                     self.state.object_mut(made).code = Some((step, *inner));
                     // The inner function sees what the outer one was given, and what that sees itself.
                     let mut seen = given.clone();
-                    seen.extend(closure.iter().filter(|held| !given.contains(held)));
+                    seen.extend(closure.iter().copied().filter(|held| !given.contains(held)));
                     self.fill(made, seen);
-                    vec![made]
+                    Objects::from(&[made][..])
                 }
                 _ => continue,
             };
@@ -728,7 +729,8 @@ impl World {
                     holds.extend(
                         objects
                             .iter()
-                            .filter(|id| self.state.object(**id).is_instance),
+                            .copied()
+                            .filter(|id| self.state.object(*id).is_instance),
                     );
                 }
                 Relation::HoldsItems => of_items.extend(objects),
@@ -752,9 +754,9 @@ fn argument_at(
     index: usize,
     shift: usize,
     call: &Call,
-    arguments: &[Vec<ObjectId>],
-) -> Vec<ObjectId> {
-    let mut objects = Vec::new();
+    arguments: &[Objects],
+) -> Objects {
+    let mut objects = Objects::new();
     for (position, (keyword, _)) in call.arguments.iter().enumerate() {
         if facts.parameter_of(position + shift, *keyword) == index {
             objects.extend(arguments[position].iter().copied());

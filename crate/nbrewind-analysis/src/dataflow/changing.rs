@@ -1,7 +1,7 @@
 //! What a statement changes in place: objects, what they are part of, and what can be reached from them.
 
 use super::seen::Seen;
-use super::state::{ObjectId, ObjectKind, Watcher};
+use super::state::{ObjectId, ObjectKind, Objects, Watcher};
 use super::{Code, Extent, Touched, World};
 use crate::name::Name;
 use crate::program::{Key, Relation, Source, Value};
@@ -141,7 +141,7 @@ impl World {
             }
             self.change(id, key, false, seen);
             let holds = self.state.object(id).holds.clone();
-            let held: Vec<ObjectId> = holds
+            let held: Objects = holds
                 .iter()
                 .copied()
                 .filter(|held| self.state.object(*held).code.is_none())
@@ -179,7 +179,7 @@ impl World {
             let objects = match source {
                 Source::Name(name) => self.objects_of(*name),
                 Source::Result(id) => self.result(*id),
-                Source::Module(module) => vec![ObjectId::module(*module)],
+                Source::Module(module) => Objects::from(&[ObjectId::module(*module)][..]),
                 _ => continue,
             };
             match relation {
@@ -217,7 +217,10 @@ impl World {
     }
 
     /// A new object holds these.
-    pub(super) fn fill(&mut self, id: ObjectId, holds: Vec<ObjectId>) {
+    pub(super) fn fill(&mut self, id: ObjectId, holds: Objects) {
+        if holds.is_empty() {
+            return;
+        }
         let holds = Rc::new(holds);
         self.state.object_mut(id).holds = holds.clone();
         for &held in holds.iter() {
@@ -370,8 +373,7 @@ impl World {
             });
             seen.clear();
             seen.insert(id);
-            let mut pending: Vec<ObjectId> =
-                watchers.iter().map(|watcher| watcher.holder).collect();
+            let mut pending: Objects = watchers.iter().map(|watcher| watcher.holder).collect();
             while let Some(holder) = pending.pop() {
                 if covered.contains(&holder) || !seen.insert(holder) {
                     continue;

@@ -2,7 +2,7 @@
 
 use super::World;
 use super::seen::Seen;
-use super::state::{ObjectId, ObjectKind};
+use super::state::{ObjectId, ObjectKind, Objects};
 use crate::judge::{Called, Judgement, copies_items, is_drawing, judge};
 use crate::knowledge::Section;
 use crate::name::Name;
@@ -86,9 +86,9 @@ impl World {
     pub(super) fn library_call(
         &mut self,
         call: &Call,
-        arguments: &[Vec<ObjectId>],
+        arguments: &[Objects],
         receiver: Option<&[ObjectId]>,
-    ) -> Vec<ObjectId> {
+    ) -> Objects {
         let full = self.full_name(&call.callee);
         let judgement = self.judgement(full, call);
         let library = match full {
@@ -151,7 +151,7 @@ impl World {
                     }
                 }
             }
-            return vec![id];
+            return Objects::from(&[id][..]);
         }
         if judgement.is_fresh {
             let result = self.fresh_result(call, receiver, library);
@@ -173,14 +173,14 @@ impl World {
         }
         let id = self.make(library.kind);
         self.state.object_mut(id).grows_when_read = library.grows_when_read;
-        let given: Vec<ObjectId> = arguments.iter().flatten().copied().collect();
+        let given: Objects = arguments.iter().flatten().copied().collect();
         if library.makes_iterator || library.is_class {
             self.fill(id, given);
         } else if library.copies_items {
             let items = given
                 .iter()
                 .flat_map(|id| self.state.object(*id).holds.iter().copied());
-            let items: Vec<ObjectId> = items.collect();
+            let items: Objects = items.collect();
             self.fill(id, items);
             for (position, objects) in arguments.iter().enumerate() {
                 match call.arguments[position].0 {
@@ -208,7 +208,7 @@ impl World {
             object.gives_copies = matches!(method, "groupby" | "itertuples");
             self.follow_owners(id);
         }
-        vec![id]
+        Objects::from(&[id][..])
     }
 
     /// Objects that can be called, and are handed over, may be called.
@@ -227,7 +227,7 @@ impl World {
         }
     }
 
-    fn change_receiver(&mut self, call: &Call, arguments: &[Vec<ObjectId>], receiver: &[ObjectId]) {
+    fn change_receiver(&mut self, call: &Call, arguments: &[Objects], receiver: &[ObjectId]) {
         let Callee::Method {
             receiver: value,
             method,
@@ -276,7 +276,7 @@ impl World {
         }
         // Whoever takes a function may call it later, and so may what it is a part of.
         let is_code = |id: &ObjectId| self.state.object(*id).code.is_some();
-        let code: Vec<ObjectId> = arguments
+        let code: Objects = arguments
             .iter()
             .flatten()
             .copied()
@@ -301,14 +301,14 @@ impl World {
         call: &Call,
         receiver: Option<&[ObjectId]>,
         library: Library,
-    ) -> Vec<ObjectId> {
+    ) -> Objects {
         if library.is_fresh_builtin {
-            return Vec::new();
+            return Objects::new();
         }
         let (Callee::Method { method, .. }, Some(receiver)) = (&call.callee, receiver) else {
             let id = self.make(library.kind);
             self.state.object_mut(id).grows_when_read = library.grows_when_read;
-            return vec![id];
+            return Objects::from(&[id][..]);
         };
         let is_one = is_number(method) && receiver.iter().all(|id| self.is_column(*id));
         let is_frame = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Frame;
@@ -329,13 +329,13 @@ impl World {
             let items = receiver
                 .iter()
                 .flat_map(|id| self.state.object(*id).holds.iter().copied());
-            let items: Vec<ObjectId> = items.collect();
+            let items: Objects = items.collect();
             self.fill(id, items);
             let mut containers = receiver.to_vec();
             containers.retain(|id| self.state.object(*id).is_container());
             self.hold_items(id, &containers);
         }
-        vec![id]
+        Objects::from(&[id][..])
     }
 
     /// A table, or something of one.

@@ -48,7 +48,7 @@ use crate::sorted::Map;
 use library::{Callable, Library};
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use seen::Seen;
-use state::{Ambience, Common, ObjectId, ObjectKind, State, Taint};
+use state::{Ambience, Common, ObjectId, ObjectKind, Objects, State, Taint};
 use std::rc::Rc;
 use version::{Mixture, digest};
 
@@ -221,7 +221,7 @@ struct Current {
     names_one_value: bool,
     touched: Vec<Touched>,
     reads: Vec<ReadRecord>,
-    results: Vec<(usize, Vec<ObjectId>)>,
+    results: Vec<(usize, Objects)>,
     is_unknown: bool,
     /// What names begin with that it may bind.
     prefix: Option<Name>,
@@ -231,7 +231,7 @@ struct Current {
     /// Which parameters are being asked about: whether a call changes them.
     asked: Vec<(Step, FunctionId, usize)>,
     /// What was run by way of what holds it.
-    ran: Vec<ObjectId>,
+    ran: Objects,
     doubt: Option<Digest>,
     /// What stands for its text, if nothing ran that. See [`Novel`].
     novel: Option<Digest>,
@@ -409,7 +409,8 @@ impl World {
             }
             all.take_over(&mut self.statement.shown);
         }
-        outcome.reads = std::mem::take(&mut self.statement.reads);
+        outcome.reads = self.statement.reads.clone();
+        self.statement.reads.clear();
         outcome.key = all.version();
         if let Some(extra) = &extra {
             outcome.values = values.version();

@@ -2,7 +2,7 @@
 //! in their turn.
 
 use super::seen::Seen;
-use super::state::{Ambience, Binding, Contents, ObjectId, ObjectKind};
+use super::state::{Ambience, Binding, Contents, ObjectId, ObjectKind, Objects};
 use super::version::{Digest, Version};
 use super::{Code, Manner, Moment, ReadRecord, Step, World};
 use crate::facts::{ANY_NAME, CONSTRUCTORS, How};
@@ -51,10 +51,10 @@ impl World {
         self.note(name, version, origin, manner);
     }
 
-    pub(super) fn objects_of(&mut self, name: Name) -> Vec<ObjectId> {
+    pub(super) fn objects_of(&mut self, name: Name) -> Objects {
         let binding = self.binding(name);
         let since = binding.as_ref().map_or(0, |binding| binding.since);
-        let mut objects = binding.map_or_else(Vec::new, |binding| binding.objects.clone());
+        let mut objects = binding.map_or_else(Objects::new, |binding| binding.objects.clone());
         if self
             .state
             .taint_of(name)
@@ -66,9 +66,9 @@ impl World {
     }
 
     /// What was bound to names that are put together: `globals()[f'run_{n}'] = run`. Without those that are known.
-    pub(super) fn put_anywhere(&mut self, known: &[ObjectId]) -> Vec<ObjectId> {
+    pub(super) fn put_anywhere(&mut self, known: &[ObjectId]) -> Objects {
         let binding = self.binding(Name::new(ANY_NAME));
-        let mut objects = binding.map_or_else(Vec::new, |binding| binding.objects.clone());
+        let mut objects = binding.map_or_else(Objects::new, |binding| binding.objects.clone());
         objects.retain(|id| !known.contains(id));
         objects
     }
@@ -391,15 +391,15 @@ impl World {
     }
 
     /// The classes of this notebook that a class is made from; of an object, its own class.
-    pub(super) fn bases_of(&self, id: ObjectId) -> Vec<ObjectId> {
+    pub(super) fn bases_of(&self, id: ObjectId) -> Objects {
         let object = self.state.object(id);
         let Some(own) = object.code else {
-            return Vec::new();
+            return Objects::new();
         };
         let is_instance = object.is_instance;
         let cell = self.cell_of(own);
         let Some(class) = &cell.program.functions[own.1].class else {
-            return Vec::new();
+            return Objects::new();
         };
         let is_base = |held: &ObjectId| {
             let held = self.state.object(*held);

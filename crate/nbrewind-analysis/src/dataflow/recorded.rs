@@ -3,7 +3,7 @@
 //! Invariant: a record adds to what the text shows whenever the cell runs. It takes something away only from a run that
 //! has the inputs of the recorded one, because with other inputs the cell may do something else.
 
-use super::state::{Binding, ObjectId, ObjectKind};
+use super::state::{Binding, ObjectId, ObjectKind, Objects};
 use super::version::Mixture;
 use super::{Touched, World};
 use crate::name::Name;
@@ -39,7 +39,7 @@ impl World {
             for &name in &extra.mutates {
                 let mut objects = self.objects_of(name);
                 // Of what the text shows to be changed it also shows how.
-                objects.retain(|&id| !self.is_changed_here(id));
+                objects.retain(|id| !self.is_changed_here(*id));
                 self.change_all(&objects, None);
             }
             for &name in &extra.writes {
@@ -115,7 +115,7 @@ impl World {
         let step = self.step;
         self.state.object_mut(id).set_all(all.version(), step);
         let apart = Binding {
-            objects: vec![id],
+            objects: Objects::from(&[id][..]),
             ..Rc::unwrap_or_clone(binding)
         };
         self.state.set_name(name, Some(Rc::new(apart)));

@@ -16,7 +16,7 @@ use std::rc::Rc;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Binding {
     pub version: Version,
-    pub objects: Vec<ObjectId>,
+    pub objects: Objects,
     pub origin: Option<Step>,
     /// The statement that bound it; unknown constructs taint what is older than they are.
     pub since: Moment,
@@ -37,6 +37,13 @@ pub(super) struct ObjectId {
     step: u32,
     n: u32,
 }
+
+/// Some of them: one or two nearly always, for which no memory is asked.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) type Objects = smallvec::SmallVec<[ObjectId; 2]>;
+/// In WebAssembly memory is had for less than it takes to tell the two apart, and the code is smaller.
+#[cfg(target_arch = "wasm32")]
+pub(super) type Objects = Vec<ObjectId>;
 
 impl ObjectId {
     /// All files, by path.
@@ -139,7 +146,7 @@ pub(super) struct Object {
     pub whole: Version,
     /// In the order in which they came.
     pub keys: Rc<Vec<(Key, Version, Step)>>,
-    pub holds: Rc<Vec<ObjectId>>,
+    pub holds: Rc<Objects>,
     pub part_of: Rc<Vec<(ObjectId, Option<Key>)>>,
     pub contents: Rc<Contents>,
     /// For functions, classes and instances of classes of the notebook.
@@ -531,36 +538,44 @@ impl State {
     /// The step has ended: calls with every later step that may see something else than before.
     pub(super) fn end(&mut self, mut is_reached: impl FnMut(Step)) {
         let step = self.step;
-        let looked = std::mem::take(self.looking.get_mut());
+        // The two lists are kept from step to step, and what is left of them has no room to spare.
+        let mut looked = std::mem::take(self.looking.get_mut());
         if looked != self.looked[step] {
-            let before = std::mem::take(&mut self.looked[step]);
+            let before = std::mem::replace(&mut self.looked[step], looked.clone());
             for place in before {
                 at_place!(self, place, history => history.remove_reader(step));
             }
             for &place in &looked {
                 at_place!(self, place, history => history.add_reader(step));
             }
-            self.looked[step] = looked;
         }
+        looked.clear();
+        *self.looking.get_mut() = looked;
         if self.keys[step] != self.keys_before {
             self.keys_readers
                 .readers_after(step)
                 .for_each(&mut is_reached);
         }
-        let changed = std::mem::take(&mut self.changing);
+        let mut changed = std::mem::take(&mut self.changing);
         let before = std::mem::take(&mut self.changed[step]);
         // Also after the last step: what was taken back must not be there when another step is compared.
         for &place in &changed {
             at_place!(self, place, history => history.compare(step, &mut is_reached));
         }
-        for place in before {
+        for &place in &before {
             at_place!(self, place, history => {
                 if history.was_taken_back() {
                     history.compare(step, &mut is_reached);
                 }
             });
         }
-        self.changed[step] = changed;
+        self.changed[step] = if before == changed {
+            before
+        } else {
+            changed.clone()
+        };
+        changed.clear();
+        self.changing = changed;
     }
 
     /// The steps that look into the text of this one.

@@ -33,16 +33,26 @@ fn constants(statement: &Statement) -> impl Iterator<Item = u64> + '_ {
 }
 
 impl Known {
-    /// What is new in a text where these were sent.
-    pub(super) fn novel(&self, sent: &[Rc<Text>], text: &Text) -> Novel {
-        let known = self.0.get_or_init(|| {
+    /// What these texts that were sent have.
+    pub(super) fn learn(&self, sent: &[Rc<Text>]) -> &HashSet<u64> {
+        self.0.get_or_init(|| {
             let statements = sent
                 .iter()
                 .flat_map(|text| &text.alone().program.statements);
             statements
                 .flat_map(|one| constants(one).chain([start(&one.fingerprint)]))
                 .collect()
-        });
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_made(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// What is new in a text where these were sent.
+    pub(super) fn novel(&self, sent: &[Rc<Text>], text: &Text) -> Novel {
+        let known = self.learn(sent);
         let mut novel = Novel::default();
         let statements = text.alone().program.statements.iter();
         for (index, statement) in statements.enumerate().take(64) {
