@@ -86,17 +86,6 @@ def read_all(folder: Path, n_bytes: int) -> float:
     return time.perf_counter() - started
 
 
-def restore(kernel: Kernel, cell: str) -> tuple[float, float, dict[str, Any]]:
-    """Seconds until a restore answers, seconds until everything is loaded, and the report."""
-    started = time.perf_counter()
-    report: dict[str, Any] = kernel.ask("restore", cell=cell)["report"]
-    answered = time.perf_counter() - started
-    while kernel.ask("status")["pending"]:
-        # Whoever asks all the time takes a core from those who load.
-        time.sleep(0.05)
-    return answered, time.perf_counter() - started, report
-
-
 def measure(name: str, rounds: int, scratch: Path) -> list[dict[str, float]]:
     """All rounds of one workload, with one store."""
     cells, _ = WORKLOADS[name]
@@ -119,8 +108,8 @@ def measure(name: str, rounds: int, scratch: Path) -> list[dict[str, float]]:
                 # What is imported is not what is measured.
                 kernel.run(cells["c01"], is_silent=True)
                 forget_pages(folder)
-                answered, loaded, report = restore(kernel, list(cells)[-1])
-                _, undo, _ = restore(kernel, list(cells)[-2])
+                answered, loaded, report = kernel.restore(list(cells)[-1])
+                _, undo, _ = kernel.restore(list(cells)[-2])
             one = {
                 "empty": empty,
                 "unchanged": unchanged,

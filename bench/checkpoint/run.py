@@ -73,19 +73,20 @@ def measure(
             elif contender == "dill":
                 kernel.run("import os as _os", is_silent=True)
                 after = lambda cell: kernel.run(DILL_AFTER, is_silent=True)  # noqa: E731
-            measured: Measured = kernel.run_all(cells, probe, after)
+            measured: Measured = kernel.run_all(cells, after)
             found = {
                 "cpu": measured.cpu,
                 "wall": measured.wall,
                 "peak": measured.peak_bytes / 1e6,
                 "store": bytes_in(folder) / 1e6,
-                "shown": measured.shown,
             }
-            started = time.perf_counter()
             if contender == "nbrewind":
-                kernel.ask("restore", cell=before)
-                found["undo"] = time.perf_counter() - started
-            elif contender == "kishu":
+                # As a user would: right after the last cell.
+                _, found["undo"], _ = kernel.restore(before)
+                kernel.ask("undo-restore")
+            found["shown"] = kernel.run(probe, is_silent=True)
+            if contender == "kishu":
+                started = time.perf_counter()
                 kernel.run(KISHU_UNDO, is_silent=True)
                 found["undo"] = time.perf_counter() - started
     finally:

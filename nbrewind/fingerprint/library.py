@@ -38,13 +38,21 @@ def is_library_file(path: str) -> bool:
 # Asked for every frame above a call that is handed to an executor; resolving links looks at every folder on the way.
 @functools.lru_cache(maxsize=16384)
 def _is_library_file(path: str) -> bool:
-    real = os.path.realpath(path)
+    folder, name = os.path.split(path)
+    real = os.path.join(_real_folder(folder), name)
+    if os.path.islink(real):
+        real = os.path.realpath(real)
     return (
         real.startswith(_LIBRARY_ROOTS)
         or real.startswith(_OWN_ROOT)
         or "site-packages" in real
         or "dist-packages" in real
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _real_folder(path: str) -> str:
+    return os.path.realpath(path)
 
 
 def is_library_module(name: str | None) -> bool:

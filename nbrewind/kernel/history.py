@@ -26,15 +26,12 @@ class _Piece:
 
     store: Store
     sources: Sources
-    chunks: list[str]
+    names: list[str]
     n_bytes: int
-    # The chunks, when what was read last has been compared with their names.
-    names: list[str] | None = None
 
     def fill(self, flat: Any) -> None:
         """Read them into an array of bytes that is as long."""
-        is_compared = self.sources.fill(self.store, self.chunks, flat)
-        self.names = self.chunks if is_compared else None
+        self.sources.fill(self.store, self.names, flat)
 
     def read(self) -> bytearray:
         """Read them."""

@@ -68,7 +68,7 @@ class Piece(Protocol):
 
     @property
     def names(self) -> list[str] | None:
-        """Fingerprints of the slices, when what was read last was compared with them."""
+        """Fingerprints of the slices, when all that is read is compared with them."""
 
     def fill(self, flat: Any) -> None:
         """Read them into an array of bytes that is as long."""

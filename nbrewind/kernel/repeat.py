@@ -673,16 +673,13 @@ def load_version(session: Session, version: CoVariable, built: dict[str, Any]) -
         if is_other:
             raise NotWhatWasRecorded("what its recipe makes is not what was recorded")
         return values
-    # What is in memory now is nearer than the disk. It may have changed since it was looked at: then from the disk, and
-    # what cannot be compared comes from there anyway.
-    nearer = [session.state.memory.sources()] if version.joint is not None else []
-    for sources in (*nearer, _native.Sources()):
-        stream = session.history.get_value(version.data, sources)
-        values = pickling.load(*stream, session.namespace, session.state.memory)
-        if session.tasks is not None:
-            session.tasks.await_loading()
-        if version.joint is None or session.state.fingerprint(values) == version.joint:
-            return values
+    # What is in memory now is nearer than the disk.
+    stream = session.history.get_value(version.data, session.state.memory.sources())
+    values = pickling.load(*stream, session.namespace, session.state.memory)
+    if session.tasks is not None:
+        session.tasks.await_loading()
+    if version.joint is None or session.state.fingerprint(values) == version.joint:
+        return values
     for facts in version.facts.values():
         for path, digest in facts.files.items():
             if path_digest(os.path.join(session.ambient.places.root, path)) != digest:

@@ -14,4 +14,4 @@ mod slices;
 pub use live::Sources;
 pub use memory::{Counts, Memory};
 pub use pages::{PAGE, Pages, whole_pages};
-pub use slices::{Layout, SLICE, copy_slice, digests_of, interleave, mark_of};
+pub use slices::{Layout, SLICE, copy_slice, copy_slices, digests_of, interleave, mark_of};

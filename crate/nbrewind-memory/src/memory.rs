@@ -164,7 +164,8 @@ impl Memory {
         } else {
             self.forget_regions_in(span);
             // SAFETY: promised by the caller.
-            let region = unsafe { Region::new(span.clone(), self.look, self.sweep) };
+            let region =
+                unsafe { Region::new(span.clone(), self.look, self.sweep, self.pages.as_ref()) };
             self.regions.insert(span.start, region);
         }
         &self.regions[&span.start]
@@ -198,7 +199,7 @@ impl Memory {
         self.forget_regions_in(owner);
         let (look, sweep) = (self.look, self.sweep);
         // SAFETY: promised by the caller.
-        let region = unsafe { Region::adopted(owner.clone(), look, sweep, self.pages.as_ref()) };
+        let region = unsafe { Region::new(owner.clone(), look, sweep, self.pages.as_ref()) };
         self.regions.insert(owner.start, region);
         for (layout, digests) in parts {
             debug_assert!(owner.start <= layout.span().start && layout.span().end <= owner.end);
@@ -319,11 +320,15 @@ impl Memory {
     /// Where the content of contiguous buffers was when they were last looked at.
     #[must_use]
     pub fn sources(&self) -> Sources {
-        let contiguous = self
+        let mut contiguous: Vec<_> = self
             .known
             .iter()
-            .filter(|(layout, _)| layout.is_contiguous());
+            .filter(|(layout, _)| layout.is_contiguous())
+            .collect();
+        // What was seen last is the likeliest to be there still.
+        contiguous.sort_by_key(|(_, known)| known.look);
         contiguous
+            .into_iter()
             .flat_map(|(layout, known)| {
                 let digests = known.digests.iter().enumerate();
                 digests.map(|(slice, digest)| (*digest, layout.span_of(slice)))

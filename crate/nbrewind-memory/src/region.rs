@@ -58,29 +58,12 @@ unsafe fn hashes(span: &Range<usize>) -> Vec<u128> {
 }
 
 impl Region {
-    /// A region that is seen for the first time, in this look.
+    /// A region that is seen for the first time, in this look. Tracked from the beginning where that is worth it: to begin
+    /// costs next to nothing and reads no memory, and the first write to a page costs less than hashing it.
     ///
     /// # Safety
     /// The memory must be readable and unchanged during the call.
-    pub(crate) unsafe fn new(span: Range<usize>, look: u64, sweep: u64) -> Self {
-        // SAFETY: promised by the caller.
-        let hashes = unsafe { hashes(&span) };
-        Self {
-            changed: vec![look; hashes.len()],
-            way: Way::Hashed(hashes),
-            span,
-            looked: look,
-            sweep,
-            n_busy: 0,
-        }
-    }
-
-    /// A region that nobody but its maker has known until now. Tracked from the beginning where that is worth it: a value
-    /// that was loaded is going to stay.
-    ///
-    /// # Safety
-    /// The memory must be readable and unchanged during the call.
-    pub(crate) unsafe fn adopted(
+    pub(crate) unsafe fn new(
         span: Range<usize>,
         look: u64,
         sweep: u64,
@@ -88,10 +71,6 @@ impl Region {
     ) -> Self {
         let is_armed = span.len() >= TRACKED_FROM
             && pages.is_some_and(|pages| pages.arm(&whole_pages(span.clone())).is_ok());
-        if !is_armed {
-            // SAFETY: promised by the caller.
-            return unsafe { Self::new(span, look, sweep) };
-        }
         let mut region = Self {
             changed: vec![look; span.len().div_ceil(UNIT)],
             way: Way::Unknown,
@@ -101,8 +80,15 @@ impl Region {
             n_busy: 0,
         };
         // SAFETY: promised by the caller.
-        let edges = unsafe { region.edges() };
-        region.way = Way::Tracked { edges };
+        region.way = unsafe {
+            if is_armed {
+                Way::Tracked {
+                    edges: region.edges(),
+                }
+            } else {
+                Way::Hashed(hashes(&region.span))
+            }
+        };
         region
     }
 
@@ -223,8 +209,7 @@ impl Region {
 
     unsafe fn look_at_bytes(&mut self, look: u64, pages: Option<&Pages>) {
         let whole = whole_pages(self.span.clone());
-        // What was seen before is likely to stay; what is new may be gone at the next look. Tracking begins before the
-        // hashing, so that no write falls between them.
+        // Tracking begins before the hashing, so that no write falls between them.
         let tracker = pages.filter(|pages| {
             self.span.len() >= TRACKED_FROM && self.n_busy < 2 && pages.arm(&whole).is_ok()
         });

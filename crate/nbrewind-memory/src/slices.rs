@@ -129,6 +129,10 @@ unsafe fn gather_items(layout: &Layout, first: usize, count: usize, to: *mut u8)
     let from = layout.start + first * layout.stride;
     // SAFETY: promised by the caller.
     unsafe {
+        if layout.is_contiguous() {
+            to.copy_from_nonoverlapping(from as *const u8, count * layout.item);
+            return;
+        }
         match layout.item {
             1 => gather::<1>(from, layout.stride, count, to),
             2 => gather::<2>(from, layout.stride, count, to),
@@ -155,7 +159,33 @@ pub unsafe fn copy_slice(layout: &Layout, slice: usize) -> Vec<u8> {
     bytes
 }
 
-fn digest(bytes: &[u8]) -> [u8; 32] {
+/// Copy slices into `into`, each at a multiple of 1 MiB. Returns their bytes there, in order.
+///
+/// # Safety
+/// As for [`copy_slice`], for every slice.
+pub unsafe fn copy_slices<'a>(
+    layout: &Layout,
+    slices: &[usize],
+    into: &'a mut [u8],
+) -> Vec<&'a [u8]> {
+    assert!(
+        slices.len() <= into.len().div_ceil(SLICE),
+        "too little room"
+    );
+    into.par_chunks_mut(SLICE)
+        .zip(slices)
+        .map(|(room, slice)| {
+            let items = layout.items_of(*slice);
+            let room = &mut room[..items.len() * layout.item];
+            // SAFETY: promised by the caller; the room has the length of the slice.
+            unsafe { gather_items(layout, items.start, items.len(), room.as_mut_ptr()) };
+            &*room
+        })
+        .collect()
+}
+
+/// The fingerprint of a slice.
+pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
     *blake3::hash(bytes).as_bytes()
 }
 
@@ -251,10 +281,28 @@ pub fn interleave(columns: &[&[u8]], item: usize, into: &mut [u8]) {
         .for_each(|(index, rows)| {
             let first = index * AT_ONCE * item;
             for (position, column) in columns.iter().enumerate() {
-                let items = column[first..].chunks_exact(item);
-                for (to, from) in rows.chunks_exact_mut(row).zip(items) {
-                    to[position * item..(position + 1) * item].copy_from_slice(from);
+                let (from, to) = (&column[first..], &mut rows[position * item..]);
+                match item {
+                    1 => spread::<1>(from, row, to),
+                    2 => spread::<2>(from, row, to),
+                    4 => spread::<4>(from, row, to),
+                    8 => spread::<8>(from, row, to),
+                    16 => spread::<16>(from, row, to),
+                    _ => {
+                        let items = from.chunks_exact(item);
+                        for (to, from) in to.chunks_mut(row).zip(items) {
+                            to[..item].copy_from_slice(from);
+                        }
+                    }
                 }
             }
         });
+}
+
+/// Items that touch to the beginning of every row.
+fn spread<const ITEM: usize>(from: &[u8], row: usize, to: &mut [u8]) {
+    let items = from.as_chunks::<ITEM>().0;
+    for (to, from) in to.chunks_mut(row).zip(items) {
+        to[..ITEM].copy_from_slice(from);
+    }
 }

@@ -2,15 +2,14 @@
 //! the store.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use nbrewind_memory::digests_of;
 use nbrewind_memory::{
-    Layout, Memory as CoreMemory, SLICE, Sources as CoreSources, copy_slice, interleave as fill,
-    mark_of as mark,
+    Layout, Memory as CoreMemory, SLICE, Sources as CoreSources, copy_slice, copy_slices,
+    interleave as fill, mark_of as mark,
 };
-use nbrewind_store::Fingerprint;
+use nbrewind_store::{Aligned, Fingerprint};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -21,8 +20,8 @@ use crate::store::{Store, fingerprints, into_error};
 /// Smaller buffers are fed to the hasher of the walk itself, and stored without looking for what is known of them.
 pub const LARGE: usize = 64 << 10;
 
-/// Slices that are copied before they are written.
-const STAGED: usize = 64;
+/// Slices that are copied before they are written: fewer where it costs nothing to see that nobody writes to them meanwhile.
+const STAGED: [usize; 2] = [64, 16];
 
 /// Where a buffer is: address, items, bytes from one item to the next, bytes of an item, and the address and length of
 /// the memory that it is a part of.
@@ -189,22 +188,20 @@ unsafe fn put_slices(
     let missing: Vec<usize> = (0..names.len())
         .filter(|slice| !store.inner.has(&names[*slice]))
         .collect();
-    for batch in missing.chunks(STAGED) {
+    let n_staged = STAGED[usize::from(memory.tracks_pages())];
+    // New memory costs as much as a copy: one room for all.
+    let mut room = Aligned::new((missing.len().min(n_staged) * SLICE).min(layout.len()));
+    for batch in missing.chunks(n_staged) {
         // SAFETY: as above.
-        let copies: Vec<(Fingerprint, Vec<u8>)> = batch
-            .iter()
-            .map(|slice| (names[*slice], unsafe { copy_slice(layout, *slice) }))
-            .collect();
+        let copies = unsafe { copy_slices(layout, batch, &mut room) };
         memory.lock().begin_look();
         if digests() != found {
             return Err(PyRuntimeError::new_err(
                 "it changed while it was being stored: something writes to it all the time",
             ));
         }
-        let chunks: Vec<(Fingerprint, &[u8])> = copies
-            .iter()
-            .map(|(name, bytes)| (*name, bytes.as_slice()))
-            .collect();
+        let named = batch.iter().map(|slice| names[*slice]);
+        let chunks: Vec<(Fingerprint, &[u8])> = named.zip(copies).collect();
         py.detach(|| store.inner.put_chunks(&chunks))
             .map_err(into_error)?;
     }
@@ -250,16 +247,14 @@ impl Sources {
         }
     }
 
-    /// Fill a buffer with the content of these chunks. What is copied from memory is not compared with its name: whoever
-    /// loads a value looks at the whole of it, and loads it again without sources when it is not what was recorded.
-    /// Returns true when all came from the store, and so was compared.
+    /// Fill a buffer with the content of these chunks, each compared with its name, wherever it comes from.
     fn fill(
         &self,
         py: Python<'_>,
         store: &Store,
         chunks: Vec<String>,
         into: &Bound<'_, PyAny>,
-    ) -> PyResult<bool> {
+    ) -> PyResult<()> {
         let buffer = PyBuffer::<u8>::get(into)?;
         if buffer.readonly() || !buffer.is_c_contiguous() {
             return Err(PyValueError::new_err("the buffer cannot be filled"));
@@ -269,18 +264,12 @@ impl Sources {
         let bytes = unsafe {
             std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes())
         };
-        let is_compared = AtomicBool::new(true);
         py.detach(|| {
             store.inner.get_into_from(&chunks, bytes, |name, part| {
-                let is_near = self.inner.copy(name.as_bytes(), part);
-                if is_near {
-                    is_compared.store(false, Ordering::Relaxed);
-                }
-                is_near
+                self.inner.copy(name.as_bytes(), part)
             })
         })
-        .map_err(into_error)?;
-        Ok(is_compared.into_inner())
+        .map_err(into_error)
     }
 }
 

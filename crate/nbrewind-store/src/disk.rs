@@ -161,24 +161,57 @@ pub(crate) fn expect_writes(memory: &mut [u8]) {
     let _ = memory;
 }
 
-/// Aligned memory that a chunk is copied to on its way to the disk.
+/// Memory at an address that direct writes take: chunks that lie in it one behind the other, all but the last as long as
+/// chunks are, are written without a copy.
 #[derive(Debug)]
-struct Bounce {
+pub struct Aligned {
     bytes: Vec<u8>,
     start: usize,
+    len: usize,
 }
+
+impl Aligned {
+    /// So many bytes, all zero.
+    #[must_use]
+    pub fn new(n_bytes: usize) -> Self {
+        let mut bytes = vec![0; n_bytes + ALIGN as usize];
+        let start = bytes.as_ptr().align_offset(ALIGN as usize);
+        expect_writes(&mut bytes);
+        Self {
+            bytes,
+            start,
+            len: n_bytes,
+        }
+    }
+}
+
+impl std::ops::Deref for Aligned {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.start..self.start + self.len]
+    }
+}
+
+impl std::ops::DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.start + self.len]
+    }
+}
+
+/// Aligned memory that a chunk is copied to on its way to the disk.
+#[derive(Debug)]
+struct Bounce(Aligned);
 
 impl Bounce {
     fn new() -> Self {
-        let bytes = vec![0; CHUNK_BYTES + ALIGN as usize];
-        let start = bytes.as_ptr().align_offset(ALIGN as usize);
-        Self { bytes, start }
+        Self(Aligned::new(CHUNK_BYTES))
     }
 
     /// The bytes, with zeros up to the next multiple of [`ALIGN`].
     fn fill(&mut self, content: &[u8]) -> &[u8] {
         let padded = content.len().next_multiple_of(ALIGN as usize);
-        let place = &mut self.bytes[self.start..self.start + padded];
+        let place = &mut self.0[..padded];
         place[..content.len()].copy_from_slice(content);
         place[content.len()..].fill(0);
         place
@@ -194,6 +227,11 @@ impl Bounces {
 
     /// Writes content (up to 1 MiB) past the page cache, padded with zeros.
     pub(crate) fn write(&self, file: &File, content: &[u8], offset: u64) -> io::Result<()> {
+        let is_aligned = (content.as_ptr() as u64).is_multiple_of(ALIGN)
+            && (content.len() as u64).is_multiple_of(ALIGN);
+        if is_aligned {
+            return write_aligned(file, content, offset);
+        }
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = lock().pop();
         let mut bounce = kept.unwrap_or_else(Bounce::new);
@@ -233,6 +271,26 @@ fn write_aligned(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chunks_in_aligned_memory_are_written_from_there() {
+        let mut memory = Aligned::new(3 * CHUNK_BYTES + 5);
+        assert_eq!(memory.len(), 3 * CHUNK_BYTES + 5);
+        assert_eq!(memory.as_ptr() as u64 % ALIGN, 0);
+        memory.fill(7);
+        let path = std::env::temp_dir().join(format!("nbrewind-aligned-{}", uuid::Uuid::new_v4()));
+        let (bounces, file) = (Bounces::default(), File::create(&path).unwrap());
+        for (idx, chunk) in memory.chunks(CHUNK_BYTES).enumerate() {
+            let offset = (idx * CHUNK_BYTES) as u64;
+            bounces.write(&file, chunk, offset).unwrap();
+        }
+        // Only the last one, which is not a whole number of pages, was copied.
+        assert_eq!(bounces.0.lock().unwrap().len(), 1);
+        let found = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(found.starts_with(&memory));
+        assert_eq!(found.len(), 3 * CHUNK_BYTES + ALIGN as usize);
+    }
 
     #[test]
     fn a_bounce_is_aligned_and_padded_with_zeros() {

@@ -24,7 +24,7 @@ mod store;
 mod verify;
 mod writer;
 
-pub use disk::Access;
+pub use disk::{Access, Aligned};
 pub use error::StoreError;
 pub use fingerprint::{Fingerprint, ParseFingerprintError, hash_file};
 pub use frame::FORMAT_VERSION;

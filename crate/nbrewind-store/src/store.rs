@@ -210,7 +210,7 @@ impl Store {
         self.get_into_from(chunks, data, |_, _| false)
     }
 
-    /// [`Store::get_into`], but for chunks that `nearer` can fill from somewhere else. What it gives is not looked at.
+    /// [`Store::get_into`], but for chunks that `nearer` can fill from somewhere else, which it compares with their names itself.
     pub fn get_into_from(
         &self,
         chunks: &[Fingerprint],
