@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import resource
 import shutil
 import sys
@@ -69,16 +68,6 @@ def children_cpu() -> float:
     """CPU seconds of all processes that were started from here and have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-# Dask says how large a graph is that it calls large; what keeps the results is part of it then.
-_GRAPH_SIZE = re.compile(r"(?<=Sending large graph of size )[\d.]+ \w+")
-
-
-def _shown(path: Path) -> dict[str, Any]:
-    """What a reader sees of each cell, by its id."""
-    shown: dict[str, Any] = json.loads(_GRAPH_SIZE.sub("SIZE", json.dumps(outputs_of(path))))
-    return shown
 
 
 def task_log(path: Path) -> list[dict[str, Any]]:
@@ -262,7 +251,7 @@ class Trial:
         self.note(label, step, before)
         if truth is None:
             return step
-        ours, scratch = _shown(out), _shown(truth)
+        ours, scratch = outputs_of(out), outputs_of(truth)
         if not has_probe:
             scratch.pop("probe", None)
         wrong = [f"the outputs of {cell}" for cell in scratch if ours.get(cell) != scratch[cell]]

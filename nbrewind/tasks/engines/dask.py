@@ -27,7 +27,7 @@ from typing import Any
 
 from nbrewind.tasks import current_cache, held, surroundings, worker
 from nbrewind.tasks.cache import Submission, TaskCache
-from nbrewind.tasks.engines import cluster
+from nbrewind.tasks.engines import cluster, large
 from nbrewind.tasks.fingerprint import LOADED
 from nbrewind.tasks.graph import Key
 from nbrewind.tasks.plan import DAMAGED, OTHER_CODE
@@ -212,6 +212,7 @@ def hook_client(module: ModuleType) -> None:
             return original(client, expr, keys, *args, **kwargs)
         keys = list(keys)
         state = _states[client]
+        weight = large.weight_of(expr)
         # Not while futures that it may rely on are let go and sent again.
         with _mending_of(client).sending, _Held(client) as held:
             submission = _submit(
@@ -228,7 +229,8 @@ def hook_client(module: ModuleType) -> None:
                 cache.unseen("nobody saw what its tasks read on the workers")
                 return original(client, expr, keys, *args, **kwargs)
             planned, planned_kwargs = _expression(expr, submission, kwargs)
-            futures = original(client, planned, keys, *args, **planned_kwargs)
+            with large.weighing(weight):
+                futures = original(client, planned, keys, *args, **planned_kwargs)
             # What fails because a future that it gets has to be made again is sent again as well.
             relies = len(_retries) > 0 and any(
                 (id(client), node.key) in _retries
@@ -259,6 +261,7 @@ def hook_client(module: ModuleType) -> None:
     module.Client.scatter = scatter
     module.Client._graph_to_futures = graph_to_futures
     cluster.hook_state(module)
+    large.hook(module)
 
 
 def _remember(cache: TaskCache, data: Any, futures: Any) -> None:
@@ -276,6 +279,7 @@ def _remember(cache: TaskCache, data: Any, futures: Any) -> None:
 def unhook_client(module: ModuleType) -> None:
     """Undo `hook_client`."""
     cluster.unhook_state(module)
+    large.unhook(module)
     if _original_graph_to_futures is not None:
         module.Client.scatter = _originals["scatter"]
         module.Client._graph_to_futures = _original_graph_to_futures
@@ -400,7 +404,7 @@ class _Retry:
                 expr, kwargs = _expression(self.expr, submission, self.kwargs)
                 submission.flush = _flusher(client)
                 self.submission = submission
-            with dask.annotate(**self.annotations):
+            with dask.annotate(**self.annotations), large.weighing(0):
                 futures = _original_graph_to_futures(client, expr, keys, *self.args, **kwargs)
         if submission is not None:
             submission.outcome = functools.partial(_outcome, weakref.WeakValueDictionary(futures))
@@ -681,7 +685,8 @@ def load_on_cluster(
         if _why_not(client, cache) is not None:
             # Workers cannot read the store: bring the value to them.
             value = worker.load(stored)
-            return client.submit(_identity, value, key=name)
+            with large.weighing(0):
+                return client.submit(_identity, value, key=name)
         return client.submit(worker.load, stored, key=name)
     finally:
         _local.is_direct = False

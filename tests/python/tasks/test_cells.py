@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -414,3 +417,28 @@ def test_what_workers_of_this_process_hold_is_what_names_have(tmp_path: Path) ->
         # Also when the change itself was recorded.
         book.edit(look=look + cells["look"])
         assert "[5.0, 1.0] ['a', 'b', 'c']" in str(book.repeat()["look"]), book.reports
+
+
+def test_dask_warns_of_the_graph_that_was_asked_for(tmp_path: Path) -> None:
+    cells = {
+        "imports": "import dask, numpy as np\nfrom dask.distributed import Client",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
+        "data": "arrays = [np.full(4096, float(i)) for i in range(400)]",
+        "large": "def total(array):\n    return float(array.sum())\nprint(sum(dask.compute(*map(dask.delayed(total), arrays))))",
+        "small": "print(dask.compute(*[dask.delayed(total)(i + np.zeros(1)) for i in range(2)]))",
+    }
+    book = Book(tmp_path, cells)
+    script = "\n".join([*cells.values(), "client.close()"]).replace("\n", "\n    ")
+    (tmp_path / "plain.py").write_text(f"if __name__ == '__main__':\n    {script}")
+    plain = subprocess.run(
+        [sys.executable, "plain.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    warnings = re.findall(r"Sending large graph of size [\d.]+ MiB", plain.stderr)
+    assert len(warnings) == 1, plain
+    for shown in (book.audit(), book.repeat()):
+        assert warnings[0] in str(shown["large"]) and "Sending" not in str(shown["small"])
+    # Nearly all of it is stored: what is sent is not large.
+    book.edit(data=cells["data"] + "\narrays[1] += 0.5")
+    shown = book.repeat()
+    assert warnings[0] in str(shown["large"]) and "326862848.0" in str(shown["large"])
+    assert [one["tasks"]["hit"] for one in book.reports if one["cell_id"] == "large"] == [399]
