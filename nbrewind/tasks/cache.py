@@ -19,7 +19,7 @@ from typing import Any
 
 from nbrewind import _native, collector
 from nbrewind.fingerprint import path_digest
-from nbrewind.tasks import left, recorder, surroundings, worker
+from nbrewind.tasks import beside, left, recorder, surroundings, worker
 from nbrewind.tasks.changes import Changes, is_in, nothing
 from nbrewind.tasks.components import components, explain, notes
 from nbrewind.tasks.content import digest, value_fingerprint
@@ -500,6 +500,7 @@ class TaskCache:
                 is_sent=is_sent and not is_here,
                 is_shown=is_shown,
                 is_here=is_here,
+                is_among_others=is_here and is_sent,
                 distrust=self.elsewhere.distrust,
             )
 
@@ -523,9 +524,10 @@ class TaskCache:
         write: Callable[[Plan], None],
         **options: Any,
     ) -> Submission:
+        known = beside.AsMade(self._known_of).known
         fingerprinter = kind(
             graph,
-            known=self._known_of,
+            known=known,
             is_value=self._values.__contains__,
             occurrences=self._occurrences,
             observed=self._observed,
@@ -541,7 +543,10 @@ class TaskCache:
         sharing, named = self._changes.sharing(graph, facts)
         for fp in named:
             self._chosen.pop(fp, None)
-        effects = sharing.effects(self._changes.known, self._choose if self.replay else nothing)
+        choose = self._choose if self.replay else nothing
+        effects = sharing.effects(self._changes.known, choose)
+        if options.get("is_among_others"):
+            effects.unsure = beside.unsure(sharing, choose) | effects.unsure
         while True:
             decisions = decide(graph, facts, look_up, writers, replay=self.replay, effects=effects)
             plan = Plan(
@@ -802,7 +807,7 @@ class TaskCache:
         The task fingerprint, or, when that does not determine the value (draws, files read by
         computed paths), a fingerprint of the task and its result. `load_future` takes both.
         """
-        if self._is_changed(key):
+        if self._is_changed(key) or beside.may_change(key):
             return None
         if key in self._loaded:
             return self._loaded[key]

@@ -33,6 +33,7 @@ from nbrewind.fingerprint import (
     path_digest,
     register,
 )
+from nbrewind.fingerprint.arrays import dtype_key
 from nbrewind.tasks import remote, surroundings
 from nbrewind.tasks.recorder import signature
 
@@ -220,6 +221,7 @@ class TaskContext(Context):
         self.absent: set[str] = set()
         self.builtins: dict[str, Any] = {}
         self.folders: set[str] = set()
+        self.copies: dict[int, tuple[Any, Any]] = {}
 
     def version_of(self, filesystem: Any, path: str) -> str | None:
         """The version of a remote file, to be checked again when the task has run."""
@@ -333,7 +335,14 @@ class TaskContext(Context):
                 return _state_of_the_cluster(kind.__name__)
             if kind.__module__ == "numpy" and kind.__name__ == "ndarray" and obj.base is not None:
                 # A task gets its own copy: which memory the array was cut from does not matter.
-                return super().facts(obj.copy(order="K"))
+                plain = obj.dtype.kind in _PLAIN and obj.dtype.metadata is None
+                if not plain or not obj.dtype.itemsize:
+                    return super().facts(obj.copy(order="K"))
+                if not (obj.flags.c_contiguous or obj.flags.f_contiguous):
+                    # One copy of each, so that sharing is seen.
+                    known = self.copies.setdefault(id(obj), (obj, obj.copy(order="K")))
+                    obj = known[1]
+                return _ByItself(obj)
         return super().facts(obj)
 
     def note_by_name(self, obj: Any) -> None:
@@ -687,6 +696,23 @@ class SharingContext(Context):
         if isinstance(obj, types.FunctionType | types.ModuleType):
             fact.mutable = False
         return fact
+
+
+# Kinds of items whose bytes are all that they are.
+_PLAIN = "biufcSU"
+
+
+class _ByItself(Fact):
+    """An array of such items, without gaps, that counts as if it owned its memory: the walker reads it by itself."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Any) -> None:
+        flags = array.flags
+        head = (dtype_key(array.dtype), array.shape, flags.writeable, flags.fnc)
+        items = (array.T if flags.fnc else array).reshape(-1).view("u1")
+        super().__init__("array by itself", head, mutable=True, data=items)
+        self.array = array
 
 
 _NOTED = (bool, int, float, complex)

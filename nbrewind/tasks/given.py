@@ -130,7 +130,7 @@ class Given:
             parts = [
                 (giver, of)
                 for (giver, of), value in zip(self.of, self.values, strict=True)
-                if _may_share(result, value)
+                if may_share(result, value)
             ]
         if parts:
             self.found["parts"] = sorted({giver.fp for giver, _ in parts})
@@ -243,13 +243,23 @@ def _mark_of_unpicklable(value: Any) -> Any:
         return None
 
 
+def is_fixed(value: Any, depth: int = 4) -> bool:
+    """Can nobody change it?"""
+    if type(value) is tuple or type(value) is frozenset:
+        return depth > 0 and all(is_fixed(item, depth - 1) for item in value)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic):
+        return not isinstance(value, numpy.void | numpy.object_)
+    return type(value) in _FIXED_KINDS
+
+
 # --- Objects with common parts ---------------------------------------------------------------------------------------
 
 _DEPTH = 4
 _MAX_PARTS = 5_000
 
 
-def _may_share(one: Any, other: Any) -> bool:
+def may_share(one: Any, other: Any) -> bool:
     """Could a change of the one be one of the other? True when there is too much to look at."""
     if isinstance(one, _FIXED):
         return False

@@ -18,7 +18,6 @@ import os
 import re
 import sys
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 from nbrewind.fingerprint import (
@@ -29,6 +28,7 @@ from nbrewind.fingerprint import (
     path_digest,
     register,
 )
+from nbrewind.tasks import beside
 from nbrewind.tasks.content import curried_attributes, literal_of
 from nbrewind.tasks.fingerprint import is_container
 from nbrewind.tasks.graph import Graph, Node, build, kinds
@@ -222,11 +222,9 @@ class _Flat:
 
     def part(self, node: Node) -> Any:
         if node.kind == "external":
-            cache = _cache()
-            fp = cache.fingerprint_of_future(node.key) if cache is not None else None
-            if fp is None:
-                self.opaque = self.opaque or "a future whose task has no fingerprint"
-            return Fact("future", (fp,))
+            fact = _future(node.key)
+            self.opaque = self.opaque or fact.opaque
+            return fact
         spec = node.spec
         if node.kind == "data":
             return Fact("value", (self.argument(spec.value, node, False),))
@@ -275,25 +273,18 @@ def _text(key: Any) -> str:
 
 @register("distributed.client:Future")
 def _future_fact(future: Any, ctx: Context) -> Fact:
+    return _future(future.key)
+
+
+def _future(key: Any) -> Fact:
     cache = _cache()
-    fp = cache.fingerprint_of_future(future.key) if cache is not None else None
-    if fp is None:
-        held = tuple(_held_here(future))
-        return Fact(
-            "future", held, opaque="a future whose task has no fingerprint", mutable=bool(held)
-        )
-    return Fact("future", (fp,))
-
-
-def _held_here(future: Any) -> Iterator[Any]:
-    """What a future holds, where workers are threads of this process: names may have the very same object."""
-    workers = getattr(getattr(future.client, "cluster", None), "workers", None)
-    for worker in list(workers.values()) if isinstance(workers, dict) else ():
-        data = getattr(worker, "data", None)
-        # Nothing is to be read from a disk for that.
-        memory = getattr(getattr(data, "fast", None), "d", data)
-        if isinstance(memory, dict) and future.key in memory:
-            yield memory[future.key]
+    fp = cache.fingerprint_of_future(key) if cache is not None else None
+    if fp is not None:
+        return Fact("future", (fp,))
+    # Where workers are threads of this process, names may have the very same object.
+    held = tuple(beside.held(key))
+    why = "a future whose task has no fingerprint"
+    return Fact("future", held, opaque=why, mutable=bool(held))
 
 
 @register(

@@ -302,6 +302,7 @@ class _Emitter:
         is_sent: bool,
         is_shown: bool,
         is_here: bool,
+        is_among_others: bool,
         distrust: str | None,
     ) -> None:
         from dask import _task_spec
@@ -320,6 +321,8 @@ class _Emitter:
         self.shared: dict[tuple[int, ...], _Shared] = {}
         # Why nothing is kept that other processes give.
         self.distrust = distrust
+        # Do names have the very objects that its tasks are given and give, while it runs?
+        self.is_among_others = is_among_others
         # Does it run in this process? Elsewhere, code that is sent by its name may be another one.
         self.codes = _Codes(plan) if not is_here else None
 
@@ -385,9 +388,20 @@ class _Emitter:
             folders=shared.folders,
             givers=sharing.givers(node) if sharing is not None and refs else None,
             scopes=list(sharing.scopes) if sharing is not None else None,
+            as_made=self.as_made(node) if self.is_among_others else None,
         )
         values = (self.t.TaskRef(name) for name in refs.values())
         return self.t.Task(key, worker.run, call, *values, _data_producer=node.spec.data_producer)
+
+    def as_made(self, node: Node) -> list[str | None]:
+        """Whose results a task is given that somebody may have changed by then; None: nobody has got it."""
+        sharing = self.plan.sharing
+        return [
+            self.plan.facts[source.idx].fp
+            if sharing is None or sharing.is_outside(source)
+            else None
+            for source in node.refs.values()
+        ]
 
     def look(self, key: Key, node: Node, refs: dict[Key, Key]) -> Any:
         """The task wrapped so that it shows when it changes what others see; None: it need not be."""
@@ -644,6 +658,7 @@ def emit(
     is_sent: bool,
     is_shown: bool = False,
     is_here: bool = False,
+    is_among_others: bool = False,
     distrust: str | None = None,
 ) -> None:
     """Fill in `plan.dsk` and `plan.renamed`."""
@@ -653,6 +668,7 @@ def emit(
         is_sent=is_sent,
         is_shown=is_shown,
         is_here=is_here,
+        is_among_others=is_among_others,
         distrust=distrust,
     )
     plan.dsk = emitter.run()

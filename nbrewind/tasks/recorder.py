@@ -366,7 +366,7 @@ def _note(recorder: Recorder, event: str, args: tuple[Any, ...]) -> None:
 
 _OF_PROCESS = ("working directory", "builtins", "module path", "limit of recursion")
 # Shells have these there while a cell runs, which may end before the task does.
-_OF_SHELL = frozenset({"_", "__IPYTHON__", "display", "exit", "get_ipython", "quit"})
+_OF_SHELL = frozenset({"_", "__IPYTHON__", "display", "exit", "get_ipython", "input", "quit"})
 
 
 def _of_process() -> tuple[Any, ...]:

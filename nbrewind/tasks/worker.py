@@ -68,6 +68,7 @@ class Call:
 
     __slots__ = (
         "absent",
+        "as_made",
         "by_name",
         "components",
         "cwd",
@@ -132,11 +133,14 @@ class Call:
         scopes: list[str] | None = None,
         shows_away: bool = False,
         distrust: str | None = None,
+        as_made: list[str | None] | None = None,
     ) -> None:
         self.store = store
         self.fp = fp
         self.name = name
         self.spec = spec
+        # Fingerprints of values that `run` gets, where names in this process may have the very objects.
+        self.as_made = as_made
         # Why nothing is kept that other processes than this one give; None: no reason.
         self.distrust = distrust
         # The keys that `spec` refers to, in the order of the values that `run` gets.
@@ -362,6 +366,7 @@ def run(call: Call, *values: Any) -> Any:
     """Execute the task and store its result."""
     is_home = call.pid == os.getpid()
     refused = None if is_home else call.distrust or _why_other_code(call)
+    refused = refused or _why_changed(call, values)
     inputs = _inputs(values) if call.stem is not None and refused is None else None
     if inputs is not None and call.may_equal:
         found = _equal_run(call, inputs)
@@ -392,6 +397,9 @@ def run(call: Call, *values: Any) -> Any:
         if has_changed or "parts" in call.found:
             # Who is given the same has to change it, too, or to give a part of it.
             inputs = None
+    refused = refused or _why_changed(call, values)
+    if call.as_made is not None:
+        call.found["is_apart"] = _is_apart(call, value, values)
     del arguments, values, was_given
     has_drawn = _have_moved(before)
     writes = None
@@ -417,6 +425,24 @@ def run(call: Call, *values: Any) -> Any:
         has_drawn=has_drawn,
     )
     return value
+
+
+def _why_changed(call: Call, values: tuple[Any, ...]) -> str | None:
+    """Why the result says nothing: what the task is given is not, or no more, what was made under its fingerprint."""
+    for value, fp in zip(values, call.as_made or (), strict=False):
+        if fp is not None and not is_as_made(value, fp):
+            return "what it was given may have been changed meanwhile"
+    return None
+
+
+def _is_apart(call: Call, result: Any, values: tuple[Any, ...]) -> bool:
+    """Is the result an object of its own, so that nobody can change it by changing what the task was given?"""
+    with off_the_record():
+        own = (
+            *getattr(call.spec, "args", (call.spec,)),
+            *getattr(call.spec, "kwargs", {}).values(),
+        )
+        return not any(given.may_share(result, one) for one in (*values, *own))
 
 
 def look(task: Look, *values: Any) -> Any:
@@ -636,6 +662,7 @@ def _keep_result(
         digest = _content(value, n_bytes, seconds)
         if digest is not None:
             named["digest"] = digest
+            _note_made(call.fp, digest)
     done: dict[str, Any] = {
         "status": "ok",
         "value": named,
@@ -644,7 +671,9 @@ def _keep_result(
         "marks": call.marks,
         "draws": call.draws,
         "scopes": call.scopes,
-        **{name: call.found[name] for name in ("leaves", "parts") if name in call.found},
+        **{
+            name: call.found[name] for name in ("leaves", "parts", "is_apart") if name in call.found
+        },
     }
     if has_drawn:
         done["has_drawn"] = True
@@ -665,6 +694,7 @@ def _keep_result(
             "value": named,
             "bytes": n_bytes,
             "leaves": call.found.get("leaves_at", []),
+            "is_apart": call.found.get("is_apart", False),
         }
         store.append(KIND, call.stem, json.dumps(again), needs)
     return None
@@ -726,6 +756,32 @@ def _content(value: Any, n_bytes: int, seconds: float) -> str | None:
     return digest
 
 
+# Fingerprints of tasks -> digests of what they gave in this process.
+_made: dict[str, set[str]] = {}
+_MAX_MADE = 100_000
+
+
+def _note_made(fp: str, digest: str | None) -> None:
+    if digest is not None:
+        if len(_made) >= _MAX_MADE:
+            _made.clear()
+        _made.setdefault(fp, set()).add(digest)
+
+
+def is_as_made(value: Any, fp: str) -> bool:
+    """Is it known that this is, now, what a task with this fingerprint gave in this process?"""
+    if given.is_fixed(value):
+        return True
+    known = _made.get(fp)
+    if known is None:
+        return False
+    with off_the_record():
+        try:
+            return _digest(value) in known
+        except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
+            return False
+
+
 def _digest(value: Any) -> str | None:
     from nbrewind.tasks.content import value_fingerprint
 
@@ -737,9 +793,9 @@ def forget_digests() -> None:
     _digests.clear()
 
 
-def _remember(value: Any, digest: str) -> None:
+def _remember(value: Any, digest: str, *, is_loaded: bool = False) -> None:
     key = id(value)
-    if getattr(value, "base", None) is not None:
+    if not is_loaded and getattr(value, "base", None) is not None:
         # Whoever has the memory that this is a view of can change it.
         _digests.pop(key, None)
         return
@@ -798,6 +854,8 @@ def _equal_run(call: Call, inputs: str) -> _Found | None:
             # It was seen to leave what others see as it is.
             seen = {at for at, one in enumerate(call.givers or ()) if given.seen_by_others(one)}
             equal = [record for record in equal if seen.issubset(record.get("leaves", ()))]
+            if call.as_made is not None:
+                equal = [record for record in equal if record.get("is_apart")]
             if not equal:
                 return None
             before = equal[-1]
@@ -815,6 +873,7 @@ def _equal_run(call: Call, inputs: str) -> _Found | None:
                 "marks": call.marks,
                 "draws": call.draws,
                 "scopes": call.scopes,
+                "is_apart": call.as_made is not None,
                 "equals": True,
             }
             needs = [*named["head"], *(chunk for chunks, _ in named["buffers"] for chunk in chunks)]
@@ -900,7 +959,8 @@ def load(stored: Stored) -> Any:
         value = pickle.loads(head, buffers=buffers)
         digest = stored.value.get("digest")
         if digest is not None:
-            _remember(value, digest)
+            _remember(value, digest, is_loaded=True)
+            _note_made(stored.fp, digest)
         return value
     except Exception as error:
         _hush_engine()

@@ -27,6 +27,8 @@ use crate::spans::{Span, find, join, merged, overlaps, span};
 
 /// The tag of objects of libraries that are described by their reduction (`walker.py`).
 const LIBRARY_OBJECT: &str = "library object";
+/// The tag of facts that say that an array counts as if it owned its memory.
+const BY_ITSELF: &str = "array by itself";
 
 /// The tag of what any process can import by its name.
 const IMPORT: &str = "import";
@@ -384,7 +386,7 @@ impl<'py> Walker<'py> {
             return Ok(false);
         };
         if obj.get_type().is(&numpy.ndarray) {
-            return self.feed_array(hasher, obj);
+            return self.feed_array(hasher, obj, false);
         }
         let kind = obj.get_type().as_ptr() as usize;
         let Some(key) = numpy.scalars.get(&kind) else {
@@ -399,10 +401,12 @@ impl<'py> Walker<'py> {
         Ok(true)
     }
 
+    /// False when only `facts` can describe it. `by_itself`: whose memory it shows does not matter.
     fn feed_array(
         &mut self,
         hasher: &mut blake3::Hasher,
         obj: &Bound<'py, PyAny>,
+        by_itself: bool,
     ) -> PyResult<bool> {
         let py = self.py;
         let dtype = obj.getattr(pyo3::intern!(py, "dtype"))?;
@@ -417,6 +421,7 @@ impl<'py> Walker<'py> {
         };
         let base = obj.getattr(pyo3::intern!(py, "base"))?;
         if let Some(numpy) = &self.numpy
+            && !by_itself
             && !buffer.is_empty()
             && !base.is_none()
             && base.is_instance(&numpy.ndarray)?
@@ -424,7 +429,7 @@ impl<'py> Walker<'py> {
             // A view shares what it shows; a view of nothing shares nothing.
             return Ok(false);
         }
-        if !buffer.is_empty() && !base.is_none() && is_lent(obj)? {
+        if !by_itself && !buffer.is_empty() && !base.is_none() && is_lent(obj)? {
             return Ok(false);
         }
         if self.seen(hasher, obj) {
@@ -670,6 +675,13 @@ impl<'py> Walker<'py> {
     ) -> PyResult<()> {
         self.keep.push(fact.clone());
         let py = self.py;
+        let tag: String = fact.getattr(pyo3::intern!(py, "tag"))?.extract()?;
+        if tag == BY_ITSELF {
+            let array = fact.getattr(pyo3::intern!(py, "array"))?;
+            if self.feed_array(hasher, &array, true)? {
+                return Ok(());
+            }
+        }
         let opaque = fact.getattr(pyo3::intern!(py, "opaque"))?;
         if !opaque.is_none() {
             self.note_opaque(opaque.extract()?);
@@ -701,7 +713,6 @@ impl<'py> Walker<'py> {
         }
 
         let label = fact.getattr(pyo3::intern!(py, "label"))?;
-        let tag: String = fact.getattr(pyo3::intern!(py, "tag"))?.extract()?;
         if label.is_none() {
             put_bytes(hasher, b'x', tag.as_bytes());
             return if tag == LIBRARY_OBJECT {

@@ -185,6 +185,17 @@ class _ClientState:
 _states: weakref.WeakKeyDictionary[Any, _ClientState] = weakref.WeakKeyDictionary()
 
 
+def is_here(key: Key) -> bool:
+    """Has a client this future whose cluster has workers that are threads of this process?"""
+    return any(state.is_here and key in client.futures for client, state in list(_states.items()))
+
+
+def is_finished(key: Key) -> bool:
+    """Has a client this future, and knows that it has its result?"""
+    known = (client.futures.get(key) for client in list(_states))
+    return any(one is not None and one.status == "finished" for one in known)
+
+
 def begin_run() -> None:
     """Workers come and go: look at each cluster again when it is used next."""
     for state in list(_states.values()):

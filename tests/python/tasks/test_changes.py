@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -441,6 +442,26 @@ def test_what_follows_an_equal_result_does_not_run(store):
     assert changed.ran == ["clean"] * 3 + ["follow", "last"], changed.ran
 
 
+@pytest.mark.parametrize("n", [5, 600_000])
+def test_arrays_that_are_loaded_are_equal_to_those_that_were_made(store, n):
+    source = """
+import dask, numpy as np
+def make(i):
+    return np.arange(i, i + {n}.0)
+def change(x):
+    return {change}
+def last(xs):
+    return float(sum(xs).sum())
+parts = [dask.delayed(make)(i) for i in range(1, 4)]
+result = dask.delayed(last)([dask.delayed(change)(dask.delayed(make)(0)), *parts]).compute()
+"""
+    run_session(store, source.format(n=n, change="x * 2"), replay=False)
+    [same] = run_session(store, source.format(n=n, change="2 * x"))
+    assert same.ran == ["change"], (same.ran, same.why)
+    [other] = run_session(store, source.format(n=n, change="x * 3"))
+    assert other.ran == ["change", "last"] and other.value != same.value
+
+
 def test_a_file_that_a_filter_makes_equal_again_runs_no_more_than_the_filter(store):
     source = """
 import dask.dataframe as dd
@@ -626,3 +647,15 @@ def test_a_thread_that_was_there_before_may_read_for_a_task_in_a_folder_that_it_
             pool.submit((tmp_path / "data/new").write_text, "1").result()
     assert recorder.read_paths == {str(tmp_path / "data" / "one")}
     assert recorder.why_writer() is None
+
+
+def test_what_a_kernel_lends_a_cell_is_no_change_by_a_task_that_outlives_it(tmp_path):
+    kernel = pytest.importorskip("ipykernel.ipkernel").IPythonKernel
+    lent = types.SimpleNamespace(raw_input=lambda prompt="": "", getpass=lambda: "")
+    kernel._forward_input(lent)
+    try:
+        with Recorder(str(tmp_path / "store")) as recorder:
+            kernel._restore_input(lent)
+        assert recorder.changes == []
+    finally:
+        kernel._restore_input(lent)
