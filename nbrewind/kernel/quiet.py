@@ -15,7 +15,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,10 @@ class Quiet:
     def note(self, source: str) -> None:
         """A cell is about to run: what its text may arrange for later."""
         self.runs_later = self.runs_later or _LATER.search(source) is not None
+
+    def disregard(self, modules: Iterable[str]) -> None:
+        """These are of whoever started the kernel, and arrange for nothing in a notebook."""
+        self._modules_seen.update(modules)
 
     def is_calm(self) -> bool:
         """True when nothing of the user's is under way or waits to run: no thread, no callback, no hook."""

@@ -219,6 +219,8 @@ async def _run(job: dict[str, Any]) -> dict[str, Any]:
     session = None
     if job["mode"] != "plain":
         session = extension.load(shell)
+        # No kernel has these modules: what their texts speak of is nothing that a notebook arranges for.
+        session.quiet.disregard(session.base_modules_of_user)
         asked = {
             "id": 0,
             "do": "configure",
