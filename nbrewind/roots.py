@@ -49,7 +49,9 @@ class _Run:
 
     def named(self) -> set[str]:
         """The values it names itself."""
-        return {*self.payload["state"].values(), *self.payload["effects"]["writes"]}
+        shown = (self.payload.get("result_value") or {}).get("manifest")
+        own = {shown} if shown is not None else set()
+        return {*self.payload["state"].values(), *self.payload["effects"]["writes"], *own}
 
 
 def choose(store: Store, kept: int = KEPT_CHECKPOINTS) -> Choice:

@@ -1,9 +1,10 @@
-"""Who looks at the module path and at loggers, and what they could tell by it.
+"""Who looks at the module path, at loggers and at the environment, and what they could tell by it.
 
-Both are inputs of the runs that looked, and of those only as far as they looked: of the path, where the modules are
-that were asked for; of loggers, those that were written to or asked. Somebody may also keep what he found: a library
-that asks once, and modules that stay loaded. So what runs asked for counts for all that follow (`SEEN` items among
-what was done to the process), and so does the answer, where cells had changed it.
+All are inputs of the runs that looked, and of those only as far as they looked: of the path, where the modules are
+that were asked for; of loggers, those that were written to or asked; of the environment, the variables. Somebody may
+also keep what he found: a library that asks once, and modules that stay loaded. So what runs asked for counts for all
+that follow (`SEEN` items among what was done to the process), and so does the answer: both what somebody is told who
+asks again, and what one was told who asked first.
 
 A fact is None as long as cells changed nothing that could be told by it.
 """
@@ -17,24 +18,28 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nbrewind import _native
 from nbrewind.fingerprint import is_library_module
 from nbrewind.fingerprint.library import distributions
 from nbrewind.fingerprint.objects import counts_as_plain
-from nbrewind.kernel import ambient, settings
+from nbrewind.kernel import ambient, settings, variables
+from nbrewind.kernel.variables import ENVIRONMENT
 
 if TYPE_CHECKING:
     from nbrewind.kernel.session import Run, Session
 
 PATH = "module path"
 LOGGING = settings.LOGGING
-KINDS = (PATH, LOGGING, settings.ERRORS)
+KINDS = (PATH, LOGGING, ENVIRONMENT, settings.ERRORS)
 SEEN = settings.SEEN
 # Everything of its kind.
 ALL = "*"
+# In facts: what was told who asked first.
+_TOLD = "told"
 
 # The import system itself, which says which module it looks for.
 _IMPORTERS = frozenset({"importlib._bootstrap_external", "_frozen_importlib_external"})
@@ -61,6 +66,12 @@ class Looks:
     kept_loggers: set[str] = field(default_factory=set)
     # What was not logged: (logger, level).
     unlogged: set[tuple[str, int]] = field(default_factory=set)
+    # Variables of the environment that were asked for, and of them those that somebody may keep.
+    # The latter with what was found; of what native code found nobody knows (`...`).
+    variables: set[str] = field(default_factory=set)
+    kept_variables: dict[str, Any] = field(default_factory=dict)
+    # Of every kind: what was told to others before.
+    told: dict[str, dict[str, str | None]] = field(default_factory=dict)
 
 
 _active: Looks | None = None
@@ -338,6 +349,51 @@ def _is_logged(state: dict[str, Any], name: str, level: int, levels: list[int]) 
     return True
 
 
+# --- The environment ----------------------------------------------------------------------------------------------
+
+
+def note_variable(key: Any, frame: Any) -> None:
+    """A variable is asked for, or set: what it is set to already leaves no other trace."""
+    looks = _active
+    if looks is None or not isinstance(key, str | bytes):
+        return
+    scope = getattr(variables.asker(frame), "f_globals", {})
+    if str(scope.get("__name__", "")).partition(".")[0] in _SERVICES:
+        return
+    name = os.fsdecode(key)
+    looks.variables.add(name)
+    if scope is not _namespace:
+        looks.kept_variables.setdefault(name, variables.value_of(name))
+
+
+def note_environment(frame: Any) -> None:
+    """All variables are looked at."""
+    looks = _active
+    if looks is None:
+        return
+    scope = getattr(variables.asker(frame), "f_globals", {})
+    if str(scope.get("__name__", "")).partition(".")[0] in _SERVICES:
+        return
+    looks.whole.add(ENVIRONMENT)
+    if scope is not _namespace:
+        looks.kept.add(ENVIRONMENT)
+
+
+def note_native(kind: str, name: str) -> None:
+    """What native code did with the environment (see `_native.watch_stop`)."""
+    looks = _active
+    if looks is None:
+        return
+    if kind == "environment":
+        looks.whole.add(ENVIRONMENT)
+        looks.kept.add(ENVIRONMENT)
+    else:
+        name = name if kind == "variable" else variables.loaded(name)
+        looks.variables.add(name)
+        # Whether it was before or after somebody else asked is not known either.
+        looks.kept_variables[name] = ...
+
+
 # --- Facts --------------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +431,8 @@ class Facts:
         self._session = session
         self._states: dict[str, Any] = {}
         self._known: dict[str, str | None] = {}
+        # Of every kind, what was told of a name first.
+        self._first: dict[str, dict[str, str | None]] = {}
 
     def _state(self, kind: str) -> Any:
         if kind not in self._states:
@@ -386,9 +444,30 @@ class Facts:
             self._known[name] = self._find(name)
         return self._known[name]
 
+    def _told(self, kind: str, name: str) -> str | None:
+        """What was told who asked first; who has not asked yet will be told what is so now."""
+        if kind not in self._first:
+            self._first[kind] = _first_answers(self._session, kind)
+        first = self._first[kind]
+        return first[name] if name in first else self.alone(kind, name)
+
+    def alone(self, kind: str, name: str) -> str | None:
+        """What is told who asks for this."""
+        if kind == ENVIRONMENT and name != ALL:
+            return variables.told(self._state(kind) or {}, name)
+        return self(f"{kind}: {json.dumps([name])}")
+
     def _find(self, name: str) -> str | None:
         kind, _, text = name.partition(": ")
         what = json.loads(text)
+        if isinstance(what, dict) and _TOLD in what:
+            told = {one: self._told(kind, one) for one in what[_TOLD]}
+            told = {one: answer for one, answer in told.items() if answer is not None}
+            return _digest(told) if told else None
+        if what == [ALL]:
+            state = self._state(kind)
+            is_first = state == (self._session.ambient.state_at_beginning(kind) or type(state)())
+            return None if is_first else ambient.state_fp(state)
         if kind == PATH:
             return _path_fact(self._session, self._state(kind), what)
         if kind == settings.ERRORS:
@@ -397,6 +476,9 @@ class Facts:
                 return None
             return _digest([state.get(one) for one in what])
         state = self._state(kind)
+        if kind == ENVIRONMENT:
+            found = variables.answer(state, what)
+            return None if found is None else _digest(found)
         if isinstance(what, dict):
             return "logged" if _is_logged(state, **what) else None
         first = self._session.ambient.state_at_beginning(kind) or {}
@@ -405,12 +487,18 @@ class Facts:
 
 def _asked(session: Session, kind: str) -> set[str]:
     """What runs so far asked for."""
-    found: set[str] = set()
+    return set(_first_answers(session, kind))
+
+
+def _first_answers(session: Session, kind: str) -> dict[str, str | None]:
+    """What runs so far asked for, with what was told who asked first."""
+    found: dict[str, str | None] = {}
     for item in session.process:
         if item["kind"] == SEEN:
-            of, names, _ = json.loads(item["text"])
+            of, names, *told = json.loads(item["text"])
             if of == kind:
-                found.update(names)
+                for name in names:
+                    found.setdefault(name, told[-1])
     return found
 
 
@@ -450,14 +538,24 @@ class Watch:
         if type(sys.path) is not _Path:
             # The user's own list.
             found.whole.add(PATH)
+        # Of a native module that is older than this one nothing is heard either.
+        if not getattr(_native, "watch_hears_variables", bool)():
+            found.whole.add(ENVIRONMENT)
         return found
 
 
 def starts_process() -> None:
     """A process is about to be started, which may be handed all that is set here, and keep it."""
     if _active is not None:
-        _active.whole.update((PATH, LOGGING))
-        _active.kept.update((PATH, LOGGING))
+        _active.whole.update((PATH, LOGGING, ENVIRONMENT))
+        _active.kept.update((PATH, LOGGING, ENVIRONMENT))
+
+
+def starts_program() -> None:
+    """A program is about to be started, which has the environment."""
+    if _active is not None:
+        _active.whole.add(ENVIRONMENT)
+        _active.kept.add(ENVIRONMENT)
 
 
 def inputs(
@@ -471,13 +569,26 @@ def inputs(
     found: dict[str, str | None] = {}
     for kind in KINDS:
         asked = _asked(session, kind)
-        if asks_tasks or ALL in asked or run.before_ambient.get(kind) != after.get(kind):
+        is_changed = run.before_ambient.get(kind) != after.get(kind)
+        told = dict(looks.told.get(kind, {}))
+        for name in asked - told.keys():
+            if not is_changed:
+                told[name] = facts.alone(kind, name)
+            elif kind == ENVIRONMENT and name != ALL:
+                told[name] = variables.told(_changes(session, run.places[0]), name)
+        if told:
+            answers = {name: answer for name, answer in told.items() if answer is not None}
+            key = f"{kind}: {json.dumps({_TOLD: sorted(told)})}"
+            found[key] = _digest(answers) if answers else None
+        if asks_tasks or ALL in asked or is_changed:
             whole.add(kind)
         if kind in whole:
             continue
         if kind == PATH:
             names = {one for one in looks.modules if not _is_installed(one)} | asked
             wanted: list[Any] = [sorted(names)]
+        elif kind == ENVIRONMENT:
+            wanted = [sorted(filter(variables.is_variable, looks.variables | asked))]
         elif kind == LOGGING:
             wanted = _wanted_of_loggers(session, looks, asked)
         else:
@@ -512,18 +623,57 @@ def _unheard(session: Session) -> list[str]:
 def items(session: Session, run: Run) -> list[dict[str, Any]]:
     """What the run asked for, for the list of what was done to the process."""
     looks, facts = run.looks, Facts(session)
-    found: list[tuple[str, list[str], str | None]] = []
-    modules = {one for one in looks.modules if not _is_installed(one)} - _asked(session, PATH)
-    if modules:
-        found.append((PATH, sorted(modules), None))
+    looks.told = {kind: _first_answers(session, kind) for kind in KINDS}
+    found: list[list[Any]] = []
+    modules = {one for one in looks.modules if not _is_installed(one)}
+    answers = {name: facts.alone(PATH, name) for name in modules - looks.told[PATH].keys()}
+    # A module that was found elsewhere is an input of its own; a library may keep that there was none.
+    found += [[PATH, names, None, answer] for names, answer in _by_answer(answers)]
     for kind in sorted(looks.kept):
         fp = ambient.state_fp(session.ambient.snapshot(kind))
         is_changed = fp != session.ambient.at_beginning.get(kind)
-        found.append((kind, [ALL], fp if is_changed else None))
+        found.append([kind, [ALL], fp if is_changed else None])
     for name in sorted(looks.kept_loggers):
-        found.append((LOGGING, [name], facts(f"{LOGGING}: {json.dumps([name])}")))
+        found.append([LOGGING, [name], facts(f"{LOGGING}: {json.dumps([name])}")])
+    answers_of: dict[str, str | None] = {}
+    then, now = _changes(session, run.places[0]), _changes(session, dict(os.environ))
+    for name in looks.kept_variables.keys() - looks.told[ENVIRONMENT].keys():
+        value = looks.kept_variables[name]
+        if session.ambient.places.is_private(name):
+            # Nothing of its value may be stored.
+            answers_of[name] = None
+        elif value is ...:
+            either = {variables.told(then, name), variables.told(now, name)}
+            answers_of[name] = (
+                either.pop() if len(either) == 1 else _digest(sorted(map(str, either)))
+            )
+        else:
+            was = session.ambient.places.env.get(name)
+            answers_of[name] = None if value == was else variables.told({name: value}, name)
+    found += [[ENVIRONMENT, *item] for item in _by_answer(answers_of)]
     known = {item["text"] for item in session.process if item["kind"] == SEEN}
     texts = [json.dumps(one) for one in found]
     return [
         {"kind": SEEN, "text": text, "run_id": run.run_id} for text in texts if text not in known
     ]
+
+
+def _changes(session: Session, environment: dict[str, str]) -> dict[str, str | None]:
+    """What of the environment cells had changed."""
+    places = session.ambient.places
+    names = environment.keys() | places.env.keys()
+    return {
+        name: environment.get(name)
+        for name in names
+        if environment.get(name) != places.env.get(name) and not places.is_private(name)
+    }
+
+
+def _by_answer(answers: dict[str, str | None]) -> Iterator[tuple[list[str], str | None]]:
+    """What was asked for with what was told, all together where cells had changed nothing."""
+    unchanged = sorted(name for name, answer in answers.items() if answer is None)
+    if unchanged:
+        yield unchanged, None
+    for name, answer in sorted(answers.items()):
+        if answer is not None:
+            yield [name], answer

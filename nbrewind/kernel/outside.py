@@ -30,7 +30,7 @@ from typing import Any
 
 from nbrewind import _native
 from nbrewind.fingerprint import file_digest, is_library_file
-from nbrewind.kernel import looking
+from nbrewind.kernel import looking, variables
 from nbrewind.kernel.takeback import journal
 
 _HOME = os.path.expanduser("~")
@@ -70,7 +70,7 @@ _SERVICES = frozenset(
     {"ipykernel", "zmq", "tornado", "jupyter_client", "debugpy", "comm", "nbrewind"}
 )
 # Stands between whoever asks and what he asks.
-_OWN = frozenset({__name__, looking.__name__})
+_OWN = frozenset({__name__, looking.__name__, variables.__name__})
 # Shows up between the user's code and what it asks for (`open` is IPython's own in a kernel).
 _TRANSPARENT = frozenset({"IPython"})
 # But what its extensions look at is for themselves: autoreload asks for every module.
@@ -493,6 +493,9 @@ class Watch:
     def _native_events(self, events: Sequence[tuple[str, str, tuple[int, ...] | None]]) -> None:
         """What native code opened; there is no telling which thread or function it was for."""
         for kind, name, signature in events:
+            if kind in {"variable", "loaded", "environment"}:
+                looking.note_native(kind, name)
+                continue
             path = os.path.abspath(name)
             if kind == "list":
                 self.listing(path, "library")
@@ -582,7 +585,7 @@ _NETWORK_EVENTS = frozenset(
 _EVENTS = (
     frozenset(
         "open os.listdir os.scandir os.remove os.rmdir os.mkdir os.rename os.link os.symlink os.truncate "
-        "sqlite3.connect pickle.find_class os.chmod os.chown os.utime os.setxattr exec".split()
+        "sqlite3.connect pickle.find_class ctypes.dlsym os.chmod os.chown os.utime os.setxattr exec".split()
     )
     | _PROCESS_EVENTS
     | _FORK_EVENTS
@@ -659,6 +662,9 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
                         watch.read(os.path.join(path, name), who)
     elif event == "exec":
         watch.executes(args[0])
+    elif event == "ctypes.dlsym":
+        if args[1] in variables.WAYS_PAST:
+            looking.note_native("environment", "")
     elif event == "pickle.find_class":
         watch.unpickled.add((str(args[0]), str(args[1])))
     elif event in {"os.chmod", "os.chown", "os.utime", "os.setxattr"}:
@@ -691,6 +697,7 @@ def _judge(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
         elif path is not None:
             watch.write(path, watch._asker()[0], keeps_content=True)
     elif event in _PROCESS_EVENTS:
+        looking.starts_program()
         if watch._asker()[0] != "service" and not watch._is_engine():
             journal.note_program(_texts_for_program(args))
             watch.problem("it started another program")
@@ -774,6 +781,7 @@ def _watched_environment() -> None:
         watch = _watching()
         if watch is None:
             return original_get(self, key)
+        looking.note_variable(key, sys._getframe(1))
         _guard.busy = True
         try:
             who, frame = watch._asker()
@@ -801,10 +809,21 @@ def _watched_environment() -> None:
 
     def iterate(self: Any) -> Any:
         watch = _watching()
-        if watch is not None and watch._asker()[0] == "user":
-            watch.problem("it read the whole environment")
+        if watch is not None:
+            looking.note_environment(sys._getframe(1))
+            if watch._asker()[0] == "user":
+                watch.problem("it read the whole environment")
         return original_iter(self)
 
+    def tell_one(key: Any) -> None:
+        if _watching() is not None:
+            looking.note_variable(key, sys._getframe(2))
+
+    def tell_all() -> None:
+        if _watching() is not None:
+            looking.note_environment(sys._getframe(2))
+
+    variables.watch(tell_one, tell_all)
     kind.__getitem__ = getitem  # type: ignore[method-assign]
     kind.__iter__ = iterate  # type: ignore[method-assign]
 

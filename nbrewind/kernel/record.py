@@ -27,6 +27,7 @@ from nbrewind.kernel import (
     looking,
     packages,
     pickling,
+    results,
     settings,
     shown,
     speaking,
@@ -453,12 +454,13 @@ def settle(session: Session, run: dict[str, Any], files: dict[str, str | None]) 
 
 
 def why_not_replayable(session: Session, run: Run, findings: Findings, status: str) -> list[str]:
-    """Reasons why this run can never stand for another one; none when it can."""
+    """Reasons why this run can never stand for another one."""
     why: list[str] = []
     if status != "ok":
         why.append("it failed" if status == "failed" else "it was interrupted")
     why += [f"it uses {text}" for text in run.unseen]
-    why += [f"it uses {text}" for text in run.history]
+    if run.results is None or set(run.history) - run.results.keys():
+        why += [f"it uses {text}" for text in run.history]
     why += findings.problems
     if session.tap is not None and session.tap.opened_comm:
         why.append("it shows a live widget")
@@ -637,6 +639,7 @@ def record_run(
     ):
         ambient_inputs["absolute folder"] = session.ambient.places.root
 
+    ambient_inputs |= {shown.RESULT + name: fp for name, fp in (run.results or {}).items()}
     texts = texts_fp(session, run)
     if texts is not None:
         ambient_inputs["texts"] = texts
@@ -686,6 +689,8 @@ def record_run(
         "process_state": without_runs(session.process),
         "outputs": outputs,
         "n_results": shown.n_results(session.shell, outputs),
+        "kept_result": run.kept_result,
+        "result_value": results.value_of(session, run) if status == "ok" else None,
         "replayable": not why_not,
         # Until a record of kind `settled` tells what tasks read that went on after the cell.
         "unsettled": run.unfinished is not None,

@@ -22,10 +22,11 @@ from nbrewind.fingerprint import path_digest
 from nbrewind.fingerprint.standing import USED_UP
 from nbrewind.fingerprint.writing import UNWRITTEN
 from nbrewind.hush import hushed
-from nbrewind.kernel import foreseen, looking, outside, packages, pickling, recipes, record
+from nbrewind.kernel import foreseen, looking, outside, packages, pickling, recipes, record, shown
 from nbrewind.kernel.ambient import is_transient
 from nbrewind.kernel.namespace import CoVariable, NameFacts, NamespaceState
 from nbrewind.kernel.takeback import journal
+from nbrewind.kernel.variables import ENVIRONMENT
 
 if TYPE_CHECKING:
     from nbrewind.kernel.session import Run, Session
@@ -111,6 +112,10 @@ def facts_for(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]
         for name, then in item["ambient"].items():
             if looking.is_fact(name):
                 ambient[name] = looked(name)
+                continue
+            if name.startswith(shown.RESULT):
+                kept = session.shown.kept(name.removeprefix(shown.RESULT))
+                ambient[name] = kept["fp"] if kept else None
                 continue
             now = session.symbolic_ambient.get(name)
             if name == "absolute folder":
@@ -395,7 +400,9 @@ def plan(session: Session, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if found is not None:
             item["recorded_seconds"] = round(found["seconds"], 3)
             replay(session, found, run, dry=True)
+            session.shown.replayed(found)
         else:
+            session.shown.unknown()
             depends = sorted(run.present & open_names)
             item["status"] = "perhaps" if depends else "execute"
             before = latest.get(cell["id"])
@@ -568,12 +575,14 @@ def run_process_effects(session: Session) -> None:
             session.scratch.setdefault("get_ipython", session.shell.get_ipython)
             # What they show was shown when their cell was replayed.
             is_magic = item["kind"] == "magic"
-            shown = nullcontext() if is_magic else capture_output(stdout=False, stderr=False)
-            with session.shell.builtin_trap, shown, hushed(), _module_path_of(session, item):
+            output = nullcontext() if is_magic else capture_output(stdout=False, stderr=False)
+            with session.shell.builtin_trap, output, hushed(), _surroundings_of(session, item):
                 exec(
                     compile(code, "<nbrewind: process effects>", "exec", dont_inherit=True),
                     session.scratch,
                 )
+        except CannotReplay:
+            raise
         except Exception as error:
             raise CannotReplay(
                 f"`{item['text'].strip()[:80]}` of a replayed cell could not be executed here: "
@@ -583,15 +592,89 @@ def run_process_effects(session: Session) -> None:
 
 
 @contextmanager
-def _module_path_of(session: Session, item: dict[str, Any]) -> Iterator[None]:
-    """The module path that an import of a replayed cell had; cells may have put folders there."""
+def _surroundings_of(session: Session, item: dict[str, Any]) -> Iterator[None]:
+    """The module path and the environment that a statement of a replayed cell had, as far as cells changed them."""
     assert session.history is not None
-    found = None
-    if item["kind"] == "import" and _PATH in session.ambient_pending:
+    pending = {_PATH, ENVIRONMENT}.intersection(session.ambient_pending)
+    run = None
+    if pending:
         run = next((r for r in session.history.all_runs() if r["run_id"] == item["run_id"]), None)
-        found = run["ambient_state"].get(_PATH) if run is not None else None
-    with _with_path(session, found):
+    path = None
+    if run is not None and item["kind"] == "import" and _PATH in pending:
+        path = run["ambient_state"].get(_PATH)
+    with _with_path(session, path):
+        if run is None or ENVIRONMENT not in pending:
+            yield
+            return
+        with _with_environment(session, _environment_of(session, run, item["text"])):
+            yield
+
+
+def _environment_of(session: Session, run: dict[str, Any], text: str) -> dict[str, str | None]:
+    """What of the environment was changed when a statement of this run was executed."""
+    from nbrewind.kernel.session import CannotReplay
+
+    assert session.history is not None
+    found: dict[str, Any] | None = run
+    if ENVIRONMENT in run["effects"]["ambient"]:
+        # The run changed it itself, before the statement or after it.
+        is_before = _is_before_changes(run["source"], text.strip())
+        if is_before is None:
+            raise CannotReplay(
+                f"`{text.strip()[:80]}` of a cell that changes the environment as well",
+                run["run_id"],
+            )
+        if is_before:
+            previous = run.get("lineage", {}).get("previous")
+            known = [one for one in session.history.checkpoints() if one["run_id"] == previous]
+            if previous is not None and not known:
+                raise CannotReplay("what the environment was is not known any more", run["run_id"])
+            found = known[-1] if known else None
+    state = (found["ambient_state"] if found is not None else {}).get(ENVIRONMENT)
+    return load_ambient(session, state) if state is not None and state["chunks"] else {}
+
+
+def _is_before_changes(source: str, text: str) -> bool | None:
+    """Whether a statement comes before all that changes the environment in a cell, or after it; None: who knows."""
+    from nbrewind.kernel.session import analyze
+
+    places = [match.start() for match in _ENVIRON.finditer(source)]
+    at = source.find(text)
+    if at < 0:
+        return None
+    if not places:
+        # Imports change it for themselves; what is called may do so for others.
+        raw = source.encode()
+        calls = [
+            len(raw[: item["start"]].decode())
+            for item in analyze(source)["statements"]
+            if item["calls"] and item["kind"] != "import"
+        ]
+        return True if not calls or at < min(calls) else None
+    if at < min(places):
+        return True
+    return False if at > max(places) else None
+
+
+_ENVIRON = re.compile(r"environ|putenv|unsetenv|dotenv|%\s*(set_)?env\b")
+
+
+@contextmanager
+def _with_environment(session: Session, state: dict[str, str | None]) -> Iterator[None]:
+    """Whatever changes meanwhile stays; all else is as it was."""
+    real = dict(os.environ)
+    session.ambient.places.env_set(state)
+    begun = dict(os.environ)
+    try:
         yield
+    finally:
+        left = dict(os.environ)
+        for name in {*real, *begun, *left}:
+            if begun.get(name) == left.get(name) != real.get(name):
+                if name in real:
+                    os.environ[name] = real[name]
+                else:
+                    os.environ.pop(name, None)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbrewind.kernel import looking, recipes, record, repeat, waiting
+from nbrewind.kernel import looking, recipes, record, repeat, results, waiting
 from nbrewind.kernel.ambient import INITIAL, CannotReset
 from nbrewind.kernel.log import followers_of, lineage_of
 from nbrewind.kernel.namespace import CoVariable, NamespaceState
@@ -94,6 +94,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         "process_pending": list(session.process_pending),
         "log": list(session.log.runs),
         "waiting": session.waiting.versions(),
+        "results": results.Before(session),
     }
     pending = {item["text"] for item in undo["process_pending"]}
     done = {item["text"] for item in undo["process"]} - pending
@@ -142,6 +143,9 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
             session.symbolic_ambient[name] = item["fp"]
     session.ambient_chunks = dict(run["ambient_state"])
     state.remember_objects()
+    missing: list[str] = []
+    with session.guarded("bringing back what was shown"):
+        missing = results.bring(session, run, log, loading.values)
     session.read_ambient()
     for text in stays:
         session.hide(text, [f"`{text.strip()[:60]}` was executed"])
@@ -156,7 +160,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "recorded_seconds": run["seconds"],
         "names": [asdict(item) for item in loading.report],
-        "process": [text for text in changed if text not in session.hidden_why],
+        "process": [*(text for text in changed if text not in session.hidden_why), *missing],
         "stays": [text for text in session.hidden_why if text not in changed],
     }
 
@@ -394,6 +398,7 @@ def undo_restore(session: Session) -> bool:
     session.symbolic_ambient = undo["symbolic"]
     session.ambient_pending, session.ambient_chunks = undo["pending"], undo["chunks"]
     session.process, session.process_pending = undo["process"], undo["process_pending"]
+    undo["results"].put_back(session)
     state.remember_objects()
     session.log.put_back(undo["log"])
     session.undo = None

@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -42,7 +41,9 @@ from nbrewind.kernel import (
     packages,
     record,
     repeat,
+    results,
     settings,
+    shown,
     speaking,
     unrecorded,
     witnessed,
@@ -55,7 +56,6 @@ from nbrewind.kernel.namespace import CoVariable, NamespaceState, is_history
 from nbrewind.kernel.outputs import OutputTap
 from nbrewind.kernel.quiet import Quiet
 from nbrewind.kernel.requests import Interrupts
-from nbrewind.kernel.shown import Shown, n_results
 from nbrewind.kernel.takeback import journal
 from nbrewind.kernel.waiting import Waiting
 
@@ -86,6 +86,8 @@ class Run:
     unknown: list[str]
     # Names under which the shell keeps results and inputs, and that the run reads.
     history: list[str]
+    # What these hold, by content, where that is known.
+    results: dict[str, str] | None
     # It asks for the text of code; it imports modules by names that it computes.
     reads_text: bool
     imports_by_name: bool
@@ -119,6 +121,9 @@ class Run:
     lazy_files: dict[str, str | None] = field(default_factory=dict)
     # A patch of `unittest.mock` was in force when the cell began.
     was_patched: bool = False
+    # The one result that it showed, and what is kept of it.
+    result: Any = None
+    kept_result: shown.Kept = None
     # Shadow mode: the record that would have stood for this run.
     shadow: dict[str, Any] | None = None
 
@@ -171,7 +176,9 @@ class Session:
         self.leftover: list[dict[str, Any]] = []
         # Cells that were not recorded may have set a generator of random numbers.
         self.may_be_seeded = False
-        self.shown = Shown()
+        self.shown = shown.Shown()
+        # Results of restored cells that are what names hold which are not loaded yet (see `results`).
+        self.held: list[tuple[str, CoVariable, int, Any]] = []
         self.scratch: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
         self.distrusted: set[str] = set()
         # Of runs that made the state: fingerprints of their text as the notebook has it, and as it ran.
@@ -250,6 +257,8 @@ class Session:
             if self._depth > 0 or threading.current_thread() is not threading.main_thread():
                 self.quiet.note(raw_cell)
                 self.quiet.disturb()
+                if self._depth == 0:
+                    self.shown.unknown()
                 return await original(raw_cell, store_history, silent, *args, **kwargs)
             if self.default_mode is not None and store_history and not silent:
                 mode, self.default_mode = self.default_mode, None
@@ -272,10 +281,13 @@ class Session:
                     before = self._before_unrecorded(raw_cell, kwargs)
                 if self._passes_through(raw_cell, store_history, silent):
                     self.quiet.disturb()
+                    if not _is_own_magic(raw_cell):
+                        self.shown.unknown()
                     if note is not None and not _is_own_magic(raw_cell):
                         result = self._make_complete(raw_cell, note)
                 elif before is not None and note is not None:
                     self.quiet.disturb()
+                    self.shown.unknown()
                     result = self._make_complete(raw_cell, note)
                 else:
                     result = self._begin(raw_cell, kwargs.get("cell_id"), kwargs.get("cell_meta"))
@@ -391,6 +403,7 @@ class Session:
         try:
             with self.guarded("loading what was replayed"):
                 repeat.prepare(self, self.observe(source, note.cell))
+                results.settle(self)
                 self.state.remember_objects()
         except CannotReplay as error:
             return self._refused(error, source, note.cell or None, time.perf_counter())
@@ -418,13 +431,18 @@ class Session:
                         if found is not None and not self.shadow:
                             return self._replayed(found, run, started)
                         run.shadow = found
-                    if run.history and (missing := self.shown.needed(run.history)):
+                    missing = self.shown.needed(run.history) if run.history else []
+                    if missing and run.results is None:
                         raise CannotReplay(
                             "this cell reads `_`, `Out` or `In`, which replayed cells do not fill; they must execute",
                             *missing,
                         )
                     run.why = why
                     repeat.prepare(self, run)
+                    results.settle(self)
+                    if missing:
+                        self.shown.fill(self.shell, run.results or ())
+                    run.results = shown.checked(self.shell, run.results)
                     self._start(run, started)
                 except (CannotReplay, KeyboardInterrupt):
                     raise
@@ -498,7 +516,7 @@ class Session:
             *effects["string_names"],
         }
         wanted.update((effects.get("directives") or {}).get("reads") or [])
-        if runs_bodies(source, effects):
+        if speaking.runs_bodies(source, effects):
             wanted.update(effects["loads"])
         # Any code may reach what is open in pyplot.
         wanted.update(self.figures.names())
@@ -525,6 +543,8 @@ class Session:
             present, absent = self.state.closure({*wanted, *filter(str.isidentifier, words)})
         history = [entry["construct"] for entry in effects["marks"].get("history", [])]
         history += [name for name in effects["reads"] if is_history(name)]
+        if history and self.held:
+            present |= results.names_held(self) & self.state.bound.keys()
         for name in sorted(present):
             facts = self.state.facts(name)
             unknown += [mark for mark in facts.marks if mark.startswith("unknown:")]
@@ -541,6 +561,7 @@ class Session:
             before_ambient=dict(self.symbolic_ambient),
             unknown=unknown,
             history=list(dict.fromkeys(history)),
+            results=self.shown.facts(history),
             reads_text=bool(effects["marks"].get("reads_source")) or reaching.reads_text,
             imports_by_name="import_module" in source
             or any("imports by name" in self.state.facts(name).marks for name in present),
@@ -601,7 +622,7 @@ class Session:
             if why:
                 names = {*effects["loads"], *effects["writes"]}
                 self.hide(json.dumps([effects["fingerprint"], "not recorded"]), why, names)
-            self.unseen += opaque_constructs(effects)
+            self.unseen += speaking.opaque_constructs(effects)
             self.may_be_seeded = (
                 self.may_be_seeded
                 or speaking.speaks_of_seeding(text)
@@ -644,6 +665,7 @@ class Session:
             return
         seconds = time.perf_counter() - run.clock
         findings = run.watch.stop()
+        self.settings.heed_modules(set(user_modules()) - self.base_modules_of_user)
         run.looked_at = self.settings.end(
             # The administrator's of the machine are loaded before anything of the user's.
             has_modules=bool(set(user_modules()) - {"sitecustomize", "usercustomize"})
@@ -653,10 +675,12 @@ class Session:
         sys.stderr.flush()
         outputs = self.tap.stop() if self.tap is not None else []
         status = _status(result)
-        self.shown.executed(run.effects, n_results(self.shell, outputs))
+        is_shown, run.result = shown.result_of(self.shell, outputs)
+        run.kept_result = shown.keep(run.result) if is_shown else shown.ODD
+        self.shown.executed(run.effects, shown.n_results(self.shell, outputs), run.kept_result)
         note = self._note
         self.ambient.put_back_contextual(run.contextual)
-        self.unseen += opaque_constructs(run.effects)
+        self.unseen += speaking.opaque_constructs(run.effects)
         is_recorded = False
         report: dict[str, Any] = {
             "cell_id": run.cell_id,
@@ -960,33 +984,6 @@ def _is_own_magic(source: str) -> bool:
     return source.strip().startswith(
         ("%nbrewind", "%load_ext nbrewind", "%reload_ext nbrewind", "%unload_ext nbrewind")
     )
-
-
-# Constructs that reach names, not the process: the sweep sees what they change.
-_NAMES_ONLY = re.compile(r"globals|locals|vars|dir\b|frame|import \*|star")
-
-
-def opaque_constructs(effects: dict[str, Any]) -> list[str]:
-    """Code that nothing can see through, and that may have changed the process."""
-    return [
-        entry["construct"]
-        for entry in effects["unknown"]
-        if not _NAMES_ONLY.search(entry["construct"])
-    ]
-
-
-def runs_bodies(source: str, effects: dict[str, Any]) -> bool:
-    """True when what the cell defines may run at once without being named: decorators, and classes with bases."""
-    raw = source.encode()
-    for item in effects["statements"]:
-        if item["kind"] == "definition":
-            text = raw[item["start"] : item["end"]].lstrip()
-            if text.startswith(b"@") or b"\n@" in text or _BASES.match(text):
-                return True
-    return False
-
-
-_BASES = re.compile(rb"class\s+\w+\s*[(\[]")
 
 
 def user_modules() -> list[str]:

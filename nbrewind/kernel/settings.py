@@ -17,8 +17,10 @@ import re
 import sys
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
+
+from nbrewind.kernel.variables import ENVIRONMENT
 
 # Kinds of ambient state. The first four are providers; what statements set that none sees is known by their text.
 WARNINGS = "filters of warnings"
@@ -28,6 +30,8 @@ ARRAYS = "numpy print options"
 FIGURES = "figure settings"
 RELOADING = "reloading of modules"
 OTHERS = "configuration"
+# The beginning of what is noted of questions for variables.
+_ENVIRONMENT = json.dumps([ENVIRONMENT])[:-1]
 # What somebody asked for once, and was told what cells had set (see `looking`).
 ANSWERS = "what libraries were told"
 # Among what was done to the process: that somebody asked (see `looking`).
@@ -144,6 +148,8 @@ def _is_ear(one: Any) -> bool:
 
 
 _INSIDE = re.compile(r"\b(vars|__dict__|getmembers|__getstate__|__reduce_ex__)\b")
+# And other ways to the environment than the mapping and the C library's own function.
+_PAST_MAPPING = re.compile(r"\b(ctypes|cffi)\b")
 _INSTALLING = re.compile(r"\b(pip|conda|mamba|micromamba|uv|poetry)\b")
 
 
@@ -170,13 +176,39 @@ class Watch:
         self._watched: dict[str, bool] = {}
         # A cell spoke of installing something: modules of libraries may be edited, too.
         self._installs = False
-        # A cell spoke of attributes as a dict: a look that no property sees.
+        # Code spoke of attributes as a dict: a look that no property sees.
         self._looks_inside = False
+        self._looks_past = False
+        self._modules_heeded: set[str] = set()
 
     def heed_text(self, source: str) -> None:
         """A cell is about to be replayed or executed."""
         self._installs = self._installs or _INSTALLING.search(source) is not None
-        self._looks_inside = self._looks_inside or _INSIDE.search(source) is not None
+        self._heed_ways_past(source)
+
+    def heed_modules(self, names: Iterable[str]) -> None:
+        """Modules of the user's are loaded: their code may look where no mapping tells, as that of cells may."""
+        for name in names:
+            path = getattr(sys.modules.get(name), "__file__", None) or ""
+            if name in self._modules_heeded:
+                continue
+            self._modules_heeded.add(name)
+            try:
+                with open(path, encoding="utf-8", errors="replace") as file:
+                    text = file.read() if path.endswith(".py") else ""
+            except OSError:
+                text = ""
+            # Of what is compiled nothing is known.
+            self._heed_ways_past(text if path.endswith(".py") else "vars(os.environ)")
+
+    def _heed_ways_past(self, source: str) -> None:
+        is_inside = _INSIDE.search(source) is not None
+        self._looks_inside = self._looks_inside or is_inside
+        self._looks_past = (
+            self._looks_past
+            or _PAST_MAPPING.search(source) is not None
+            or (is_inside and "environ" in source)
+        )
 
     def begin(self) -> None:
         """A run begins."""
@@ -206,6 +238,8 @@ class Watch:
             found.add(RELOADING)
         if self._looks_inside:
             found.add(LOGGING)
+        if self._looks_past:
+            found.add(ENVIRONMENT)
         for kind, (modules, _) in _WATCHES.items():
             if _loaded(modules) is not None and not self._before.get(kind, False):
                 found.add(kind)
@@ -408,7 +442,12 @@ def fingerprints(process: list[dict[str, Any]]) -> dict[str, str | None]:
         if kind is not None and item["text"] not in texts[kind]:
             texts[kind].append(item["text"])
     seen = [item["text"] for item in process if item["kind"] == SEEN]
-    answers = [text for text in seen if json.loads(text)[2] is not None]
+    # Of variables of the environment every run says itself what was told.
+    answers = [
+        text
+        for text in seen
+        if json.loads(text)[2] is not None and not text.startswith(_ENVIRONMENT)
+    ]
     return {
         ANSWERS: _digest(answers) if answers else None,
         OTHERS: _digest(texts[OTHERS]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbrewind.fingerprint import is_library_module
 
@@ -55,3 +55,30 @@ def empties_folders(session: Session, run: Run) -> bool:
     return _EMPTIES in run.effects["string_names"] or any(
         _EMPTIES in one.idents or _EMPTIES in one.words() for one in facts
     )
+
+
+# Constructs that reach names, not the process: the sweep sees what they change.
+_NAMES_ONLY = re.compile(r"globals|locals|vars|dir\b|frame|import \*|star")
+
+
+def opaque_constructs(effects: dict[str, Any]) -> list[str]:
+    """Code that nothing can see through, and that may have changed the process."""
+    return [
+        entry["construct"]
+        for entry in effects["unknown"]
+        if not _NAMES_ONLY.search(entry["construct"])
+    ]
+
+
+def runs_bodies(source: str, effects: dict[str, Any]) -> bool:
+    """True when what the cell defines may run at once without being named: decorators, and classes with bases."""
+    raw = source.encode()
+    for item in effects["statements"]:
+        if item["kind"] == "definition":
+            text = raw[item["start"] : item["end"]].lstrip()
+            if text.startswith(b"@") or b"\n@" in text or _BASES.match(text):
+                return True
+    return False
+
+
+_BASES = re.compile(rb"class\s+\w+\s*[(\[]")

@@ -202,7 +202,7 @@ class Waiting:
 
     def _fill(self) -> bool:
         """Load one of them. True while there are more; an interrupt leaves the rest to those who use it."""
-        from nbrewind.kernel import repeat
+        from nbrewind.kernel import repeat, results
         from nbrewind.kernel.session import CannotReplay
 
         session = self._session
@@ -219,6 +219,7 @@ class Waiting:
         try:
             with session.interrupts.allowed(), session.guarded("loading what was restored"):
                 repeat.load_names(session, names)
+                results.settle(session)
                 is_loaded = True
         except (CannotReplay, KeyboardInterrupt):
             return False

@@ -42,6 +42,8 @@ _CHANGE_EVENTS = frozenset(
     os.setxattr os.removexattr
     """.split()
 )
+# Of what the native watch tells.
+_OF_FILES = frozenset({"read", "write", "update", "list"})
 _LISTING_EVENTS = frozenset({"os.listdir", "os.scandir"})
 _OTHER_EVENTS = frozenset(
     """
@@ -182,6 +184,8 @@ class Recorder:
     def native(self, events: list[Any]) -> None:
         """Take over what native code opened; there is no telling which of several tasks it was for."""
         for kind, name, found in events:
+            if kind not in _OF_FILES:
+                continue
             path = os.path.abspath(name)
             if self.is_noise(path):
                 continue

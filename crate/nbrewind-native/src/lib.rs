@@ -29,6 +29,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(plan::slice, m)?)?;
     m.add_function(wrap_pyfunction!(watch::watch_start, m)?)?;
     m.add_function(wrap_pyfunction!(watch::watch_stop, m)?)?;
+    m.add_function(wrap_pyfunction!(watch::watch_hears_variables, m)?)?;
     m.add_function(wrap_pyfunction!(watch::watch_mark, m)?)?;
     m.add_function(wrap_pyfunction!(watch::watch_since, m)?)?;
     m.add_class::<memory::Memory>()?;

@@ -1,9 +1,11 @@
-//! Which files native code opens: arrow, HDF5 and their kind go past Python's audit events.
+//! Which files native code opens, and which variables of the environment it asks for: arrow, HDF5 and their kind go past
+//! Python's audit events.
 //!
 //! While the watch is on, the import slots (GOT) of every loaded library point at the functions below instead of the C
-//! library's `open`, `openat`, `fopen` and `opendir`; each notes the path and goes on to the real function. The Python
-//! executable itself keeps its own, because Python's opens are seen as audit events, with the code that asked. Its
-//! `dlopen` is replaced, so that a library that is imported in the middle of a cell is seen as well.
+//! library's `open`, `openat`, `fopen`, `opendir` and `getenv`; each notes the path or the variable and goes on to the
+//! real function. The Python executable itself keeps its own opens, because Python's are seen as audit events, with the
+//! code that asked. Its `dlopen` is replaced, so that a library that is imported in the middle of a cell is seen as well:
+//! what it asked for while it was being loaded was not, so that it is said that it may have asked for anything.
 //!
 //! Invariant: the functions are called at any time, on any thread, without the GIL. They only take a lock of ours,
 //! never call Python, and pass arguments and results through unchanged.
@@ -12,7 +14,8 @@ use pyo3::prelude::*;
 
 /// What `stat` said of a path: device, inode, size, times of the content and of the entry in nanoseconds.
 type Stat = Option<(u64, u64, u64, i64, i64)>;
-/// One event: `read`, `write`, `update` or `list`, the path, and what `stat` said of it then.
+/// One event: `read`, `write`, `update` or `list`, the path, and what `stat` said of it then; or `variable` and its name,
+/// `loaded` and a library that can ask for variables, `environment` where all of them may be read.
 type Event = (&'static str, String, Stat);
 /// The same with the thread (as the system numbers it) that did it.
 type ThreadEvent = (&'static str, String, Stat, i64);
@@ -43,12 +46,20 @@ mod slots {
         events: Vec::new(),
     });
     static PATCHED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+    /// A library reads the environment itself, or a question came while another one was being noted.
+    static READS_ALL: AtomicBool = AtomicBool::new(false);
+    static MISSED: AtomicBool = AtomicBool::new(false);
+    /// What these do with the environment itself is nothing that a notebook could tell: Arrow's allocator looks for
+    /// settings of its own name, and `setproctitle` moves it.
+    const OF_NO_ACCOUNT: [&[u8]; 3] = [b"libarrow", b"setproctitle", b"libpython"];
 
     const READ: u8 = 0;
     const WRITE: u8 = 1;
     const UPDATE: u8 = 2;
     const LIST: u8 = 3;
-    const KINDS: [&str; 4] = ["read", "write", "update", "list"];
+    const VARIABLE: u8 = 4;
+    const LOADED: u8 = 5;
+    const KINDS: [&str; 6] = ["read", "write", "update", "list", "variable", "loaded"];
 
     /// Files that no notebook owns: noting them would only cost time.
     fn is_system(path: &[u8]) -> bool {
@@ -167,6 +178,25 @@ mod slots {
         }
     }
 
+    /// Never waits and never asks anything: allocators and signal handlers may call `getenv`.
+    fn note_name(kind: u8, name: &[u8]) {
+        let Ok(mut events) = EVENTS.try_lock() else {
+            MISSED.store(true, Ordering::Relaxed);
+            return;
+        };
+        let name = String::from_utf8_lossy(name).into_owned();
+        if events.noted.insert((kind, 0, name.clone())) {
+            events.events.push((KINDS[kind as usize], name, None, 0));
+        }
+    }
+
+    unsafe extern "C" fn getenv(name: *const c_char) -> *mut c_char {
+        unsafe {
+            see(name, |bytes| note_name(VARIABLE, bytes));
+            libc::getenv(name)
+        }
+    }
+
     unsafe extern "C" fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void {
         unsafe {
             let handle = libc::dlopen(path, flags);
@@ -181,6 +211,8 @@ mod slots {
     fn replacement(name: &[u8], is_python: bool) -> Option<usize> {
         Some(match name {
             b"dlopen" => dlopen as *const () as usize,
+            // A process that may do more than its user is not what a kernel is: the two are one.
+            b"getenv" | b"secure_getenv" | b"__secure_getenv" => getenv as *const () as usize,
             _ if is_python => return None,
             b"open" | b"open64" | b"__open_2" | b"__open64_2" => open as *const () as usize,
             b"openat" | b"openat64" | b"__openat_2" | b"__openat64_2" => {
@@ -192,12 +224,14 @@ mod slots {
         })
     }
 
+    // Of each: R_*_64 (in tables of functions), R_*_GLOB_DAT, R_*_JUMP_SLOT.
     #[cfg(target_arch = "x86_64")]
-    const SLOT_KINDS: [u64; 2] = [6, 7]; // R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT
+    const SLOT_KINDS: [u64; 3] = [1, 6, 7];
     #[cfg(target_arch = "aarch64")]
-    const SLOT_KINDS: [u64; 2] = [1025, 1026]; // R_AARCH64_GLOB_DAT, R_AARCH64_JUMP_SLOT
+    const SLOT_KINDS: [u64; 3] = [257, 1025, 1026];
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    const SLOT_KINDS: [u64; 2] = [u64::MAX, u64::MAX];
+    const SLOT_KINDS: [u64; 3] = [u64::MAX; 3];
+    pub const HEARS_VARIABLES: bool = SLOT_KINDS[0] != u64::MAX;
 
     #[repr(C)]
     struct Dynamic {
@@ -279,6 +313,7 @@ mod slots {
             if strings < base || symbols < base {
                 return 0;
             }
+            let mut asks = false;
             for (table, size) in tables {
                 if table < base || table == 0 {
                     continue;
@@ -295,10 +330,31 @@ mod slots {
                     let symbol_name =
                         CStr::from_ptr((strings + symbol.st_name as usize) as *const c_char)
                             .to_bytes();
+                    let is_pointer = rela.info & 0xffff_ffff == SLOT_KINDS[0];
+                    match symbol_name {
+                        b"getenv" | b"secure_getenv" | b"__secure_getenv" => asks = true,
+                        b"environ" | b"__environ" | b"_environ" if symbol.st_shndx == 0 => {
+                            let is_known = OF_NO_ACCOUNT
+                                .iter()
+                                .any(|part| name.windows(part.len()).any(|window| window == *part));
+                            if !is_python && !is_known {
+                                READS_ALL.store(true, Ordering::Relaxed);
+                            }
+                        }
+                        // Files are opened through slots.
+                        _ if is_pointer => continue,
+                        _ => {}
+                    }
+                    if is_pointer && rela.addend != 0 {
+                        continue;
+                    }
                     if let Some(function) = replacement(symbol_name, is_python) {
                         set_slot(base + rela.offset as usize, function);
                     }
                 }
+            }
+            if asks && ACTIVE.load(Ordering::Relaxed) {
+                note_name(LOADED, name);
             }
             0
         }
@@ -343,22 +399,31 @@ mod slots {
             seen.noted.clear();
             seen.events.clear();
         }
-        ACTIVE.store(true, Ordering::SeqCst);
+        // What was loaded between two watches asked for nothing in the second.
         patch_all();
+        MISSED.store(false, Ordering::SeqCst);
+        ACTIVE.store(true, Ordering::SeqCst);
     }
 
     pub fn stop() -> Vec<Event> {
+        if ACTIVE.load(Ordering::SeqCst) {
+            patch_all();
+        }
         ACTIVE.store(false, Ordering::SeqCst);
         let Ok(mut seen) = EVENTS.lock() else {
             return Vec::new();
         };
         seen.noted.clear();
         let mut known = BTreeSet::new();
-        std::mem::take(&mut seen.events)
+        let mut found: Vec<Event> = std::mem::take(&mut seen.events)
             .into_iter()
             .filter(|(kind, path, _, _)| known.insert((*kind, path.clone())))
             .map(|(kind, path, found, _)| (kind, path, found))
-            .collect()
+            .collect();
+        if MISSED.load(Ordering::SeqCst) || READS_ALL.load(Ordering::SeqCst) {
+            found.push(("environment", String::new(), None));
+        }
+        found
     }
 
     pub fn mark() -> Option<Mark> {
@@ -374,13 +439,23 @@ mod slots {
     pub fn since(mark: Mark) -> Option<Vec<ThreadEvent>> {
         let seen = EVENTS.lock().ok()?;
         let is_same = ACTIVE.load(Ordering::SeqCst) && seen.watch == mark.0;
-        is_same.then(|| seen.events[mark.1..].to_vec())
+        is_same.then(|| {
+            let found = seen.events[mark.1..].iter();
+            found
+                .filter(|event| {
+                    event.0 != KINDS[VARIABLE as usize] && event.0 != KINDS[LOADED as usize]
+                })
+                .cloned()
+                .collect()
+        })
     }
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 mod slots {
     use super::{Event, Mark, ThreadEvent};
+
+    pub const HEARS_VARIABLES: bool = false;
 
     pub fn start() {}
 
@@ -407,6 +482,12 @@ pub fn watch_start(py: Python<'_>) {
 #[pyfunction]
 pub fn watch_stop(py: Python<'_>) -> Vec<Event> {
     py.detach(slots::stop)
+}
+
+/// Whether a watch hears of variables that native code asks for.
+#[pyfunction]
+pub fn watch_hears_variables() -> bool {
+    slots::HEARS_VARIABLES
 }
 
 /// This moment of the watch that is on; None: none is.
