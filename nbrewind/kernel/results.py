@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 _LAST = ("_", "__", "___")
 # A result that no name holds: how large it may be to be stored, and how much is walked to see that it stands alone.
 _MAX_BYTES = 1 << 20
-_MAX_NAMED_BYTES = 64 << 20
+_MAX_NAMED_BYTES = 16 << 20
+# Values that cost little to look at: not figures and what is drawn in them, for one.
+_SIMPLE = frozenset(
+    {"builtins", "collections", "datetime", "decimal", "fractions", "numpy", "pandas", "polars"}
+)
+_MAX_ITEMS = 100
 
 
 def value_of(session: Session, run: Run) -> dict[str, str] | None:
@@ -45,7 +50,10 @@ def _stored(session: Session, value: Any) -> CoVariable | None:
     from nbrewind.kernel.record import store_version
 
     state = session.state
-    if sum(version.n_bytes for version in set(state.bound.values())) > _MAX_NAMED_BYTES:
+    n_named = sum(version.n_bytes for version in set(state.bound.values()))
+    if not _is_simple(value) or n_named > _MAX_NAMED_BYTES:
+        return None
+    if Context(namespace=session.namespace, memory=state.memory).walk(value).n_bytes > _MAX_BYTES:
         return None
     names = [name for name in state.live_names() if is_tracked(name)]
     values = [value, *(session.namespace[name] for name in names)]
@@ -53,12 +61,22 @@ def _stored(session: Session, value: Any) -> CoVariable | None:
     walks, groups, _ = context.walk_namespace(values, state.root, copies_on_write())
     found = walks[0]
     is_alone = any(list(group) == [0] for group in groups)
-    if found.fp is None or found.handles or found.n_bytes > _MAX_BYTES or not is_alone:
+    if found.fp is None or found.handles or not is_alone:
         return None
     version = CoVariable(("_",), found.fp, {"_": NameFacts.from_walk(found, value)})
     version.n_bytes = found.n_bytes
     store_version(session, version)
     return version
+
+
+def _is_simple(value: Any, depth: int = 3) -> bool:
+    kind = type(value)
+    if kind.__module__.partition(".")[0] not in _SIMPLE or depth == 0:
+        return False
+    if not isinstance(value, list | tuple | dict | set | frozenset):
+        return True
+    parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    return len(parts) <= _MAX_ITEMS and all(_is_simple(part, depth - 1) for part in parts)
 
 
 class Before:
