@@ -71,6 +71,11 @@ def written_seventh() -> list[Page]:
     return [read(path) for path in sorted(FOLDER.glob("seventh/*.ipy"))]
 
 
+def written_eighth() -> list[Page]:
+    """Those of four fields more: rasters, language, a workshop, cohorts."""
+    return [read(path) for path in sorted(FOLDER.glob("eighth/*.ipy"))]
+
+
 def generated(n: int) -> list[Page]:
     """Generated ones, of templates that are meant to be hard: they shadow, alias, delete, fail and evaluate strings."""
     from tests.python.generated.cases import make_case

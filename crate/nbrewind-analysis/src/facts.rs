@@ -410,6 +410,8 @@ pub(crate) struct FunctionFacts {
     pub params: Box<[Name]>,
     pub vararg: Option<usize>,
     pub reads: Set<Name>,
+    /// Names of which it asks for items.
+    pub asks: Set<Name>,
     /// Global names to whose objects it only adds something.
     pub adds_to: Set<Name>,
     pub writes: Set<Name>,
@@ -459,6 +461,7 @@ impl FunctionFacts {
     /// Running this runs the other one, too.
     pub(crate) fn do_also(&mut self, other: &FunctionFacts) {
         self.reads.add_all(&other.reads);
+        self.asks.add_all(&other.asks);
         self.adds_to.add_all(&other.adds_to);
         self.writes.add_all(&other.writes);
         self.deletes.add_all(&other.deletes);

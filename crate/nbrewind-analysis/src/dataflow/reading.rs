@@ -202,7 +202,7 @@ impl World {
         }
         if how != How::Store
             && matches!(path.keys.first(), Some(Key::Item(_) | Key::Any))
-            && self.state.object(id).grows_when_read
+            && self.grows(id)
         {
             self.change(id, key, false, &mut Seen::default());
         }
@@ -531,6 +531,13 @@ impl World {
         for &name in &facts.reads {
             let more = self.read_name(name);
             found.extend(more);
+            if facts.asks.has(name) {
+                for id in self.objects_of(name) {
+                    if self.grows(id) {
+                        self.change(id, None, false, &mut Seen::default());
+                    }
+                }
+            }
         }
         for &name in &facts.adds_to {
             if !self.add_to(name) {
@@ -552,6 +559,12 @@ impl World {
             self.statement.is_unknown = true;
         }
         self.statement.through = outer;
+    }
+
+    /// Whether it makes items that are asked for.
+    fn grows(&self, id: ObjectId) -> bool {
+        self.state.object(id).grows_when_read
+            || self.own_method(id, Name::new("__missing__")).is_some()
     }
 
     /// A function only adds to what this name stands for: a list or a dict is another one then, and nothing else that

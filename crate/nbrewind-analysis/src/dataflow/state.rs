@@ -562,18 +562,14 @@ impl State {
         for &place in &changed {
             at_place!(self, place, history => history.compare(step, &mut is_reached));
         }
-        for &place in &before {
+        for place in before {
             at_place!(self, place, history => {
                 if history.was_taken_back() {
                     history.compare(step, &mut is_reached);
                 }
             });
         }
-        self.changed[step] = if before == changed {
-            before
-        } else {
-            changed.clone()
-        };
+        self.changed[step] = changed.clone();
         changed.clear();
         self.changing = changed;
     }

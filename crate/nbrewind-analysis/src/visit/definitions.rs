@@ -337,7 +337,7 @@ impl Visitor<'_> {
             scope.class_name = Some(name);
             this.scopes.push(scope);
             this.body(&node.body);
-            let Some(scope) = this.scopes.pop() else {
+            let Some(mut scope) = this.scopes.pop() else {
                 return;
             };
             let is_plain = |name: &str| {
@@ -364,12 +364,41 @@ impl Visitor<'_> {
             let is_record = node.decorator_list.iter().any(|decorator| {
                 matches!(last_of(decorator), Some("dataclass" | "define" | "frozen"))
             });
+            // What makes the defaults of a record runs when one is made.
+            let mut made = FunctionFacts::default();
+            for call in node.body.iter().filter(|_| is_record).filter_map(|stmt| {
+                let field = stmt.as_ann_assign_stmt()?;
+                field.value.as_ref()?.as_call_expr()
+            }) {
+                for keyword in &call.arguments.keywords {
+                    for (source, _) in this.referred(&keyword.value).sources {
+                        match source {
+                            Source::Function(id) => made.do_also(&this.found.functions[id]),
+                            Source::Name(name) => {
+                                made.reads.insert(name);
+                                made.calls.insert(name);
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
             for (attribute, value) in attributes {
                 if !scope.methods.has(attribute) {
                     if value.kind != Kind::Scalar {
                         shared.insert(attribute);
                     }
                     held = std::mem::take(&mut held).or(&value.held());
+                }
+            }
+            if !made.reads.is_empty() {
+                let last = Name::new(CONSTRUCTORS[2]);
+                match scope.methods.get(last) {
+                    Some(&own) => this.found.functions[own].do_also(&made),
+                    None => {
+                        scope.methods.insert(last, this.found.functions.len());
+                        this.found.functions.push(made);
+                    }
                 }
             }
             let mut behaviour = FunctionFacts::default();
@@ -404,7 +433,10 @@ impl Visitor<'_> {
             }
             facts.class = Some(ClassFacts {
                 name,
-                changes_given: changed.iter().any(|name| is_record || kept.has(*name)),
+                changes_given: changed.iter().any(|name| {
+                    // What a property gives is of what the object keeps.
+                    is_record || kept.has(*name) || scope.methods.has(*name)
+                }),
                 shared,
                 behaviour: this.found.functions.len(),
                 has_plain_attributes: bases.is_empty()

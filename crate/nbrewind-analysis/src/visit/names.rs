@@ -492,6 +492,11 @@ impl Visitor<'_> {
                 if !name.is_empty() {
                     self.environment_path(name, &keys, how);
                     self.note_closure_change(name, how);
+                    if let Some(Key::Item(_) | Key::Any) = first_key
+                        && let Some(frame) = self.frame()
+                    {
+                        frame.asks.insert(name);
+                    }
                     let start = at.start().to_usize();
                     let columns = self.columns.iter().find(|(at, _)| *at == start);
                     let columns = columns.map(|(_, keys)| keys.clone()).unwrap_or_default();
