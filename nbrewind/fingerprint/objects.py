@@ -792,7 +792,7 @@ def _suspended_fact(obj: Any, frame: types.FrameType | None, ctx: Context) -> Fa
 @register(
     "builtins:frame", "builtins:traceback",
     "threading:Thread", "socket:socket", "sqlite3:Connection", "sqlite3:Cursor", "subprocess:Popen", "mmap:mmap",
-    "contextvars:ContextVar", "asyncio.events:AbstractEventLoop", "concurrent.futures._base:Future",
+    "contextvars:ContextVar", "asyncio.events:AbstractEventLoop",
     "weakref:finalize", "nbrewind.hush:_Hushed", "unittest.mock:NonCallableMock", "argparse:ArgumentParser",
     "numpy:finfo", "PIL.ImageFont:FreeTypeFont",
 )  # fmt: skip
@@ -803,6 +803,24 @@ def _opaque_fact(obj: Any, ctx: Context) -> Fact:
         mutable=True,
         marks=[FINALIZES] if _ends_with_effects(obj) else (),
     )
+
+
+@register("_asyncio:Future")
+def _awaited_fact(future: Any, ctx: Context) -> Fact:
+    return _given_fact(future, future._result, ctx)
+
+
+@register("concurrent.futures._base:Future")
+def _future_fact(future: Any, ctx: Context) -> Fact:
+    # Its classes may do something when they are asked.
+    return _given_fact(future, vars(future).get("_result"), ctx)
+
+
+def _given_fact(future: Any, result: Any, ctx: Context) -> Fact:
+    fact = _opaque_fact(future, ctx)
+    # Whoever asked for its result has the very object.
+    fact.parts = (result,)
+    return fact
 
 
 def parts_of_closed(file: Any) -> tuple[Any, ...] | None:

@@ -1,8 +1,10 @@
-"""Workers that are threads of the kernel's process: futures hold the very objects that names have."""
+"""Futures hold the very objects that names have: of Dask's workers that are threads of the kernel, and of executors."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pytest
 
 from tests.python.books import Book
 
@@ -84,3 +86,35 @@ def test_tasks_of_unchanged_futures_are_loaded(tmp_path: Path) -> None:
     assert "80024.77" in shown(book)
     tasks = {one["cell_id"]: one["tasks"] for one in book.reports if one.get("tasks")}
     assert tasks["look"]["run"] == 0, tasks
+
+
+@pytest.mark.parametrize("pool", ["ThreadPoolExecutor", "ProcessPoolExecutor"])
+def test_what_futures_of_executors_gave_is_what_names_have(tmp_path: Path, pool: str) -> None:
+    cells = {
+        "imports": f"import numpy as np\nfrom concurrent.futures import {pool}",
+        "submit": f"with {pool}(1) as pool:\n    made = pool.submit(np.zeros, 3)\nresult = made.result()",
+        "change": "x = 0",
+        "look": "print(made.result(), result is made.result())",
+    }
+    book = Book(tmp_path, cells)
+    book.audit()
+    assert "[0. 0. 0.] True" in shown(book)
+    book.edit(change="result[0] = 5.0")
+    for look in ("", "print(1)\n"):
+        book.edit(look=look + cells["look"])
+        assert "[5. 0. 0.] True" in shown(book), book.reports
+
+
+def test_what_tasks_of_asyncio_gave_is_what_names_have(tmp_path: Path) -> None:
+    cells = {
+        "go": "import asyncio\nasync def go():\n    return ['a']",
+        "submit": "made = asyncio.ensure_future(go())\nresult = await made",
+        "change": "x = 0",
+        "look": "print(made.result(), result is made.result())",
+    }
+    book = Book(tmp_path, cells)
+    book.audit()
+    book.edit(change="result.append('b')")
+    for look in ("", "print(1)\n"):
+        book.edit(look=look + cells["look"])
+        assert "['a', 'b'] True" in shown(book), book.reports
