@@ -123,7 +123,15 @@ def _top_level(distribution: importlib.metadata.Distribution) -> set[str]:
 
 def loaded_modules() -> list[str]:
     """Names of the modules that are loaded, but for those that are known to be libraries: most of some thousands."""
-    return [name for name in list(sys.modules) if not _library_modules.get(name)]
+    global _loaded
+    names = list(sys.modules)
+    # Asked for some times in every cell, and the same nearly always.
+    if names != _loaded[0]:
+        _loaded = names, [name for name in names if not _library_modules.get(name)]
+    return [name for name in _loaded[1] if not _library_modules.get(name)]
+
+
+_loaded: tuple[list[str], list[str]] = ([], [])
 
 
 def module_version(name: str) -> str:

@@ -206,12 +206,14 @@ def _pandas_options(is_wanted: Callable[[str], bool]) -> Any:
     registered = getattr(config, "_registered_options", None)
     if registered is None:
         return None
-    deprecated = set(getattr(config, "_deprecated_options", {}))
-    return {
-        key: pandas.get_option(key)
-        for key in sorted(registered)
-        if key not in deprecated and is_wanted(key)
-    }
+    deprecated = getattr(config, "_deprecated_options", {})
+    wanted = [key for key in sorted(registered) if key not in deprecated and is_wanted(key)]
+    try:
+        # `get_option` takes each for a pattern and looks for what else it could mean, at the end of every cell.
+        places = [(key, config._get_root(key)) for key in wanted]
+        return {key: root[last] for key, (root, last) in places}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {key: pandas.get_option(key) for key in wanted}
 
 
 def _pandas_set(state: dict[str, Any]) -> None:
@@ -441,9 +443,14 @@ def _logging_get() -> dict[str, Any]:
         top = name.partition(".")[0]
         if not isinstance(logger, logging.Logger) or top in _SERVICE_LOGGERS:
             continue
-        handlers = [one for one in logger.handlers if not isinstance(one, logging.NullHandler)]
-        kept = (*map(_handler_text, handlers), *map(_filter_text, logger.filters))
+        kept: tuple[str, ...] = ()
+        if logger.handlers or logger.filters:
+            handlers = [one for one in logger.handlers if not isinstance(one, logging.NullHandler)]
+            kept = (*map(_handler_text, handlers), *map(_filter_text, logger.filters))
         state = (logger.level, logger.disabled, logger.propagate, kept)
+        if state == _UNTOUCHED and name in _set_up_by_library:
+            # Most of some hundreds.
+            continue
         # What a library sets up for itself when it is imported counts only once it changes.
         if is_library_module(top) and name not in _set_up_by_user:
             if _set_up_by_library.setdefault(name, state) == state:

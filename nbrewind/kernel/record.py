@@ -603,8 +603,8 @@ def record_run(
     session.process.extend(process)
     if status != "ok":
         session.leftover += process_statements(session, run.source, run.effects, run.run_id)
-    session.read_ambient()
     ambient_after = session.ambient.fingerprints()
+    session.read_ambient(ambient_after)
     session.add_symbolic(ambient_after)
     looked, whole = looking.inputs(session, run, ambient_after, tasks)
     ambient_inputs, ambient_effects = ambient_record(session, run, ambient_after, whole, why_not)

@@ -588,10 +588,10 @@ class Session:
                 self.unsettled.remove((run, report))
                 record.settle(self, run, files)
 
-    def read_ambient(self) -> None:
+    def read_ambient(self, now: dict[str, str | None] | None = None) -> None:
         """Bring the ambient state up to date, apart from what replayed cells changed and nobody has restored."""
         if self.aside is None:
-            for name, fp in self.ambient.fingerprints().items():
+            for name, fp in (now or self.ambient.fingerprints()).items():
                 if name not in self.ambient_pending:
                     self.symbolic_ambient[name] = fp
         self.add_symbolic(self.symbolic_ambient)
