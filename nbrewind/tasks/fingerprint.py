@@ -335,7 +335,7 @@ class Fingerprinter:
             facts.is_interior = function.is_interior
             facts.is_shuffle_output = function.is_shuffle_output
         facts.is_interior = facts.is_interior or facts.name in {"partd", "zpartd"}
-        self._close(facts, (encoded, stem, fp), literals, func, spec)
+        self._close(facts, (encoded, stem, fp), literals, func, spec, self._code_given(node))
         if self.is_among_others and (facts.is_user or facts.may_change):
             facts.fp = None
             facts.opaque.append("runs on a worker that is a thread of this process")
@@ -351,6 +351,17 @@ class Fingerprinter:
         if facts.is_suspect and facts.fp is not None:
             facts.fp = self._occurrence(facts.fp, node)
         return facts
+
+    def _code_given(self, node: Node) -> tuple[Literal, ...]:
+        """Code of the user's that a task gets as it gets results: it is the one that calls it."""
+        sources = [source.resolved() for source in node.refs.values()]
+        return tuple(
+            literal
+            for source in sources
+            if source.kind == "data"
+            for literal in self.facts[source.idx].literals
+            if literal.is_user
+        )
 
     def _beside_arguments(self, spec: Any, function: _Function | None) -> list[Any]:
         """What a function can see of its arguments besides their values."""
@@ -391,10 +402,11 @@ class Fingerprinter:
         literals: list[Any],
         func: Literal | None,
         spec: Any = None,
+        given: tuple[Literal, ...] = (),
     ) -> None:
         """Turn what was encoded into a fingerprint, and take over what the literals say.
 
-        `code`: digest, stem, and the fingerprint if the encoder knew it.
+        `code`: digest, stem, and the fingerprint if the encoder knew it; `given`: what else it may call.
         """
         found: tuple[Literal, ...] = (func,) if func is not None else ()
         if literals:
@@ -409,7 +421,7 @@ class Fingerprinter:
                     found = (*found, self.context.remote_texts(urls, options))
             if spec is not None and (parts := remote.parts_of(spec.func, literals)) is not None:
                 found = (*found, self.context.remote_parts(*parts))
-        facts.literals = found
+        facts.literals = found = (*found, *given)
         for literal in found:
             if literal.opaque:
                 facts.opaque.extend(literal.opaque)
@@ -429,7 +441,7 @@ class Fingerprinter:
             return
         encoded, facts.stem, fp = code
         facts.scalars = encoded
-        if fp is None or literals:
+        if fp is None or literals or given:
             fp = self.encoder.combine(encoded, [literal.fp or "" for literal in found])
         facts.fp = fp
 

@@ -147,6 +147,7 @@ class CallFingerprinter(Fingerprinter):
         literals: list[Any],
         func: Literal | None,
         spec: Any = None,
+        given: tuple[Literal, ...] = (),
     ) -> None:
         facts.is_user = True
         is_library = func is not None and not func.is_user
@@ -161,7 +162,7 @@ class CallFingerprinter(Fingerprinter):
             if name in READS_OUTSIDE or name in {"input", "getpass", "breakpoint"}:
                 facts.opaque.append(f"reads what is outside its arguments: {name}")
             facts.is_suspect = name in DRAWS or module in _DRAWING_MODULES
-        super()._close(facts, code, literals, func, spec)
+        super()._close(facts, code, literals, func, spec, given)
         if is_library and not facts.n_refs:
             # What it opens is named by its arguments, and their content is in the fingerprint.
             facts.reads_natively = None

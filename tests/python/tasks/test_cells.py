@@ -442,3 +442,18 @@ def test_dask_warns_of_the_graph_that_was_asked_for(tmp_path: Path) -> None:
     shown = book.repeat()
     assert warnings[0] in str(shown["large"]) and "326862848.0" in str(shown["large"])
     assert [one["tasks"]["hit"] for one in book.reports if one["cell_id"] == "large"] == [399]
+
+
+def test_code_that_dask_hands_to_its_own_functions_is_watched(tmp_path: Path) -> None:
+    cells = {
+        "imports": "import numpy as np, dask.array as da\nfrom dask.distributed import Client",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
+        "write": "K = 1\ndef dump(block, block_info=None):\n    np.save(f\"out{block_info[0]['chunk-location'][0]}.npy\", block * K)\n    return block.sum(keepdims=True)\nprint(float(da.ones((4, 2), chunks=2).map_blocks(dump, chunks=((1, 1), (1,)), dtype=float, meta=np.zeros((0, 0))).sum().compute()))",
+        "read": "print(np.load('out1.npy')[0])",
+    }
+    book = Book(tmp_path, cells)
+    assert "[1. 1.]" in str(book.audit()["read"])
+    book.edit(write=cells["write"].replace("K = 1", "K = 3"))
+    assert "[3. 3.]" in str(book.repeat()["read"])
+    book.edit(write=cells["write"])
+    assert "[1. 1.]" in str(book.repeat()["read"]), book.reports
