@@ -149,7 +149,7 @@ def _is_ear(one: Any) -> bool:
 
 _INSIDE = re.compile(r"\b(vars|__dict__|getmembers|__getstate__|__reduce_ex__)\b")
 # And other ways to the environment than the mapping and the C library's own function.
-_PAST_MAPPING = re.compile(r"\b(ctypes|cffi)\b")
+_PAST_MAPPING = re.compile(r"\b(ctypes|cffi|_data)\b")
 _INSTALLING = re.compile(r"\b(pip|conda|mamba|micromamba|uv|poetry)\b")
 
 

@@ -43,6 +43,7 @@ CASES = [
     Case("an import after a variable in one cell", {"a": A, "b": f"{ONE}\nimport eager", "c": TWO, "e": "print(eager.x())"}, {"e": "print(eager.x(), 2)"}, "e", files=FILES),
     Case("an import before a variable in one cell", {"a": A, "b": ONE, "c": f"import eager\n{TWO}", "e": "print(eager.x())"}, {"e": "print(eager.x(), 2)"}, "e", files=FILES),
     Case("an import between two in one cell", {"a": A, "b": "n = 1", "c": f"{ONE}\nimport eager\n{TWO}", "e": "print(eager.x())"}, {"e": "print(eager.x(), 2)"}, "c e", files=FILES),
+    Case("what the mapping keeps", {"a": A, "ab": ONE, "b": "print(os.environ._data.get(b'NB_X'))"}, {"ab": TWO}, "ab b"),
     Case("a module of the user's that looks inside loggers", {"a": HEAR + "\nimport own, os", "c": "print(own.level())", "d": "print(own.other())"}, {"ab": "logging.getLogger('x').setLevel(10)"}, "ab c d", files=FILES),
     Case("a module of the user's that looks inside the mapping", {"a": HEAR + "\nimport own, os", "c": "print(own.inside())"}, {"ab": TWO}, "ab c", files=FILES),
 ]  # fmt: skip
