@@ -101,6 +101,7 @@ def show_restore(report: dict[str, Any]) -> str:
         lines.append(f"  {item['how']:8} {item['name']:24} {item['type']:40} {size}".rstrip())
     lines += [f"  not brought back: {text}" for text in report.get("process", [])]
     lines += [f"  still as it was: {text}" for text in report.get("stays", [])]
+    lines += [f"  not kept: {text}" for text in report.get("results", [])]
     return "\n".join(lines)
 
 

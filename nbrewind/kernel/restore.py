@@ -160,8 +160,9 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "recorded_seconds": run["seconds"],
         "names": [asdict(item) for item in loading.report],
-        "process": [*(text for text in changed if text not in session.hidden_why), *missing],
+        "process": [text for text in changed if text not in session.hidden_why],
         "stays": [text for text in session.hidden_why if text not in changed],
+        "results": missing,
     }
 
 

@@ -76,6 +76,8 @@ export interface IRestoreReport {
   /** What runs changed inside the process: what is not brought back, and what could not be taken back. */
   process: string[];
   stays: string[];
+  /** What cells showed that was not kept: `Out[3]`, and why. An older kernel says nothing of it. */
+  results?: string[];
 }
 
 export interface IPlanStep {

@@ -57,6 +57,13 @@ describe('the report of a restore', () => {
     expect(items).toEqual(['Not brought back: math.kk = 9', 'Still there: plt.ion() was executed']);
   });
 
+  it('lists results that were not kept, which is no reason to worry', () => {
+    const found = { ...report(name('x', 'loaded', 8)), results: ['`Out[2]`: no name holds it'] };
+    expect(limits(found, trans)).toEqual([]);
+    const items = Array.from(restoreTable(found, trans).node.querySelectorAll('li'), item => item.textContent);
+    expect(items).toEqual(['Not kept: Out[2]: no name holds it']);
+  });
+
   it('says no more than there is', () => {
     expect(summary(report(name('x', 'loaded', 8)), trans)).toBe('1 loaded (8 bytes)');
   });

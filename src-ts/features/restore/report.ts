@@ -42,7 +42,9 @@ export function limits(report: IRestoreReport, trans: TranslationBundle): string
 /** Every name and what became of it, below what a restore cannot do; what was lost comes first. */
 export function restoreTable(report: IRestoreReport, trans: TranslationBundle): Widget {
   const body = new Panel();
-  const notes = limits(report, trans);
+  // The page still shows the results of cells; few look for the objects.
+  const results = (report.results ?? []).map(text => trans.__('Not kept: %1', text));
+  const notes = [...limits(report, trans), ...results];
   if (notes.length > 0) {
     const list = new Widget({ node: document.createElement('ul') });
     for (const note of notes) {

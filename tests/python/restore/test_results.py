@@ -56,7 +56,7 @@ def test_results_come_back(tmp_path: Path) -> None:
         "print(__ is Out[4], list(_4.columns), _5)\n7",
         "print(_, __, list(___.columns))",
     )
-    assert answers[0]["report"]["process"] == []
+    assert answers[0]["report"]["results"] == []
     assert shown[0] == "3.5 DataFrame True [1, 2, 3, 4, 5] 41 a text True\n"
     assert shown[1].startswith("True ['a'] 2.5\n")
     assert shown[2] == "7 2.5 ['a']\n"
@@ -75,7 +75,7 @@ def test_what_was_not_kept_says_so(tmp_path: Path) -> None:
     answers, shown = _probe(
         book, _restore("e"), "print(Out[1])", "print(len(Out[2]))", "print(repr(_4))", "_ + 1"
     )
-    missing = "\n".join(answers[0]["report"]["process"])
+    missing = "\n".join(answers[0]["report"]["results"])
     assert "`Out[2]`, `Out[3]`: no name holds it" in missing
     assert "`Out[4]`: the name that held it has changed since" in missing
     assert "Out[1]" not in missing
@@ -95,7 +95,7 @@ def test_a_result_waits_with_its_name(tmp_path: Path) -> None:
     book.audit()
     answers, shown = _probe(book, _restore("c"), "print(float(_[-1]), _ is Out[2], Out[2] is big)")
     how = {item["name"]: item["how"] for item in answers[0]["report"]["names"]}
-    assert how["big"] == "pending" and answers[0]["report"]["process"] == []
+    assert how["big"] == "pending" and answers[0]["report"]["results"] == []
     assert shown == ["8999999.0 True True\n"]
 
 
