@@ -273,7 +273,13 @@ def _text(key: Any) -> str:
 
 @register("distributed.client:Future")
 def _future_fact(future: Any, ctx: Context) -> Fact:
+    if future.status in _WITHOUT:
+        return Fact("future", opaque=f"a future that is {future.status}", mutable=True)
     return _future(future.key)
+
+
+# Futures that hold nothing, and will not: what their tasks would give is another matter.
+_WITHOUT = frozenset({"cancelled", "error", "lost"})
 
 
 def _future(key: Any) -> Fact:

@@ -457,3 +457,16 @@ def test_code_that_dask_hands_to_its_own_functions_is_watched(tmp_path: Path) ->
     assert "[3. 3.]" in str(book.repeat()["read"])
     book.edit(write=cells["write"])
     assert "[1. 1.]" in str(book.repeat()["read"]), book.reports
+
+
+def test_futures_that_were_cancelled_are_cancelled_in_a_repeat(tmp_path: Path) -> None:
+    cells = {
+        "imports": "from dask.distributed import Client, wait\ndef twice(x):\n    return 2 * x",
+        "cluster": "client = Client(n_workers=1, threads_per_worker=1, dashboard_address=':0')",
+        "cancel": "futures = client.map(twice, range(2))\nwait(futures)\nclient.cancel(futures)",
+        "look": "print({one.status for one in futures})",
+    }
+    book = Book(tmp_path, cells)
+    book.audit()
+    book.edit(look=cells["look"] + "  # again\nx = 1")
+    assert "{'cancelled'}" in str(book.repeat()["look"])
