@@ -249,18 +249,25 @@ def test_turning_audit_on_late_takes_a_baseline(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["request", "magic", "store"])
 def test_a_baseline_that_is_broken_off_is_taken_again(tmp_path: Path, how: str) -> None:
     names = [f"v{number}" for number in range(12)]
+    go = tmp_path / "go"
     with Live(tmp_path) as kernel:
         kernel.make_subshell()
         kernel.ask("configure", notebook="book.ipynb")
         kernel.run("import numpy as np, time", "a")
+        # Whoever stores one waits for the test.
         kernel.run(
-            "class Slow:\n    def __getstate__(self):\n        import time\n        print('slow', flush=True)\n        time.sleep(0.1)\n        return {}"
+            "class Slow:\n    def __getstate__(self):\n        import os, sys, time\n        print('slow', flush=True)\n"
+            "        above, frame = set(), sys._getframe()\n"
+            "        while frame is not None:\n            above.add(frame.f_code.co_name)\n            frame = frame.f_back\n"
+            f"        while 'store_version' in above and not os.path.exists({str(go)!r}):\n            time.sleep(0.01)\n"
+            "        return {}"
         )
         kernel.run(
             f"for name in {names!r}:\n    globals()[name] = [name, np.arange(100_000) + ord(name[-1])]"
         )
-        kernel.run("slow = [Slow() for _ in range(6)]\ng = (i for i in range(3))\nnext(g)", "c")
+        kernel.run("slow = [Slow() for _ in range(2)]\ng = (i for i in range(3))\nnext(g)", "c")
         if how == "store":
+            go.touch()
             kernel.silently(
                 "from nbrewind.kernel.history import History\n"
                 "from nbrewind._native import StoreError\n"
@@ -272,13 +279,15 @@ def test_a_baseline_that_is_broken_off_is_taken_again(tmp_path: Path, how: str) 
             kernel.silently("History.append_run = real\ndel real, broken, History, StoreError")
         elif how == "request":
             request = kernel.send("configure", mode="audit")
-            kernel.until(lambda: sum(it["event"] == "progress" for it in kernel.events) >= 6)
+            kernel.until(lambda: any("slow" in it.get("what", "") for it in kernel.events))
             kernel.interrupt()
+            go.touch()
             assert kernel.answer(request)["code"] == "cancelled"
         else:
             message = kernel.begin_run("%nbrewind audit")
             kernel.until(lambda: any("slow" in str(it) for it in kernel._outputs.get(message, [])))
             kernel.interrupt()
+            go.touch()
             assert any("KeyboardInterrupt" in item for item in kernel.end_run(message))
         assert kernel.ask("status")["mode"] == "off"
         assert not any(event["event"] == "mode" for event in kernel.events)
