@@ -84,7 +84,7 @@ for place in range(0, len(memory), 4096):
 
 
 def fetch_memory(n_bytes: int) -> None:
-    """Make the host of a virtual machine give it this much memory now: whoever is the first to touch it pays for that."""
+    """Make the host of a virtual machine give it this much memory now: whoever touches it first pays for that."""
     subprocess.run([sys.executable, "-c", _TOUCH, str(n_bytes + (64 << 20))], check=True)
 
 
