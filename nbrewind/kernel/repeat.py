@@ -640,7 +640,8 @@ def _is_before_changes(source: str, text: str) -> bool | None:
 
     places = [match.start() for match in _ENVIRON.finditer(source)]
     at = source.find(text)
-    if at < 0:
+    # `import a` is also found in `import ab`: which of them it is cannot be told.
+    if source.count(text) != 1:
         return None
     if not places:
         # Imports change it for themselves; what is called may do so for others.

@@ -23,7 +23,12 @@ ASKS = "import os\n_found = []\n\n\ndef once():\n    if not _found:\n        _fo
 EAGER = "import os\nX = os.environ.get('NB_X')\n\n\ndef x():\n    return X\n"
 # The user's own: by way of what no mapping tells.
 OWN = "import logging, os\n\n\ndef level():\n    return vars(logging.getLogger('x'))['level']\n\n\ndef other():\n    return logging.getLogger('x').__dict__['level']\n\n\ndef inside():\n    return vars(os.environ)['_data'].get(b'NB_X')\n"
-FILES = {"site-packages/asks.py": ASKS, "site-packages/eager.py": EAGER, "own.py": OWN}
+FILES = {
+    "site-packages/asks.py": ASKS,
+    "site-packages/eager.py": EAGER,
+    "site-packages/eager_too.py": "Y = 1\n",
+    "own.py": OWN,
+}
 HEAR = "import logging, sys\nlogging.basicConfig(stream=sys.stdout, format='%(message)s', level=logging.INFO)"
 ONE, TWO = "os.environ['NB_X'] = 'one'", "os.environ['NB_X'] = 'two'"
 
@@ -42,6 +47,7 @@ CASES = [
     Case("an import that a replay makes again", {"a": A, "b": ONE, "c": "import eager", "d": TWO, "e": "print(eager.x())"}, {"e": "print(eager.x(), 2)"}, "e", files=FILES),
     Case("an import after a variable in one cell", {"a": A, "b": f"{ONE}\nimport eager", "c": TWO, "e": "print(eager.x())"}, {"e": "print(eager.x(), 2)"}, "e", files=FILES),
     Case("an import before a variable in one cell", {"a": A, "b": ONE, "c": f"import eager\n{TWO}", "e": "print(eager.x())"}, {"e": "print(eager.x(), 2)"}, "e", files=FILES),
+    Case("an import whose text is part of another's", {"a": A, "b": "n = 1", "c": f"import eager_too\n{ONE}\nimport eager", "d": TWO, "e": "print(eager.x())"}, {"e": "print(eager.x(), 2)"}, "c e", may="d", files=FILES),
     Case("an import between two in one cell", {"a": A, "b": "n = 1", "c": f"{ONE}\nimport eager\n{TWO}", "e": "print(eager.x())"}, {"e": "print(eager.x(), 2)"}, "c e", files=FILES),
     Case("what the mapping keeps", {"a": A, "ab": ONE, "b": "print(os.environ._data.get(b'NB_X'))"}, {"ab": TWO}, "ab b"),
     Case("a module of the user's that looks inside loggers", {"a": HEAR + "\nimport own, os", "c": "print(own.level())", "d": "print(own.other())"}, {"ab": "logging.getLogger('x').setLevel(10)"}, "ab c d", files=FILES),
