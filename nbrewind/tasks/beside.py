@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from nbrewind.tasks import given, worker
+from nbrewind.tasks.graph import Node
 from nbrewind.tasks.sharing import Sharing
 
 
@@ -71,27 +72,80 @@ class AsMade:
 
 
 def unsure(sharing: Sharing, choose: Callable[[str], dict[str, Any] | None]) -> dict[int, str]:
-    """Tasks, by index, that may give a part of what others have; why no stored result stands for them.
+    """Tasks, by index, that may give a part of what others have, or of what others get from the same graph; why no
+    stored result stands for them.
 
     `choose` gives the record that stands for a task.
     """
-    found: dict[int, str] = {}
-    exposed: set[int] = set()
-    for node in sharing.graph.nodes:
-        fact = sharing.facts[node.idx]
+    groups = _Groups(sharing, choose)
+    return {
+        idx: f"may give a part of what others have: {name}"
+        for idx, name in groups.parts.items()
+        if groups.n_holders(idx) > 1
+    }
+
+
+class _Groups:
+    """Nodes of a graph whose values may have parts in common, up from what was asked for."""
+
+    def __init__(self, sharing: Sharing, choose: Callable[[str], dict[str, Any] | None]) -> None:
+        self.sharing = sharing
+        self.choose = choose
+        # Tasks of which a record says that they may have given a part of something, and of what.
+        self.parts: dict[int, str] = {}
+        self._parents: dict[int, int] = {}
+        # By the first of a group: how many there are besides its tasks who have, or get, what it gives.
+        self._holders: dict[int, int] = {}
+        pending = [node.resolved() for node in sharing.graph.outputs.values()]
+        for idx in {node.idx for node in pending}:
+            self._hold(idx, 1)
+        seen: set[int] = set()
+        while pending:
+            node = pending.pop()
+            if node.idx not in seen:
+                seen.add(node.idx)
+                pending.extend(self._sources(node))
+
+    def n_holders(self, idx: int) -> int:
+        """How many besides its tasks may have a part of what this node gives?"""
+        return self._holders.get(self._first(idx), 0)
+
+    def _sources(self, node: Node) -> list[Node]:
+        """The nodes of whose values this one's may be a part."""
+        fact = self.sharing.facts[node.idx]
         if node.target is not None:
-            is_exposed = node.target.idx in exposed
-        elif node.kind != "task" or fact.is_live:
-            is_exposed = node.kind != "data" or not given.is_fixed(node.spec.value)
-        else:
-            givers = [source for source in node.refs.values() if source.idx in exposed]
-            is_exposed = bool(givers) or any(one.is_mutable for one in fact.literals)
-            record = choose(fact.fp) if is_exposed and fact.fp is not None else None
-            if record is not None:
-                is_exposed = not record.get("is_apart")
-                if is_exposed:
-                    name = sharing.facts[givers[0].idx].name if givers else "its arguments"
-                    found[node.idx] = f"may give a part of what others have: {name}"
-        if is_exposed:
-            exposed.add(node.idx)
-    return found
+            self._join(node.idx, node.target.idx)
+            return [node.target]
+        if node.kind != "task" or fact.is_live:
+            if node.kind != "data" or not given.is_fixed(node.spec.value):
+                # Names have it.
+                self._hold(node.idx, 2)
+            return []
+        record = self.choose(fact.fp) if fact.fp is not None else None
+        if record is not None and record.get("is_apart"):
+            return []
+        sources = list(node.refs.values())
+        if any(one.is_mutable for one in fact.literals):
+            self._hold(node.idx, 2)
+        for source in sources:
+            self._join(node.idx, source.idx)
+        if record is not None:
+            names = [self.sharing.facts[source.idx].name for source in sources]
+            self.parts[node.idx] = names[0] if names else "its arguments"
+        return sources
+
+    def _first(self, idx: int) -> int:
+        parents = self._parents
+        while (parent := parents.setdefault(idx, idx)) != idx:
+            parents[idx] = idx = parents.setdefault(parent, parent)
+        return idx
+
+    def _hold(self, idx: int, number: int) -> None:
+        first = self._first(idx)
+        self._holders[first] = self._holders.get(first, 0) + number
+
+    def _join(self, one: int, other: int) -> None:
+        one, other = self._first(one), self._first(other)
+        if one != other:
+            self._parents[other] = one
+            self._holders[one] = self._holders.get(one, 0) + self._holders.pop(other, 0)

@@ -74,6 +74,25 @@ def test_views_of_what_names_have_are_not_loaded_as_copies(tmp_path: Path) -> No
         assert f"[5. {2 if change else 0}. 0.] 3.0" in shown(book), book.reports
 
 
+def test_views_of_what_the_same_graph_gives_are_not_loaded_as_copies(tmp_path: Path) -> None:
+    cells = {
+        "imports": f"{IMPORTS}\nimport dask",
+        "cluster": CLUSTER,
+        "one": "whole = dask.delayed(np.zeros)(4)\nwhole, part = dask.persist(whole, whole.real)",
+        "both": "base = dask.delayed(np.zeros)((2, 2))\nturned, same = dask.persist(base.T, base.real)",
+        "wait": "held = whole.compute(), turned.compute()",
+        "change": "x = 0",
+        "look": "print(part.compute(), same.compute().tolist())",
+    }
+    book = Book(tmp_path, cells)
+    book.audit()
+    assert "[0. 0. 0. 0.] [[0.0, 0.0], [0.0, 0.0]]" in shown(book)
+    book.edit(change="held[0][1] = held[1][1, 0] = 3.0")
+    for look in ("", "print(1)\n"):
+        book.edit(look=look + cells["look"])
+        assert "[0. 3. 0. 0.] [[0.0, 3.0], [0.0, 0.0]]" in shown(book), book.reports
+
+
 def test_tasks_of_unchanged_futures_are_loaded(tmp_path: Path) -> None:
     cells = {
         "imports": f"{IMPORTS}\nimport dask.array as da",
