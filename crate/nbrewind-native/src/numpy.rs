@@ -1,6 +1,5 @@
 //! What the walker reads of numpy's objects by itself: their memory, through Python's buffer protocol.
 
-use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -8,6 +7,7 @@ use std::sync::OnceLock;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
+use rustc_hash::FxHashMap;
 
 /// Types whose bytes are all that they are, by their names in numpy.
 const SCALARS: &[&str] = &[
@@ -33,7 +33,7 @@ const SCALARS: &[&str] = &[
 pub struct Numpy<'py> {
     pub ndarray: Bound<'py, PyType>,
     /// The names of scalar types, by the address of the type.
-    pub scalars: &'static HashMap<usize, Vec<u8>>,
+    pub scalars: &'static FxHashMap<usize, Vec<u8>>,
 }
 
 impl<'py> Numpy<'py> {
@@ -48,7 +48,7 @@ impl<'py> Numpy<'py> {
             return Ok(None);
         };
         // Types of numpy's own live as long as the process.
-        static KNOWN: OnceLock<HashMap<usize, Vec<u8>>> = OnceLock::new();
+        static KNOWN: OnceLock<FxHashMap<usize, Vec<u8>>> = OnceLock::new();
         let scalars = match KNOWN.get() {
             Some(scalars) => scalars,
             None => match scalars_of(&numpy)? {
@@ -64,8 +64,8 @@ impl<'py> Numpy<'py> {
 }
 
 /// None while some are not there yet.
-fn scalars_of(numpy: &Bound<'_, PyAny>) -> PyResult<Option<HashMap<usize, Vec<u8>>>> {
-    let mut scalars = HashMap::new();
+fn scalars_of(numpy: &Bound<'_, PyAny>) -> PyResult<Option<FxHashMap<usize, Vec<u8>>>> {
+    let mut scalars = FxHashMap::default();
     for name in SCALARS {
         let (Ok(kind), Ok(make)) = (numpy.getattr(*name), numpy.getattr("dtype")) else {
             return Ok(None);

@@ -1,6 +1,6 @@
 //! Which values use the same memory: pieces of it, where they overlap, and the sets of values that this joins.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// The smallest index in the same set.
 pub(crate) fn find(parents: &mut [usize], mut index: usize) -> usize {
@@ -38,7 +38,7 @@ pub(crate) fn span(&(start, len, holder): &(usize, usize, usize), position: usiz
 pub(crate) fn merged(mut spans: Vec<Span>) -> Vec<Span> {
     spans.retain(|span| span.end > span.start);
     spans.sort_unstable();
-    let mut newest: HashMap<(usize, usize), usize> = HashMap::new();
+    let mut newest: FxHashMap<(usize, usize), usize> = FxHashMap::default();
     let mut found: Vec<Span> = Vec::with_capacity(spans.len());
     for span in spans {
         match newest.get(&(span.holder, span.position)) {

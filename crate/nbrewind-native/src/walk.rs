@@ -9,10 +9,13 @@
 //!   object. It does depend on which mutable objects are shared, through back references in order of first visit.
 //! * What no fact covers makes the whole walk opaque: an opaque value has no fingerprint.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 
+use memchr::memmem::Finder;
+use nbrewind_store::PartHasher;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRecursionError;
 use pyo3::prelude::*;
@@ -20,6 +23,7 @@ use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet,
     PyString, PyTuple, PyType,
 };
+use rustc_hash::FxHashMap;
 
 use crate::memory::{LARGE, Memory, Place, digests, digests_of};
 use crate::numpy::{Numpy, Raw};
@@ -131,6 +135,9 @@ fn nans_of<'py>(py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyAny>, &'static st
         .collect())
 }
 
+/// What a plain dtype is called.
+type DtypeKey = Rc<[u8]>;
+
 /// A walk that does not go to the end.
 #[derive(Clone, Copy)]
 struct Look {
@@ -158,11 +165,11 @@ struct Walker<'py> {
     memory: Option<&'py Memory>,
     paths: Option<Bound<'py, PyAny>>,
     /// A folder whose name inside any string is worth a mark: that value would differ elsewhere.
-    root: Option<String>,
+    root: Option<Rc<Finder<'static>>>,
     /// Mutable objects by address, numbered in order of first visit.
-    memo: HashMap<usize, u32>,
-    /// Mutable objects seen anywhere in this walk, sets included.
-    ids: BTreeSet<usize>,
+    memo: FxHashMap<usize, u32>,
+    /// Mutable objects seen anywhere in this walk, sets included; some of them more than once.
+    ids: Vec<usize>,
     /// Objects that facts made for us: kept alive, so that no address is used twice.
     keep: Vec<Bound<'py, PyAny>>,
     labels: Vec<String>,
@@ -174,43 +181,9 @@ struct Walker<'py> {
     /// Values that are not numbers and of which a module has only one, with its name: `np.nan in values` asks which it is.
     nans: Vec<(Bound<'py, PyAny>, &'static str)>,
     /// Facts of classes and functions of libraries, which thousands of objects have in common, as `dtypes`.
-    imports: HashMap<usize, (Bound<'py, PyAny>, Bound<'py, PyAny>)>,
+    imports: FxHashMap<usize, (Bound<'py, PyAny>, Bound<'py, PyAny>)>,
     /// By address, which the reference keeps from being used again.
-    dtypes: HashMap<usize, (Bound<'py, PyAny>, Option<Vec<u8>>)>,
-}
-
-fn put_len(hasher: &mut blake3::Hasher, tag: u8, len: usize) {
-    let mut head = [tag; 9];
-    head[1..].copy_from_slice(&(len as u64).to_le_bytes());
-    hasher.update(&head);
-}
-
-fn put_bytes(hasher: &mut blake3::Hasher, tag: u8, bytes: &[u8]) {
-    put_len(hasher, tag, bytes.len());
-    hasher.update(bytes);
-}
-
-/// A large buffer as the fingerprints of its slices, marked so that it differs from the same bytes fed directly.
-fn put_digests(hasher: &mut blake3::Hasher, tag: u8, len: usize, digests: &[[u8; 32]]) {
-    hasher.update(b"#");
-    put_len(hasher, tag, len);
-    put_len(hasher, tag, digests.len());
-    for digest in digests {
-        hasher.update(digest);
-    }
-}
-
-fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<std::borrow::Cow<'a, [u8]>> {
-    match text.to_str() {
-        Ok(s) => Ok(std::borrow::Cow::Borrowed(s.as_bytes())),
-        // Lone surrogates have no UTF-8; "surrogatepass" keeps them apart.
-        Err(_) => {
-            let bytes = text.call_method1("encode", ("utf-8", "surrogatepass"))?;
-            Ok(std::borrow::Cow::Owned(
-                bytes.cast::<PyBytes>()?.as_bytes().to_vec(),
-            ))
-        }
-    }
+    dtypes: FxHashMap<usize, (Bound<'py, PyAny>, Option<DtypeKey>)>,
 }
 
 impl<'py> Walker<'py> {
@@ -218,7 +191,7 @@ impl<'py> Walker<'py> {
         facts: Bound<'py, PyAny>,
         memory: Option<&'py Memory>,
         paths: Option<Bound<'py, PyAny>>,
-        root: Option<String>,
+        root: Option<Rc<Finder<'static>>>,
         numpy: Option<Rc<Numpy<'py>>>,
     ) -> Self {
         Self {
@@ -227,8 +200,8 @@ impl<'py> Walker<'py> {
             memory,
             paths,
             root,
-            memo: HashMap::new(),
-            ids: BTreeSet::new(),
+            memo: FxHashMap::default(),
+            ids: Vec::new(),
             keep: Vec::new(),
             labels: Vec::new(),
             found: Findings::default(),
@@ -236,24 +209,29 @@ impl<'py> Walker<'py> {
             look: None,
             numpy,
             nans: Vec::new(),
-            imports: HashMap::new(),
-            dtypes: HashMap::new(),
+            imports: FxHashMap::default(),
+            dtypes: FxHashMap::default(),
         }
     }
 
     /// True when the object was seen before in this walk; then only a back reference is fed.
-    fn seen(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> bool {
+    fn seen(&mut self, hasher: &mut PartHasher, obj: &Bound<'py, PyAny>) -> bool {
         let address = obj.as_ptr() as usize;
-        self.ids.insert(address);
-        if let Some(index) = self.memo.get(&address) {
-            put_len(hasher, b'R', *index as usize);
-            return true;
+        let n_seen = self.memo.len() as u32;
+        match self.memo.entry(address) {
+            Entry::Occupied(index) => {
+                hasher.put_len(b'R', *index.get() as usize);
+                true
+            }
+            Entry::Vacant(place) => {
+                place.insert(n_seen);
+                self.ids.push(address);
+                false
+            }
         }
-        self.memo.insert(address, self.memo.len() as u32);
-        false
     }
 
-    fn feed(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+    fn feed(&mut self, hasher: &mut PartHasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
         if self.depth >= MAX_DEPTH {
             self.note_opaque(format!("nested more than {MAX_DEPTH} levels deep"));
             return Ok(());
@@ -272,7 +250,7 @@ impl<'py> Walker<'py> {
         done
     }
 
-    fn feed_inner(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+    fn feed_inner(&mut self, hasher: &mut PartHasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
         if obj.is_none() {
             hasher.update(b"N");
         } else if let Ok(text) = obj.cast_exact::<PyString>() {
@@ -282,8 +260,7 @@ impl<'py> Walker<'py> {
         } else if let Ok(number) = obj.cast_exact::<PyInt>() {
             match number.extract::<i64>() {
                 Ok(value) => {
-                    hasher.update(b"i");
-                    hasher.update(&value.to_le_bytes());
+                    hasher.put_word(b'i', value.to_le_bytes());
                 }
                 Err(_) => {
                     let n_bits: usize = number.call_method0("bit_length")?.extract()?;
@@ -294,12 +271,11 @@ impl<'py> Walker<'py> {
                         (n_bits / 8 + 1, "little"),
                         Some(&options),
                     )?;
-                    put_bytes(hasher, b'I', bytes.cast::<PyBytes>()?.as_bytes());
+                    hasher.put_bytes(b'I', bytes.cast::<PyBytes>()?.as_bytes());
                 }
             }
         } else if let Ok(number) = obj.cast_exact::<PyFloat>() {
-            hasher.update(b"f");
-            hasher.update(&number.value().to_bits().to_le_bytes());
+            hasher.put_word(b'f', number.value().to_bits().to_le_bytes());
             if number.value().is_nan() {
                 self.note_nan(hasher, obj);
             }
@@ -310,20 +286,20 @@ impl<'py> Walker<'py> {
         } else if let Ok(bytes) = obj.cast_exact::<PyBytes>() {
             self.put_content(hasher, b'b', bytes.as_bytes())?;
         } else if let Ok(tuple) = obj.cast_exact::<PyTuple>() {
-            put_len(hasher, b't', tuple.len());
+            hasher.put_len(b't', tuple.len());
             for item in tuple.iter() {
                 self.feed(hasher, &item)?;
             }
         } else if let Ok(list) = obj.cast_exact::<PyList>() {
             if !self.seen(hasher, obj) {
-                put_len(hasher, b'l', list.len());
+                hasher.put_len(b'l', list.len());
                 for item in list.iter() {
                     self.feed(hasher, &item)?;
                 }
             }
         } else if let Ok(dict) = obj.cast_exact::<PyDict>() {
             if !self.seen(hasher, obj) {
-                put_len(hasher, b'd', dict.len());
+                hasher.put_len(b'd', dict.len());
                 // What describes an item may fill the dictionary, and other threads may.
                 let pairs: Vec<_> = dict.iter().collect();
                 for (key, value) in pairs {
@@ -345,7 +321,7 @@ impl<'py> Walker<'py> {
                 self.put_content(hasher, b'B', unsafe { bytes.as_bytes() })?;
             }
         } else if let Some(name) = self.class_to_name(obj)? {
-            put_bytes(hasher, b'C', name.as_bytes());
+            hasher.put_bytes(b'C', name.as_bytes());
         } else if !self.feed_numpy(hasher, obj)? {
             self.feed_fact(hasher, obj)?;
         }
@@ -353,9 +329,9 @@ impl<'py> Walker<'py> {
     }
 
     /// A value that is not a number is in a list when it is the same object.
-    fn note_nan(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) {
+    fn note_nan(&mut self, hasher: &mut PartHasher, obj: &Bound<'py, PyAny>) {
         if let Some((_, name)) = self.nans.iter().find(|(nan, _)| nan.is(obj)) {
-            put_bytes(hasher, b'n', name.as_bytes());
+            hasher.put_bytes(b'n', name.as_bytes());
             self.found.marks.insert(NAN.to_owned());
         }
     }
@@ -377,11 +353,7 @@ impl<'py> Walker<'py> {
 
     /// Arrays that own their memory, and scalars of numpy: there may be very many of them. False when this is something
     /// else, which `facts` describes.
-    fn feed_numpy(
-        &mut self,
-        hasher: &mut blake3::Hasher,
-        obj: &Bound<'py, PyAny>,
-    ) -> PyResult<bool> {
+    fn feed_numpy(&mut self, hasher: &mut PartHasher, obj: &Bound<'py, PyAny>) -> PyResult<bool> {
         let Some(numpy) = &self.numpy else {
             return Ok(false);
         };
@@ -395,7 +367,7 @@ impl<'py> Walker<'py> {
         let Some(buffer) = Raw::get(obj) else {
             return Ok(false);
         };
-        put_bytes(hasher, b'g', key);
+        hasher.put_bytes(b'g', key);
         // SAFETY: the buffer is exported, and a scalar never changes.
         hasher.update(unsafe { buffer.bytes() });
         Ok(true)
@@ -404,7 +376,7 @@ impl<'py> Walker<'py> {
     /// False when only `facts` can describe it. `by_itself`: whose memory it shows does not matter.
     fn feed_array(
         &mut self,
-        hasher: &mut blake3::Hasher,
+        hasher: &mut PartHasher,
         obj: &Bound<'py, PyAny>,
         by_itself: bool,
     ) -> PyResult<bool> {
@@ -438,9 +410,9 @@ impl<'py> Walker<'py> {
         if !base.is_none() {
             self.found.buffers.extend(owner_byte(obj)?);
         }
-        put_bytes(hasher, b'A', &key);
+        hasher.put_bytes(b'A', &key);
         hasher.update(&[order, u8::from(buffer.is_read_only())]);
-        put_len(hasher, b'p', buffer.shape().len());
+        hasher.put_len(b'p', buffer.shape().len());
         for length in buffer.shape() {
             hasher.update(&length.to_le_bytes());
         }
@@ -456,7 +428,7 @@ impl<'py> Walker<'py> {
     }
 
     /// What a plain dtype is called; None when only `facts` can tell, as of items that are objects.
-    fn dtype_key(&mut self, dtype: &Bound<'py, PyAny>) -> PyResult<Option<Vec<u8>>> {
+    fn dtype_key(&mut self, dtype: &Bound<'py, PyAny>) -> PyResult<Option<DtypeKey>> {
         let py = self.py;
         let address = dtype.as_ptr() as usize;
         if let Some((_, key)) = self.dtypes.get(&address) {
@@ -468,7 +440,7 @@ impl<'py> Walker<'py> {
             && dtype.getattr(pyo3::intern!(py, "metadata"))?.is_none();
         let key = if is_plain {
             let name: String = dtype.getattr(pyo3::intern!(py, "str"))?.extract()?;
-            Some(name.into_bytes())
+            Some(Rc::from(name.into_bytes()))
         } else {
             None
         };
@@ -476,17 +448,18 @@ impl<'py> Walker<'py> {
         Ok(key)
     }
 
-    fn feed_text(
-        &mut self,
-        hasher: &mut blake3::Hasher,
-        text: &Bound<'py, PyString>,
-    ) -> PyResult<()> {
-        let bytes = utf8(text)?;
+    fn feed_text(&mut self, hasher: &mut PartHasher, text: &Bound<'py, PyString>) -> PyResult<()> {
+        let Ok(content) = text.to_str() else {
+            // Lone surrogates have no UTF-8; "surrogatepass" keeps them apart.
+            let bytes = text.call_method1("encode", ("utf-8", "surrogatepass"))?;
+            self.put_copy(hasher, b'u', bytes.cast::<PyBytes>()?.as_bytes());
+            return Ok(());
+        };
         if let Some(paths) = &self.paths
-            && !bytes.is_empty()
-            && bytes.len() < 1024
-            && std::str::from_utf8(&bytes)
-                .is_ok_and(|path| !path.contains(['\n', '\0']) && std::fs::metadata(path).is_ok())
+            && !content.is_empty()
+            && content.len() < 1024
+            && !content.contains(['\n', '\0'])
+            && std::fs::metadata(content).is_ok()
         {
             let fact = paths.call1((text,))?;
             if !fact.is_none() {
@@ -494,20 +467,16 @@ impl<'py> Walker<'py> {
             }
         }
         if let Some(root) = &self.root
-            && bytes.len() >= root.len()
-            && std::str::from_utf8(&bytes).is_ok_and(|text| text.contains(root.as_str()))
+            && content.len() >= root.needle().len()
+            && root.find(content.as_bytes()).is_some()
         {
             self.found.marks.insert("rooted".to_owned());
         }
-        match bytes {
-            std::borrow::Cow::Borrowed(bytes) => self.put_content(hasher, b'u', bytes)?,
-            std::borrow::Cow::Owned(bytes) => self.put_copy(hasher, b'u', &bytes),
-        }
-        Ok(())
+        self.put_content(hasher, b'u', content.as_bytes())
     }
 
     /// Bytes that stay where they are until the walk has ended.
-    fn put_content(&mut self, hasher: &mut blake3::Hasher, tag: u8, bytes: &[u8]) -> PyResult<()> {
+    fn put_content(&mut self, hasher: &mut PartHasher, tag: u8, bytes: &[u8]) -> PyResult<()> {
         if bytes.len() < LARGE {
             self.put_copy(hasher, tag, bytes);
             return Ok(());
@@ -517,12 +486,12 @@ impl<'py> Walker<'py> {
     }
 
     /// Bytes that are at another place at every walk.
-    fn put_copy(&mut self, hasher: &mut blake3::Hasher, tag: u8, bytes: &[u8]) {
+    fn put_copy(&mut self, hasher: &mut PartHasher, tag: u8, bytes: &[u8]) {
         self.found.n_bytes += bytes.len() as u64;
         if bytes.len() < LARGE {
-            put_bytes(hasher, tag, bytes);
+            hasher.put_bytes(tag, bytes);
         } else {
-            put_digests(hasher, tag, bytes.len(), &digests_of(bytes));
+            hasher.put_digests(tag, bytes.len(), &digests_of(bytes));
         }
     }
 
@@ -532,7 +501,7 @@ impl<'py> Walker<'py> {
     /// Its memory must be readable, and nobody may write to it meanwhile.
     unsafe fn put_place(
         &mut self,
-        hasher: &mut blake3::Hasher,
+        hasher: &mut PartHasher,
         tag: u8,
         place: &Place,
     ) -> PyResult<()> {
@@ -540,7 +509,7 @@ impl<'py> Walker<'py> {
         // SAFETY: promised by the caller.
         let found = unsafe { digests(self.memory, place)? };
         self.found.n_bytes += n_bytes as u64;
-        put_digests(hasher, tag, n_bytes, &found);
+        hasher.put_digests(tag, n_bytes, &found);
         Ok(())
     }
 
@@ -548,7 +517,7 @@ impl<'py> Walker<'py> {
     /// once, like everything else: items of sets may lead to each other, and to the set.
     fn feed_unordered(
         &mut self,
-        hasher: &mut blake3::Hasher,
+        hasher: &mut PartHasher,
         tag: u8,
         items: &[Bound<'py, PyAny>],
     ) -> PyResult<()> {
@@ -559,7 +528,7 @@ impl<'py> Walker<'py> {
             Some(outer) => Look::new(outer.depth, outer.n_left / 2 / items.len().max(1) as u32),
         };
         if let Some(outer) = outer.filter(|_| look.n_left == 0) {
-            put_len(hasher, tag, items.len());
+            hasher.put_len(tag, items.len());
             self.look = Some(Look {
                 is_cut: true,
                 ..outer
@@ -569,7 +538,7 @@ impl<'py> Walker<'py> {
         let mut looked = Vec::with_capacity(items.len());
         for item in items {
             let (digest, is_all) = if is_plain(item) {
-                let mut inner = blake3::Hasher::new();
+                let mut inner = PartHasher::new();
                 self.feed(&mut inner, item)?;
                 (*inner.finalize().as_bytes(), true)
             } else {
@@ -581,7 +550,7 @@ impl<'py> Walker<'py> {
         if outer.is_none() {
             self.look_longer(&mut looked)?;
         }
-        put_len(hasher, tag, looked.len());
+        hasher.put_len(tag, looked.len());
         for (digest, _) in &looked {
             hasher.update(digest);
         }
@@ -630,7 +599,7 @@ impl<'py> Walker<'py> {
         let memo = std::mem::take(&mut self.memo);
         let found = std::mem::take(&mut self.found);
         self.look = Some(look);
-        let mut inner = blake3::Hasher::new();
+        let mut inner = PartHasher::new();
         let done = self.feed(&mut inner, item);
         let is_cut = self.look.take().is_some_and(|look| look.is_cut);
         let is_all = !is_cut && self.memo.is_empty();
@@ -643,10 +612,10 @@ impl<'py> Walker<'py> {
         Ok((*inner.finalize().as_bytes(), is_all))
     }
 
-    fn feed_fact(&mut self, hasher: &mut blake3::Hasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+    fn feed_fact(&mut self, hasher: &mut PartHasher, obj: &Bound<'py, PyAny>) -> PyResult<()> {
         let address = obj.as_ptr() as usize;
         if let Some(index) = self.memo.get(&address) {
-            put_len(hasher, b'R', *index as usize);
+            hasher.put_len(b'R', *index as usize);
             return Ok(());
         }
         if let Some((_, fact)) = self.imports.get(&address) {
@@ -669,7 +638,7 @@ impl<'py> Walker<'py> {
 
     fn feed_described(
         &mut self,
-        hasher: &mut blake3::Hasher,
+        hasher: &mut PartHasher,
         obj: &Bound<'py, PyAny>,
         fact: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
@@ -714,7 +683,7 @@ impl<'py> Walker<'py> {
 
         let label = fact.getattr(pyo3::intern!(py, "label"))?;
         if label.is_none() {
-            put_bytes(hasher, b'x', tag.as_bytes());
+            hasher.put_bytes(b'x', tag.as_bytes());
             return if tag == LIBRARY_OBJECT {
                 self.feed_all_or_nothing(hasher, fact)
             } else {
@@ -722,7 +691,7 @@ impl<'py> Walker<'py> {
             };
         }
         self.labels.push(label.extract()?);
-        let mut inner = blake3::Hasher::new();
+        let mut inner = PartHasher::new();
         let done = self.feed_body(&mut inner, fact);
         let digest = inner.finalize();
         self.found
@@ -730,7 +699,7 @@ impl<'py> Walker<'py> {
             .push((self.labels.join(" -> "), digest.to_hex().to_string()));
         self.labels.pop();
         done?;
-        put_bytes(hasher, b'y', tag.as_bytes());
+        hasher.put_bytes(b'y', tag.as_bytes());
         hasher.update(digest.as_bytes());
         Ok(())
     }
@@ -738,7 +707,7 @@ impl<'py> Walker<'py> {
     /// Of what a library holds beside something opaque, nothing can be expected to come again: pools, caches.
     fn feed_all_or_nothing(
         &mut self,
-        hasher: &mut blake3::Hasher,
+        hasher: &mut PartHasher,
         fact: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
         let before = hasher.clone();
@@ -757,7 +726,7 @@ impl<'py> Walker<'py> {
         self.found.n_opaque += 1;
     }
 
-    fn feed_body(&mut self, hasher: &mut blake3::Hasher, fact: &Bound<'py, PyAny>) -> PyResult<()> {
+    fn feed_body(&mut self, hasher: &mut PartHasher, fact: &Bound<'py, PyAny>) -> PyResult<()> {
         let py = self.py;
         let place = fact.getattr(pyo3::intern!(py, "place"))?;
         let data = fact.getattr(pyo3::intern!(py, "data"))?;
@@ -788,7 +757,7 @@ impl<'py> Walker<'py> {
         if fact.getattr(pyo3::intern!(py, "unordered"))?.is_truthy()? {
             self.feed_unordered(hasher, b'o', &parts)
         } else {
-            put_len(hasher, b'p', parts.len());
+            hasher.put_len(b'p', parts.len());
             for part in &parts {
                 self.feed(hasher, part)?;
             }
@@ -799,7 +768,7 @@ impl<'py> Walker<'py> {
     /// Bytes that a function computes from nothing but some pieces of memory: computed again when those change.
     fn put_derived(
         &mut self,
-        hasher: &mut blake3::Hasher,
+        hasher: &mut PartHasher,
         derived: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
         let (key, spans, compute): (Vec<u8>, Vec<(usize, usize)>, Bound<'py, PyAny>) =
@@ -812,14 +781,14 @@ impl<'py> Walker<'py> {
             // SAFETY: the object that the memory belongs to is being walked, and the GIL is held.
             let mut memory = memory.lock();
             if let Some(found) = unsafe { memory.derived(&key, &spans) } {
-                put_digests(hasher, b'e', 0, found);
+                hasher.put_digests(b'e', 0, found);
                 return Ok(());
             }
         }
         let data = compute.call0()?;
         let buffer = PyBuffer::<u8>::get(&data)?;
         let found = digests_of(&buffer.to_vec(self.py)?);
-        put_digests(hasher, b'e', 0, &found);
+        hasher.put_digests(b'e', 0, &found);
         if let Some(memory) = self.memory {
             // SAFETY: as above; what computes bytes writes to no memory that is there already.
             unsafe { memory.lock().remember_derived(key, spans, found) };
@@ -827,7 +796,7 @@ impl<'py> Walker<'py> {
         Ok(())
     }
 
-    fn finish(self, hasher: &blake3::Hasher) -> PyResult<(Bound<'py, PyDict>, BTreeSet<usize>)> {
+    fn finish(self, hasher: PartHasher) -> PyResult<(Bound<'py, PyDict>, Vec<usize>)> {
         let result = PyDict::new(self.py);
         // Around what is opaque lies what can be compared.
         let seen = hasher.finalize().to_hex().to_string();
@@ -877,9 +846,9 @@ pub fn walk<'py>(
     };
     let mut walker = Walker::new(facts, memory, paths, None, numpy);
     walker.nans = nans;
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = PartHasher::new();
     walker.feed(&mut hasher, &obj)?;
-    Ok(walker.finish(&hasher)?.0)
+    Ok(walker.finish(hasher)?.0)
 }
 
 /// Walk every value of a namespace and group the names that share mutable objects or memory.
@@ -910,26 +879,26 @@ pub fn walk_namespace<'py>(
     }
     let numpy = Numpy::loaded(facts.py())?;
     let nans = nans_of(facts.py())?;
+    let root = root.map(|folder| Rc::new(Finder::new(&folder).into_owned()));
     let mut walks = Vec::with_capacity(values.len());
     let mut parents: Vec<usize> = (0..values.len()).collect();
-    let mut first_owner: HashMap<usize, usize> = HashMap::new();
+    let mut first_owner: FxHashMap<usize, usize> = FxHashMap::default();
     let mut spans: Vec<Span> = Vec::new();
     // What facts made is kept until the last walk has ended: an address that was used twice would join strangers.
     let mut kept = Vec::new();
     for (position, value) in values.iter().enumerate() {
         let mut walker = Walker::new(facts.clone(), memory, None, root.clone(), numpy.clone());
         walker.nans.clone_from(&nans);
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = PartHasher::new();
         walker.feed(&mut hasher, value)?;
         spans.extend(walker.found.buffers.iter().map(|it| span(it, position)));
         kept.append(&mut walker.keep);
-        let (result, ids) = walker.finish(&hasher)?;
+        let (result, ids) = walker.finish(hasher)?;
+        first_owner.reserve(ids.len());
         for id in ids {
-            match first_owner.get(&id) {
-                Some(owner) => join(&mut parents, *owner, position),
-                None => {
-                    first_owner.insert(id, position);
-                }
+            let owner = *first_owner.entry(id).or_insert(position);
+            if owner != position {
+                join(&mut parents, owner, position);
             }
         }
         walks.push(result);
