@@ -146,6 +146,7 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     missing: list[str] = []
     with session.guarded("bringing back what was shown"):
         missing = results.bring(session, run, log, loading.values)
+        undo["results"].count_on(session, log)
     session.read_ambient()
     for text in stays:
         session.hide(text, [f"`{text.strip()[:60]}` was executed"])

@@ -1,7 +1,8 @@
-"""What cells showed, brought back by a restore: `Out`, `_` and their kin.
+"""What cells showed and what they were, brought back by a restore: `Out`, `_`, `In` and their kin.
 
 A result comes back when it is kept with the record of its run (a number, a text; see `shown`), when a name of the state
-holds it, or when it was small, stood alone and was stored. In the place of all others is a stub that says so.
+holds it, or when it was small, stood alone and was stored. In the place of all others is a stub that says so. Cells that are executed later are counted on from there: a number stands
+for one cell, on the page and in `Out`.
 """
 
 from __future__ import annotations
@@ -89,9 +90,35 @@ class Before:
         self._out = dict(_out(session))
         self._shown = session.shown
         self._held = list(session.held)
+        self._n_inputs = len(session.shell.history_manager.input_hist_raw)
+        self._count = session.shell.execution_count
+        self._counted_to = self._count
+
+    def count_on(self, session: Session, log: list[LogRun]) -> None:
+        """The next cell gets a number that none of these has, and `In` holds their texts."""
+        shell = session.shell
+        last = max((entry.number or 0 for entry in log), default=0)
+        if session.is_in_cell or last < self._count:
+            return
+        history = shell.history_manager
+        texts = {entry.number: entry.source for entry in log}
+        for number in range(self._n_inputs, last + 1):
+            text = texts.get(number, "")
+            history.input_hist_raw.append(text)
+            history.input_hist_parsed.append(shell.transform_cell(text).rstrip("\n"))
+            shell.push({f"_i{number}": text}, interactive=False)
+        shell.execution_count = self._counted_to = last + 1
 
     def put_back(self, session: Session) -> None:
-        """As it was."""
+        """As it was. Numbers that cells have got since remain theirs."""
+        shell = session.shell
+        if self._count < self._counted_to == shell.execution_count:
+            history = shell.history_manager
+            del history.input_hist_raw[self._n_inputs :]
+            del history.input_hist_parsed[self._n_inputs :]
+            for number in range(self._n_inputs, self._counted_to):
+                session.namespace.pop(f"_i{number}", None)
+            shell.execution_count = self._count
         _clear(session)
         session.shell.push(self._names, interactive=False)
         for name, value in self._hook.items():

@@ -435,7 +435,12 @@ class Replay {
     const took = report ? trans.__(' in %1', duration(report.seconds)) : '';
     const text = `${operation.title}${took}: ${what}.`;
     if (report && report.lost.length > 0) {
-      const lost = trans.__('%1 could not be brought back: run the cells that make them.', nameList(report.lost));
+      const lost = trans._n(
+        '%2 could not be brought back: run the cell that makes it.',
+        '%2 could not be brought back: run the cells that make them.',
+        report.lost.length,
+        nameList(report.lost)
+      );
       return { kind: 'warning', text: `${text} ${lost}`, actions };
     }
     return { kind: 'done', text, actions };

@@ -62,6 +62,35 @@ def test_results_come_back(tmp_path: Path) -> None:
     assert shown[2] == "7 2.5 ['a']\n"
 
 
+def test_cells_are_counted_on(tmp_path: Path) -> None:
+    book = Book(tmp_path, CELLS)
+    book.audit()
+    texts = list(CELLS.values())
+    _, shown = _probe(
+        book,
+        _restore("e"),
+        "7",
+        "print(Out[6], Out[1], In[5], _i2, len(In))",
+        _restore("b"),
+        "print(sorted(Out), len(In), In[6], In[8][:5])",
+    )
+    assert shown[1] == f"7 41 {texts[4]} {texts[1]} 8\n"
+    assert shown[2] == "[1, 2] 9 7 print\n"
+
+
+def test_undo_of_a_restore_counts_back(tmp_path: Path) -> None:
+    book = Book(tmp_path, CELLS)
+    book.audit()
+    _, shown = _probe(
+        book,
+        "x = 1",
+        _restore("e"),
+        ("undo-restore", {}),
+        "print(x, len(In), '_i3' in globals())",
+    )
+    assert shown[-1] == "1 3 False\n"
+
+
 def test_what_was_not_kept_says_so(tmp_path: Path) -> None:
     cells = {
         "a": "rows = [[1], [2]]\n5",
