@@ -1,8 +1,8 @@
 """What cells showed and what they were, brought back by a restore: `Out`, `_`, `In` and their kin.
 
 A result comes back when it is kept with the record of its run (a number, a text; see `shown`), when a name of the state
-holds it, or when it was small, stood alone and was stored. In the place of all others is a stub that says so. Cells that are executed later are counted on from there: a number stands
-for one cell, on the page and in `Out`.
+holds it, or when it was small, stood alone and was stored. In the place of all others is a stub that says so. Cells
+that are executed later are counted on from there: a number stands for one cell, on the page and in `Out`.
 """
 
 from __future__ import annotations
