@@ -3,9 +3,9 @@
     python bench/checkpoint/again.py [tables objects large] [--rounds 3]
 
 Side by side in every round: the repeat of an empty notebook (kernel start and end) and the unchanged repeat, both
-through the command line; reading the restored bytes from the store's files into new memory, and the restore: until it
-answers (names are there, small values loaded), and until the idle kernel has loaded everything. Shown are medians and
-ranges.
+through the command line; reading the restored bytes from the store's files into new memory; `pickle.load` of the same
+state from one file, where whatever cannot be pickled was left out; and the restore: until it answers (names are there,
+small values loaded), and until the idle kernel has loaded everything. Shown are medians and ranges.
 """
 
 from __future__ import annotations
@@ -101,6 +101,40 @@ def read_all(folder: Path, n_bytes: int) -> float:
     return time.perf_counter() - started
 
 
+_DUMP = """
+import os as _os, pickle as _pickle
+_kept = {}
+for _name, _value in list(globals().items()):
+    if not _name.startswith("_") and _name not in ("In", "Out", "exit", "quit", "get_ipython", "open"):
+        try:
+            _pickle.dumps(_value, 5, buffer_callback=lambda _: None)
+            _kept[_name] = _value
+        except Exception:
+            pass
+with open("state.pickle", "wb") as _file:
+    _pickle.dump(_kept, _file, 5)
+    _file.flush()
+    _os.fsync(_file.fileno())
+"""
+_LOAD = """
+import pickle as _pickle, time as _time
+_started = _time.perf_counter()
+with open("state.pickle", "rb") as _file:
+    globals().update(_pickle.load(_file))
+print(_time.perf_counter() - _started)
+"""
+
+
+def load_pickle(folder: Path, imports: str, n_bytes: int) -> float:
+    """Seconds of `pickle.load` in a fresh kernel that has made the imports."""
+    with Kernel(folder, sys.executable) as kernel:
+        kernel.run(imports, is_silent=True)
+        with (folder / "state.pickle").open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        fetch_memory(n_bytes)
+        return float(kernel.run(_LOAD, is_silent=True))
+
+
 def measure(name: str, rounds: int, scratch: Path) -> list[dict[str, float]]:
     """All rounds of one workload, with one store."""
     cells, _ = WORKLOADS[name]
@@ -125,6 +159,8 @@ def measure(name: str, rounds: int, scratch: Path) -> list[dict[str, float]]:
                 forget_pages(folder)
                 fetch_memory(n_bytes)
                 answered, loaded, report = kernel.restore(list(cells)[-1])
+                if not (folder / "state.pickle").exists():
+                    kernel.run(_DUMP, is_silent=True)
                 fetch_memory(n_bytes)
                 _, undo, _ = kernel.restore(list(cells)[-2])
             one = {
@@ -133,6 +169,7 @@ def measure(name: str, rounds: int, scratch: Path) -> list[dict[str, float]]:
                 "executed": len(cells) - replayed,
                 "mb": n_bytes / 1e6,
                 "read": read_all(folder, n_bytes),
+                "pickle": load_pickle(folder, cells["c01"], n_bytes),
                 "answered": answered,
                 "restore": loaded,
                 "undo": undo,
@@ -161,21 +198,23 @@ def main() -> None:
     arguments = parser.parse_args()
     print(
         "| workload | cells (executed again) | empty notebook s | unchanged repeat s | more than empty s | bar s "
-        "| restored MB | reading s | restore answers s | all loaded s | of reading | undo of the last cell s |\n"
-        "|---|---|---|---|---|---|---|---|---|---|---|---|"
+        "| restored MB | reading s | `pickle.load` s | restore answers s | all loaded s | of reading "
+        "| of `pickle.load` | undo of the last cell s |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     )
     for name in arguments.workloads:
         found = measure(name, arguments.rounds, arguments.scratch)
         n_cells = len(WORKLOADS[name][0])
         more = [one["unchanged"] - one["empty"] for one in found]
         ratio = [one["restore"] / one["read"] for one in found]
+        of_pickle = [one["restore"] / one["pickle"] for one in found]
         column = {key: [one[key] for one in found] for key in found[0]}
         print(
             f"| {name} | {n_cells} ({max(column['executed']):.0f}) | {spread(column['empty'])} | "
             f"{spread(column['unchanged'])} | {spread(more)} | {0.3 + 0.005 * n_cells:.2f} | "
-            f"{statistics.median(column['mb']):.0f} | {spread(column['read'])} | {spread(column['answered'])} | "
-            f"{spread(column['restore'])} | "
-            f"{spread(ratio)} | {spread(column['undo'])} |",
+            f"{statistics.median(column['mb']):.0f} | {spread(column['read'])} | {spread(column['pickle'])} | "
+            f"{spread(column['answered'])} | "
+            f"{spread(column['restore'])} | {spread(ratio)} | {spread(of_pickle)} | {spread(column['undo'])} |",
             flush=True,
         )
     print(
