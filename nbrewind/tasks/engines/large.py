@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import pickle
 import threading
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
+
+import cloudpickle
 
 from nbrewind.hush import hushed
 
@@ -71,9 +74,68 @@ def weight_of(expr: Any) -> int:
 
     try:
         with hushed():
+            # What it is sent as comes with a header of its own.
+            header, frames = serialize(to_serialize(_Nothing()), on_error="raise")
+            counted = _counted(expr) if len(frames) == 1 else None
+            if counted is not None:
+                return int(nbytes(header)) + counted
             header, frames = serialize(to_serialize(expr), on_error="raise")
         return sum(map(nbytes, [header, *frames]))
     except Exception:
         # Dask will say what is wrong with it.
         logger.debug("a graph could not be weighed", exc_info=True)
         return 0
+
+
+class _Nothing:
+    """Something that is sent as any other object."""
+
+
+class _ByNameError(Exception):
+    """Code of the notebook's would be sent by its name."""
+
+
+class _Scale:
+    """A file that keeps nothing but the number of bytes."""
+
+    def __init__(self, *, without: bytes | None = None) -> None:
+        self.weight = 0
+        self.without = without
+
+    def write(self, data: Any) -> int:
+        # What is named is short: it is never split.
+        if self.without is not None and self.without in bytes(data):
+            raise _ByNameError
+        n_bytes = memoryview(data).nbytes
+        self.weight += n_bytes
+        return n_bytes
+
+    def take(self, buffer: pickle.PickleBuffer) -> None:
+        """A buffer that is sent beside the pickle."""
+        self.weight += buffer.raw().nbytes
+
+
+def _counted(value: Any) -> int | None:
+    """How many bytes `distributed` makes of a value, which need not be made for that; None: that is not known.
+
+    It tries pickle, then its own pickler, and cloudpickle for what these cannot do or would send by its name.
+    """
+    from distributed.protocol import pickle as engine
+
+    kinds: list[Any] = [pickle.Pickler, getattr(engine, "_DaskPickler", None)]
+    if kinds[1] is None or cloudpickle.list_registry_pickle_by_value():
+        return None
+    for kind in kinds:
+        scale = _Scale(without=b"__main__")
+        try:
+            kind(scale, protocol=engine.HIGHEST_PROTOCOL, buffer_callback=scale.take).dump(value)
+        except _ByNameError:
+            break
+        except Exception:  # noqa: BLE001 - foreign __reduce__ may raise anything
+            continue
+        return scale.weight
+    scale = _Scale()
+    cloudpickle.Pickler(scale, protocol=engine.HIGHEST_PROTOCOL, buffer_callback=scale.take).dump(
+        value
+    )
+    return scale.weight
