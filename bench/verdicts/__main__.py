@@ -158,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Written by hand of five more kinds": pages.written_sixth(),
         "Written by hand of six fields more": pages.written_seventh(),
         "Written by hand of four fields more": pages.written_eighth(),
+        "Written by hand of five fields more": pages.written_ninth(),
     }
     lines: list[str] = []
     began = time.monotonic()

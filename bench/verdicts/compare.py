@@ -79,14 +79,15 @@ def facts(page: Page, trace: list[dict[str, Any]], counts: Counts) -> None:
 
 def changed_by(cells: Cells, at: int, names: list[str]) -> set[str]:
     """The names whose value this cell makes or changes: a cell below it that reads one of them depends on it."""
-    probes = [(f"probe {name}", name) for name in names]
-    found = json.loads(_native.analyze_notebook(json.dumps(_cells([*cells[: at + 1], *probes]))))
     this = cells[at][0]
-    return {
-        edge["name"]
-        for edge in found["edges"]
-        if edge["from"] == this and edge["to"] == f"probe {edge['name']}"
-    }
+    changed = set()
+    for name in names:
+        # One at a time: looking at an object may run code that changes another one.
+        probed = _cells([*cells[: at + 1], ("probe", name)])
+        edges = json.loads(_native.analyze_notebook(json.dumps(probed)))["edges"]
+        if any((edge["from"], edge["to"], edge["name"]) == (this, "probe", name) for edge in edges):
+            changed.add(name)
+    return changed
 
 
 def _result(done: dict[str, Any]) -> Any:

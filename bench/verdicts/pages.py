@@ -76,6 +76,11 @@ def written_eighth() -> list[Page]:
     return [read(path) for path in sorted(FOLDER.glob("eighth/*.ipy"))]
 
 
+def written_ninth() -> list[Page]:
+    """Those of five fields more: a harbour, layers of settings, samplers, a darkroom, letters."""
+    return [read(path) for path in sorted(FOLDER.glob("ninth/*.ipy"))]
+
+
 def generated(n: int) -> list[Page]:
     """Generated ones, of templates that are meant to be hard: they shadow, alias, delete, fail and evaluate strings."""
     from tests.python.generated.cases import make_case

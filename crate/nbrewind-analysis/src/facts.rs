@@ -432,13 +432,19 @@ pub(crate) struct FunctionFacts {
     pub prints: Set<Hash>,
     /// Running it may change the function itself: its defaults or what its closure holds.
     pub is_stateful: bool,
+    /// What its closure holds, and it changes, may be what the function around it was given, or found in the notebook.
+    pub changes_closed_over: bool,
     /// Attributes that its object is given: the parameters as they are; and those whose objects it changes.
     pub keeps_attributes: Set<Name>,
     pub changes_attributes: Set<Name>,
     /// What is called gives something that may run it later.
     pub is_late: bool,
-    /// It calls something that may have been kept: what a local name, an item or an attribute stands for.
-    pub runs_kept: bool,
+    /// Methods that it calls of anything: `__call__` is one, and an empty name stands for all of them.
+    pub methods: Set<Name>,
+    /// Global names of which it puts something into something.
+    pub keeps: Set<Name>,
+    /// Parameters whose items it goes through.
+    pub iterates: Set<usize>,
     /// Functions made in it that it puts into something, from where they may be run later.
     pub stores: Vec<FunctionId>,
     /// Of what an object's class does: what runs without a call, when it is looked at and when something is stored in it.
@@ -472,7 +478,8 @@ impl FunctionFacts {
         self.string_names.add_all(&other.string_names);
         self.unknown.extend(other.unknown.iter().cloned());
         self.prints.add_all(&other.prints);
-        self.runs_kept |= other.runs_kept;
+        self.methods.add_all(&other.methods);
+        self.keeps.add_all(&other.keeps);
         for stored in &other.stores {
             if !self.stores.contains(stored) {
                 self.stores.push(*stored);
@@ -526,6 +533,8 @@ pub(crate) struct ClassFacts {
     pub changes_given: bool,
     /// Attributes of the class that objects share, and that may change in place.
     pub shared: Set<Name>,
+    /// Methods that run where an object is looked at, and change it.
+    pub changing_looks: Set<Name>,
     /// Storing an attribute does nothing but store it.
     pub has_plain_attributes: bool,
 }

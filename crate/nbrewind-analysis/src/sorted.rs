@@ -36,6 +36,10 @@ impl<T: Ord + Copy> Set<T> {
         }
     }
 
+    pub(crate) fn extend_from(&mut self, values: impl Iterator<Item = T>) {
+        values.for_each(|value| _ = self.insert(value));
+    }
+
     /// Takes out what is in the other one.
     pub(crate) fn remove_all(&mut self, other: &Set<T>) {
         self.0.retain(|value| !other.has(*value));
@@ -84,6 +88,10 @@ impl<V> Default for Map<V> {
 impl<V> Map<V> {
     fn search(&self, name: Name) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| known.cmp(&name))
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = Name> + '_ {
+        self.0.iter().map(|(name, _)| *name)
     }
 
     pub(crate) fn insert(&mut self, name: Name, value: V) {

@@ -2,6 +2,7 @@
 //! `cargo run -p xtask -- rules` checks what `docs/ARCHITECTURE.md` promises about the repository,
 //! `cargo run -p xtask -- types` writes the types that TypeScript shares with the analysis.
 
+mod floats;
 mod rules;
 mod types;
 mod wasm;

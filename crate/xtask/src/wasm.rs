@@ -6,7 +6,7 @@
 //!
 //! The second way makes the smaller module, without what panics would say. Both behave alike.
 
-use crate::Failure;
+use crate::{Failure, floats};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -40,9 +40,12 @@ pub fn build(root: &Path) -> Result<String, Failure> {
         .join(PROFILE)
         .join("nbrewind_wasm.wasm");
     let pkg = root.join("pkg");
+    let mut module =
+        walrus::Module::from_file(&module).map_err(|error| format!("the module: {error:#}"))?;
+    let is_small = floats::shrink(&mut module);
     let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
     bindgen
-        .input_path(&module)
+        .input_bytes("nbrewind_wasm", module.emit_wasm())
         .out_name("nbrewind_wasm")
         .web(true)
         .and_then(|bindgen| {
@@ -58,7 +61,15 @@ pub fn build(root: &Path) -> Result<String, Failure> {
     let size = fs::metadata(&bound)
         .map_err(|error| format!("{}: {error}", bound.display()))?
         .len();
-    Ok(format!("pkg/nbrewind_wasm_bg.wasm: {} KB", size / 1000))
+    let note = if is_small {
+        ""
+    } else {
+        ", with the powers of five"
+    };
+    Ok(format!(
+        "pkg/nbrewind_wasm_bg.wasm: {} KB{note}",
+        size / 1000
+    ))
 }
 
 /// The command, and the features that only this way has.

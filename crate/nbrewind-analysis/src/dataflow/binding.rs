@@ -1,9 +1,10 @@
 //! What a statement binds: which objects a name stands for afterwards.
 
+use super::seen::Seen;
 use super::state::{Binding, ObjectId, ObjectKind, Objects};
 use super::version::{Version, digest};
-use super::{Manner, Touched, World};
-use crate::facts::Kind;
+use super::{Code, Manner, Touched, World};
+use crate::facts::{CONSTRUCTORS, Kind};
 use crate::fingerprint::Hash;
 use crate::knowledge::Section;
 use crate::name::Name;
@@ -155,10 +156,68 @@ impl World {
             self.set_name(name, Some(Rc::new(binding)));
             return;
         }
+        let made = binding.objects.clone();
         self.set_name(name, Some(Rc::new(binding)));
         self.statement
             .touched
             .push(Touched::Name { name, old: None });
+        if let Some((Source::Function(_), Relation::Same)) = value.sources.first() {
+            self.derive(&made);
+        }
+    }
+
+    /// A class is made: its bases, and what they are made by, may run code.
+    fn derive(&mut self, made: &[ObjectId]) {
+        for &id in made {
+            let mut classes = self.bases_of(id);
+            let mut at = 0;
+            while let Some(&class) = classes.get(at).filter(|_| at < 16) {
+                at += 1;
+                classes.extend(self.bases_of(class));
+                let Some((step, function)) = self.state.object(class).code else {
+                    continue;
+                };
+                let cell = self.cell_of((step, function));
+                let Some(facts) = &cell.program.functions[function].class else {
+                    continue;
+                };
+                let makers: &[&str] = if facts.bases.iter().any(|base| base.text() == "type") {
+                    &CONSTRUCTORS
+                } else {
+                    &["__init_subclass__"]
+                };
+                for maker in makers {
+                    if let Some(maker) = facts.method(maker) {
+                        self.run_maker((step, maker), class, id);
+                    }
+                }
+            }
+            let holds = self.state.object(id).holds.clone();
+            let set_name = Name::new("__set_name__");
+            for &held in holds.iter() {
+                if let Some(code) = self.own_method(held, set_name) {
+                    self.run_maker(code, held, id);
+                }
+            }
+        }
+    }
+
+    fn run_maker(&mut self, code: Code, class: ObjectId, made: ObjectId) {
+        let mut found = Vec::new();
+        self.read_code(code, Name::new(""), &mut found);
+        self.statement.through = None;
+        self.run_code(&found);
+        let cell = self.cell_of(code);
+        let facts = &cell.program.functions[code.1];
+        if facts.mutated_params.has(0) {
+            self.change(class, None, false, &mut Seen::default());
+            self.keep(class, &[made]);
+        }
+        for &name in &facts.mutates {
+            for id in self.objects_of(name) {
+                self.keep(id, &[made]);
+            }
+        }
     }
 
     fn import(&mut self, name: Name, module: Name) {
@@ -243,10 +302,15 @@ impl World {
             if object.is_instance {
                 // `__iadd__` may keep what it is given.
                 self.keep(id, &held);
+                self.change_given(id);
             } else if object.kind == ObjectKind::List {
                 let mut lists = held.clone();
                 lists.retain(|held| *held != id && self.state.object(*held).is_container());
                 self.hold_items(id, &lists);
+                for list in lists {
+                    let items = self.state.object(list).holds.clone();
+                    self.keep(id, &items);
+                }
             }
         }
         let old = self.binding(name);

@@ -3,6 +3,7 @@
 use super::seen::Seen;
 use super::state::{ObjectId, ObjectKind, Objects};
 use super::{Code, World};
+use crate::facts::CONSTRUCTORS;
 use crate::knowledge::{self, Section};
 use crate::name::Name;
 use crate::program::{Call, Callee, Function, Key, Relation, Source};
@@ -87,7 +88,7 @@ impl World {
             Callee::Other(value) => {
                 let objects = self.resolve(value, false);
                 self.change_called(&objects);
-                self.run_items(&objects);
+                let classes = self.run_items(&objects);
                 let mut result = Objects::new();
                 for id in objects {
                     if let Some(code) = self.state.object(id).code {
@@ -102,7 +103,12 @@ impl World {
                     }
                 }
                 if result.is_empty() {
-                    self.library_call(call, &arguments, None)
+                    let made = self.library_call(call, &arguments, None);
+                    // `kinds['a'](x)` may be of any class that lies there.
+                    for &id in &made {
+                        self.pass_on(id, &classes);
+                    }
+                    made
                 } else {
                     result
                 }
@@ -222,6 +228,13 @@ impl World {
             .filter(|(_, object)| !object.is_instance)
             .filter_map(|(id, object)| Some((id, object.code?)))
             .collect();
+        let call_method = Name::new("__call__");
+        let callable = known
+            .iter()
+            .find_map(|&id| Some((id, self.own_method(id, call_method)?)));
+        if let Some((id, code)) = callable {
+            return self.own_call(call, code, Some(&[id]), arguments, &[]);
+        }
         if code.is_empty() {
             if known.is_empty() && self.is_missing(name) {
                 // The call fails before it does anything.
@@ -234,6 +247,18 @@ impl World {
         for (id, code) in code {
             let closure = self.state.object(id).holds.clone();
             result.extend(self.own_call(call, code, None, arguments, &closure));
+            let calls = &self.cell_of(code).program.functions[code.1].calls;
+            let is_decorated = |by: &str| calls.iter().any(|call| call.ends_with(by));
+            if is_decorated("cache") {
+                // What it gives may be what it gave.
+                self.keep(id, &result);
+            } else if is_decorated("singledispatch") {
+                for &held in closure.iter() {
+                    if let Some(code) = self.state.object(held).code {
+                        result.extend(self.own_call(call, code, None, arguments, &[]));
+                    }
+                }
+            }
         }
         // An instance keeps its class, and through it the base classes.
         let classes = self.objects_of(name);
@@ -376,12 +401,19 @@ impl World {
                 self.change_state(callee);
             }
             self.pass_on_stored(code, &facts.mutates);
-            for &name in &facts.reads {
-                self.run_methods_of(name, &facts.calls);
-                if facts.runs_kept {
-                    // `for listen in listeners: listen(event)`
+            if !facts.methods.is_empty() {
+                // `for listen in listeners: listen(event)`
+                for &name in &facts.reads {
                     let objects = self.objects_of(name);
-                    self.run_held(&objects);
+                    self.run_held(&objects, &facts.methods);
+                }
+            }
+            let kept = self.kept_by(facts);
+            if !kept.is_empty() {
+                for &name in &facts.mutates {
+                    for id in self.objects_of(name) {
+                        self.keep(id, &kept);
+                    }
                 }
             }
             for (callee, passed) in &facts.passed_on {
@@ -508,71 +540,114 @@ impl World {
     }
 
     /// `codes['up'](x)`: what is called may be any function that lies there.
-    fn run_items(&mut self, objects: &[ObjectId]) {
+    /// Gives the classes that lie there.
+    fn run_items(&mut self, objects: &[ObjectId]) -> Vec<Code> {
         let mut code: Vec<Code> = Vec::new();
         for &id in objects {
             for (owner, _) in self.owners_of(id) {
                 code.extend_from_slice(&self.state.object(owner).contents.code);
             }
         }
-        code.retain(|&(step, function)| {
-            let owner = self.cell_of((step, function));
-            owner.program.functions[function].class.is_none()
-        });
+        let (code, classes): (Vec<Code>, Vec<Code>) =
+            code.into_iter().partition(|&(step, function)| {
+                let owner = self.cell_of((step, function));
+                owner.program.functions[function].class.is_none()
+            });
         self.run_code(&code);
+        classes
     }
 
-    /// Code calls methods of what a name stands for, among these calls: those of the notebook's own classes may be called
-    /// like methods that the tables know, and do something else.
-    fn run_methods_of(&mut self, name: Name, calls: &Set<Name>) {
-        let Some(binding) = self.binding(name) else {
+    /// What a function puts somewhere of what the notebook has.
+    fn kept_by(&mut self, facts: &Function) -> Objects {
+        let mut kept = Objects::new();
+        for &name in &facts.keeps {
+            kept.extend(self.objects_of(name));
+        }
+        kept.retain(|id| self.state.object(*id).kind != ObjectKind::Module);
+        kept
+    }
+
+    /// A method of the notebook's own class runs that may change its object; whether there is one.
+    pub(super) fn run_method(&mut self, id: ObjectId, methods: &[&str]) {
+        for method in methods {
+            if let Some(code) = self.own_method(id, Name::new(method)) {
+                self.run_own(id, code);
+            }
+        }
+    }
+
+    fn run_own(&mut self, id: ObjectId, code: Code) {
+        if self.code_changes(code, 0, None, 0) {
+            self.change(id, None, false, &mut Seen::default());
+            self.change_given(id);
+        }
+    }
+
+    /// What calls methods of something, or something without a name, may call what these hold: handlers, steps, listeners.
+    /// Methods of the notebook's own classes may be called like those that the tables know, and do something else.
+    pub(super) fn run_held(&mut self, holders: &[ObjectId], methods: &Set<Name>) {
+        if methods.is_empty() {
             return;
-        };
-        for &id in &binding.objects {
-            if !self.state.object(id).is_instance {
-                continue;
-            }
-            for call in calls {
-                let method = call.strip_prefix(name.text());
-                let Some(method) = method.and_then(|rest| rest.strip_prefix('.')) else {
-                    continue;
-                };
-                let Some(code) = self.own_method(id, Name::new(method)) else {
-                    continue;
-                };
-                if self.code_changes(code, 0, None, 0) {
-                    self.change(id, None, false, &mut Seen::default());
-                    self.change_given(id);
-                }
-                if self.cell_of(code).program.functions[code.1].runs_kept {
-                    self.run_held(&[id]);
-                }
-            }
         }
-    }
-
-    /// What calls something without a name may call what these hold: handlers, steps, tasks.
-    fn run_held(&mut self, holders: &[ObjectId]) {
-        let mut kept: Vec<ObjectId> = Vec::new();
+        let mut seen = Seen::default();
+        let mut pending = Objects::from(holders);
         for &id in holders {
-            let object = self.state.object(id);
-            if object.kind == ObjectKind::Module || object.holds.is_empty() {
-                continue;
+            if !self.state.object(id).part_of.is_empty() {
+                let owners = self.owners_of(id);
+                pending.extend(owners.iter().map(|(owner, _)| *owner));
             }
-            let holds = object.holds.clone();
-            let has_code = |id: &&ObjectId| self.state.object(**id).code.is_some();
-            kept.extend(holds.iter().filter(has_code));
         }
-        for id in kept {
-            // What it runs may come back to it.
-            if self.statement.ran.contains(&id) {
+        let mut found: Vec<(ObjectId, Code)> = Vec::new();
+        while let Some(id) = pending.pop() {
+            let object = self.state.object(id);
+            let is_code = object.code.is_some();
+            // No code of the notebook can be reached from others.
+            if !is_code && object.contents.code.is_empty()
+                || object.kind == ObjectKind::Module
+                || !seen.insert(id)
+            {
                 continue;
             }
-            self.statement.ran.push(id);
-            if self.state.object(id).is_instance {
-                self.run_objects(&[id]);
-            } else {
-                self.change_state_of(id);
+            if let Some(code) = object.code {
+                found.push((id, code));
+            }
+            if !is_code || object.is_instance {
+                pending.extend(object.holds.iter().copied());
+            }
+        }
+        let mut methods = methods.clone();
+        let is_unknown = |method: &Name| method.sections().is_empty();
+        let mut n_known = 0;
+        // What it runs may run more of them.
+        while n_known < methods.len() {
+            n_known = methods.len();
+            for &(id, code) in &found {
+                if !self.state.object(id).is_instance {
+                    if methods.iter().any(is_unknown) && !self.statement.ran.contains(&(id, code)) {
+                        self.statement.ran.push((id, code));
+                        self.change_state_of(id);
+                    }
+                    continue;
+                }
+                let mut called = methods.clone();
+                if methods.has(Name::default()) {
+                    let cell = self.cell_of(code);
+                    let class = cell.program.functions[code.1].class.as_ref();
+                    called.extend_from(class.into_iter().flat_map(|class| class.methods.names()));
+                }
+                for &method in &called {
+                    let Some(code) = self.own_method(id, method) else {
+                        continue;
+                    };
+                    if CONSTRUCTORS.contains(&method.text())
+                        || self.statement.ran.contains(&(id, code))
+                    {
+                        continue;
+                    }
+                    self.statement.ran.push((id, code));
+                    self.run_own(id, code);
+                    methods.add_all(&self.cell_of(code).program.functions[code.1].methods);
+                }
             }
         }
     }
@@ -652,14 +727,22 @@ impl World {
             }
             changed.extend(receiver);
         }
-        if let Some(receiver) = receiver
-            && self.cell_of(code).program.functions[function].runs_kept
-        {
-            self.run_held(receiver);
-        }
-        let given: Objects = arguments.iter().flatten().copied().collect();
+        let mut given: Objects = arguments.iter().flatten().copied().collect();
         let owner = self.cell_of(code);
         let facts = &owner.program.functions[function];
+        if facts.class.is_none() {
+            let mut holders = given.clone();
+            holders.extend(receiver.unwrap_or_default().iter().copied());
+            self.run_held(&holders, &facts.methods);
+        }
+        for (position, objects) in arguments.iter().enumerate() {
+            let parameter = facts.parameter_of(position + shift, call.arguments[position].0);
+            if facts.class.is_none() && facts.iterates.has(parameter) {
+                self.consume(objects);
+                self.consume_items(objects);
+            }
+        }
+        given.extend(self.kept_by(facts));
         for &name in &facts.mutates {
             changed.extend(self.objects_of(name));
         }
@@ -693,6 +776,10 @@ impl World {
         });
         self.state.object_mut(id).changes_owners = facts.is_generator && changes_given;
         let mut holds = Objects::new();
+        if facts.is_generator {
+            // It goes on with it, later.
+            holds.extend(given.iter().copied());
+        }
         let mut of_items = Objects::new();
         let mut part_of: Vec<(ObjectId, Option<Key>)> = Vec::new();
         if facts.is_generator && changes_given {

@@ -79,7 +79,15 @@ impl World {
             for &held in holds.iter() {
                 let object = self.state.object(held);
                 if object.code.is_none() || object.is_instance {
+                    let is_made = object.is_instance || self.state.object(owner).is_instance;
                     self.change(held, None, false, seen);
+                    if is_made {
+                        // `people[0].rows.append(x)`
+                        let holds = self.state.object(held).holds.clone();
+                        for held in self.changeable(&holds) {
+                            self.change(held, None, false, seen);
+                        }
+                    }
                 }
             }
         }
@@ -121,11 +129,18 @@ impl World {
             return;
         }
         let holds = self.state.object(id).holds.clone();
-        for &held in holds.iter() {
-            if self.state.object(held).code.is_none() {
-                self.change(held, None, false, &mut Seen::default());
-            }
-        }
+        let mut seen = Seen::default();
+        seen.insert(id);
+        self.change_deeply(&self.changeable(&holds), None, &mut seen);
+    }
+
+    /// Functions and classes do not change where all that can be reached does.
+    fn changeable(&self, objects: &[ObjectId]) -> Objects {
+        let is_value = |id: &ObjectId| {
+            let object = self.state.object(*id);
+            object.code.is_none() || object.is_instance
+        };
+        objects.iter().copied().filter(is_value).collect()
     }
 
     /// Everything that can be reached may have changed.
@@ -141,12 +156,7 @@ impl World {
             }
             self.change(id, key, false, seen);
             let holds = self.state.object(id).holds.clone();
-            let held: Objects = holds
-                .iter()
-                .copied()
-                .filter(|held| self.state.object(*held).code.is_none())
-                .collect();
-            self.change_deeply(&held, None, seen);
+            self.change_deeply(&self.changeable(&holds), None, seen);
         }
     }
 
@@ -157,19 +167,70 @@ impl World {
         let mut pending = objects.to_vec();
         while let Some(id) = pending.pop() {
             let object = self.state.object(id);
-            if object.kind != ObjectKind::Iterator || seen.contains(&id) {
+            if seen.contains(&id) || object.kind == ObjectKind::Module {
                 continue;
             }
+            let (owners, holds) = (object.part_of.clone(), object.holds.clone());
+            let is_iterator = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Iterator;
+            if object.kind != ObjectKind::Iterator {
+                // `for one in chains: next(one)`
+                seen.insert(id);
+                let all = owners.iter().flat_map(|(owner, _)| {
+                    let held = self.state.object(*owner).holds.iter();
+                    held.chain([owner])
+                });
+                pending.extend(all.copied().filter(is_iterator));
+                continue;
+            }
+            let code = object.contents.code.clone();
             if object.changes_owners {
                 self.change(id, None, false, &mut seen);
-                continue;
+            } else {
+                seen.insert(id);
+                self.statement.touched.push(Touched::Changed(id));
             }
-            seen.insert(id);
-            let (owners, holds) = (object.part_of.clone(), object.holds.clone());
-            self.statement.touched.push(Touched::Changed(id));
             pending.extend(owners.iter().map(|(owner, _)| *owner));
             pending.extend(holds.iter().copied());
+            self.go_on(id, &code);
         }
+    }
+
+    /// The iterators in what these hold.
+    pub(super) fn consume_items(&mut self, objects: &[ObjectId]) {
+        let items = objects
+            .iter()
+            .flat_map(|id| self.state.object(*id).holds.iter());
+        let is_iterator = |id: &ObjectId| self.state.object(*id).kind == ObjectKind::Iterator;
+        let items: Objects = items.copied().filter(is_iterator).collect();
+        self.consume(&items);
+    }
+
+    /// A generator runs on, with what it calls.
+    fn go_on(&mut self, id: ObjectId, code: &[Code]) {
+        let mut pending = code.to_vec();
+        pending.retain(|&(step, function)| {
+            let owner = self.cell_of((step, function));
+            owner.program.functions[function].is_generator
+        });
+        let mut found: Vec<Code> = Vec::new();
+        while let Some(code) = pending.pop() {
+            if found.contains(&code) {
+                continue;
+            }
+            found.push(code);
+            let owner = self.cell_of(code);
+            let facts = &owner.program.functions[code.1];
+            for &name in &facts.calls {
+                let called = self.objects_of(name);
+                pending.extend(called.iter().filter_map(|id| self.state.object(*id).code));
+            }
+            self.run_held(&[id], &facts.methods);
+            if !facts.iterates.is_empty() {
+                let holds = self.state.object(id).holds.clone();
+                self.consume_items(&holds);
+            }
+        }
+        self.run_code(&found);
     }
 
     pub(super) fn store(&mut self, target: &Value, key: Option<Key>, held: &Value) {
@@ -194,6 +255,12 @@ impl World {
                 Relation::Rows | Relation::Operand => continue,
             }
             for &id in &objects {
+                match key {
+                    Some(Key::Attr(name)) => {
+                        self.run_method(id, &[name.text(), "__setattr__", "__delattr__"]);
+                    }
+                    _ => self.run_method(id, &["__setitem__", "__delitem__"]),
+                }
                 if self.state.object(id).kind != ObjectKind::Module {
                     self.keep(id, &held);
                     continue;
@@ -212,6 +279,11 @@ impl World {
             if held != id && !self.state.object(id).holds.contains(&held) {
                 self.state.object_mut(id).hold(held);
                 self.watch(id, held);
+                if self.state.object(held).is_container() {
+                    // `box['a'] = [x]`, and then `box['a'][0]` changes.
+                    let items = self.state.object(held).holds.clone();
+                    self.keep(id, &items);
+                }
             }
         }
     }
@@ -404,11 +476,18 @@ impl World {
     pub(super) fn change_state_of(&mut self, id: ObjectId) -> bool {
         let object = self.state.object(id);
         let holds = object.holds.clone();
-        let mut has_state = object.code.is_some_and(|code| {
-            !object.is_instance && self.cell_of(code).program.functions[code.1].is_stateful
-        });
+        let code = object.code.filter(|_| !object.is_instance);
+        let cell = code.map(|code| self.cell_of(code));
+        let facts = cell
+            .iter()
+            .zip(code)
+            .map(|(cell, code)| &cell.program.functions[code.1]);
+        let facts = facts.into_iter().find(|facts| facts.is_stateful);
+        let mut has_state = facts.is_some();
         let mut holders = Vec::new();
-        if has_state {
+        if facts.is_some_and(|facts| !facts.changes_closed_over) {
+            self.change(id, None, false, &mut Seen::default());
+        } else if has_state {
             holders.push(id);
         }
         for &held in holds.iter() {

@@ -104,6 +104,10 @@ impl World {
                 kinds.any(|kind| kind == ObjectKind::Module)
             });
         if judgement.changes_receiver && !is_module_call {
+            // `generator.send(x)`
+            let mut iterators = Objects::from(receiver.unwrap_or_default());
+            iterators.retain(|id| self.state.object(*id).kind == ObjectKind::Iterator);
+            self.consume(&iterators);
             self.change_receiver(call, arguments, receiver.unwrap_or_default());
         }
         let just_keeps = matches!(&call.callee, Callee::Method { method, .. }
@@ -114,7 +118,7 @@ impl World {
                 None => true,
                 Some(positions) => {
                     (keyword.is_none() && positions.contains(&position))
-                        || keyword.is_some_and(|keyword| keyword.text() == "out")
+                        || keyword.is_some_and(|keyword| matches!(keyword.text(), "out" | "file"))
                 }
             };
             // Python's own functions call what they are told to call with, and `map` and the like what stands first.
@@ -174,7 +178,7 @@ impl World {
         let id = self.make(library.kind);
         self.state.object_mut(id).grows_when_read = library.grows_when_read;
         let given: Objects = arguments.iter().flatten().copied().collect();
-        if library.makes_iterator || library.is_class {
+        if library.makes_iterator || library.is_class && !library.is_view {
             self.fill(id, given);
         } else if library.copies_items {
             let items = given
@@ -268,9 +272,16 @@ impl World {
             self.change_deeply(receiver, None, &mut seen);
         }
         if method.is_in(Section::KeepsArgumentMethods) {
+            // `box.setdefault('a', []).append(x)`
             for &id in receiver {
-                for held in arguments {
-                    self.keep(id, held);
+                let owners = self.state.object(id).part_of.clone();
+                let owners = owners.iter().map(|(owner, _)| *owner);
+                for holder in owners.chain([id]) {
+                    if self.state.object(holder).kind != ObjectKind::Module {
+                        for held in arguments {
+                            self.keep(holder, held);
+                        }
+                    }
                 }
             }
         }

@@ -231,7 +231,7 @@ struct Current {
     /// Which parameters are being asked about: whether a call changes them.
     asked: Vec<(Step, FunctionId, usize)>,
     /// What was run by way of what holds it.
-    ran: Objects,
+    ran: Vec<(ObjectId, Code)>,
     doubt: Option<Digest>,
     /// What stands for its text, if nothing ran that. See [`Novel`].
     novel: Option<Digest>,
@@ -710,6 +710,7 @@ impl World {
                 Op::Enter(value) => {
                     for id in self.resolve_existing(value) {
                         self.run_implied_of(id, How::Load);
+                        self.run_method(id, &["__enter__", "__exit__", "__aenter__", "__aexit__"]);
                     }
                 }
                 Op::Unbind { name, is_definite } => self.unbind(*name, *is_definite),

@@ -257,7 +257,39 @@ impl World {
                 return;
             }
         }
+        if is_instance && how != How::Store && how != How::Refer {
+            self.change_by_looking(id, path.keys.first().copied());
+        }
         self.read_whole(id, root, seen, code);
+    }
+
+    /// What runs where an object of the notebook's own class is looked at may change it.
+    fn change_by_looking(&mut self, id: ObjectId, key: Option<Key>) {
+        let mut classes = self.bases_of(id);
+        let mut at = 0;
+        let mut changes = false;
+        while let Some(&class) = classes.get(at).filter(|_| at < 16) {
+            at += 1;
+            classes.extend(self.bases_of(class));
+            let Some(code) = self.state.object(class).code else {
+                continue;
+            };
+            let cell = self.cell_of(code);
+            let Some(facts) = &cell.program.functions[code.1].class else {
+                continue;
+            };
+            changes |= facts.changing_looks.iter().any(|look| match key {
+                None => true,
+                Some(Key::Attr(name)) => {
+                    *look == name || matches!(look.text(), "__getattr__" | "__getattribute__")
+                }
+                Some(_) => look.text() == "__getitem__",
+            });
+        }
+        if changes {
+            self.change(id, None, false, &mut Seen::default());
+            self.change_given(id);
+        }
     }
 
     /// Which rows a table has, and these of its columns.

@@ -55,14 +55,14 @@ impl Visitor<'_> {
             }
             other => Callee::Other(self.expr(other)),
         };
-        let runs_kept = match &callee {
-            Callee::Name(_) => false,
-            // Most methods that the tables know are those of lists, tables and the like.
-            Callee::Method { method, .. } => method.sections().is_empty(),
-            Callee::Other(_) => true,
+        let method = match &callee {
+            Callee::Name(_) => None,
+            Callee::Method { method, .. } => Some(*method),
+            Callee::Other(_) if is_looked_up(&node.func) => Some(Name::default()),
+            Callee::Other(_) => Some(Name::new("__call__")),
         };
-        if runs_kept && let Some(frame) = self.frame() {
-            frame.runs_kept = true;
+        if let (Some(method), Some(frame)) = (method, self.frame()) {
+            frame.methods.insert(method);
         }
         let mut arguments: Vec<(Option<Name>, Value)> = Vec::with_capacity(node.arguments.len());
         for argument in &node.arguments.args {
@@ -107,6 +107,13 @@ impl Visitor<'_> {
         self.evaluated_strings(full, &callee, node);
         let judgement = self.judge(full, &callee, is_inplace);
         self.apply(&judgement, &callee, &arguments);
+        // `next(numbers)` in a closure
+        for &position in judgement.changed_arguments.iter().flatten() {
+            if let Some(Expr::Name(argument)) = node.arguments.args.get(position) {
+                self.note_closure_change(self.mangled(argument.id.as_str()), How::Store);
+            }
+        }
+        self.hand_over(full, &arguments);
         let invoked: Vec<FunctionId> = arguments
             .iter()
             .flat_map(|(_, value)| &value.sources)
@@ -196,6 +203,37 @@ impl Visitor<'_> {
         }
     }
 
+    /// In a function: what comes with a function that is handed over may be what that changes.
+    fn hand_over(&mut self, full: Option<Name>, arguments: &[(Option<Name>, Value)]) {
+        if !self.in_function() {
+            return;
+        }
+        let last = full.and_then(|full| full.text().rsplit('.').next());
+        let runs_first = matches!(last, Some("map" | "filter" | "starmap" | "reduce"));
+        for (at, (_, handed)) in arguments.iter().enumerate() {
+            let others = || {
+                let others = arguments.iter().enumerate();
+                others
+                    .filter(move |(other, _)| *other != at)
+                    .map(|(_, (_, value))| value)
+            };
+            for &(source, how) in &handed.sources {
+                match source {
+                    Source::Function(id) if !self.found.functions[id].mutated_params.is_empty() => {
+                        others().for_each(|value| self.record_mutation(value));
+                    }
+                    Source::Name(name) if at == 0 && runs_first && how == Relation::Same => {
+                        let passed = others().map(|value| value.changing().collect()).collect();
+                        if let Some(frame) = self.frame() {
+                            frame.passed_on.push((name, passed));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// Calls whose meaning is part of the language. `Some`: nothing more is to be said about the call.
     pub(super) fn special_call(
         &mut self,
@@ -225,6 +263,10 @@ impl Visitor<'_> {
             }
             "locals" | "vars" | "dir" if n_arguments == 0 && self.is_in_function_scope() => {
                 Some(self.locals())
+            }
+            "super" if n_arguments == 0 => {
+                let frame = self.frames.last()?;
+                Some(Value::of(Source::Param(*frame, 0)))
             }
             "globals" | "locals" => {
                 self.unknown(&format!("{name}()"), line);
@@ -713,7 +755,7 @@ impl Visitor<'_> {
                 None => true,
                 Some(positions) => {
                     keyword.is_none() && positions.contains(&position)
-                        || keyword.is_some_and(|keyword| keyword.text() == "out")
+                        || keyword.is_some_and(|keyword| matches!(keyword.text(), "out" | "file"))
                 }
             };
             if is_changed {
@@ -721,4 +763,11 @@ impl Visitor<'_> {
             }
         }
     }
+}
+
+/// `getattr(visitor, name)(node)`
+fn is_looked_up(called: &Expr) -> bool {
+    let call = called.as_call_expr();
+    let called = call.and_then(|call| call.func.as_name_expr());
+    called.is_some_and(|called| called.id.as_str() == "getattr")
 }

@@ -116,6 +116,7 @@ impl Visitor<'_> {
             !is_scalar && index.is_some_and(|index| facts.mutated_params.has(index))
         });
         facts.is_stateful |= changes_default;
+        facts.changes_closed_over |= changes_default;
     }
 
     pub(super) fn annotations(&mut self, parameters: &Parameters, returns: Option<&Expr>) {
@@ -197,9 +198,7 @@ impl Visitor<'_> {
                 scope.implied.insert(name);
                 // `@x.setter` adds to the property.
                 if let Some(getter) = getter {
-                    let mut setter = std::mem::take(&mut self.found.functions[id]);
-                    setter.do_also(&self.found.functions[getter]);
-                    self.found.functions[id] = setter;
+                    self.do_also(id, getter);
                 }
             }
         }
@@ -207,6 +206,20 @@ impl Visitor<'_> {
         self.decorate(decorators, id);
         self.bind(node.name.as_str(), value);
         self.registered(&node.decorator_list, id);
+    }
+
+    /// Running the one may be running the other one, with the same arguments.
+    fn do_also(&mut self, id: FunctionId, other: FunctionId) {
+        if id == other {
+            return;
+        }
+        let mut facts = std::mem::take(&mut self.found.functions[id]);
+        let other = &self.found.functions[other];
+        facts.do_also(other);
+        facts.mutated_params.add_all(&other.mutated_params);
+        facts.deep_params.add_all(&other.deep_params);
+        facts.changes_attributes.add_all(&other.changes_attributes);
+        self.found.functions[id] = facts;
     }
 
     /// `@f.register` and `@app.route('/')` hand the definition to what they belong to, which keeps it.
@@ -222,6 +235,14 @@ impl Visitor<'_> {
             let Expr::Name(receiver) = &*attribute.value else {
                 continue;
             };
+            // `@add.register` in a class, and for a function of this cell: one more way in which that one runs.
+            if attribute.attr.as_str() == "register" {
+                let name = self.mangled(receiver.id.as_str());
+                let method = self.scopes.last().and_then(|scope| scope.methods.get(name));
+                if let Some(&general) = method.or_else(|| self.found.named_functions.get(name)) {
+                    self.do_also(general, id);
+                }
+            }
             // Those of properties give a new property.
             let is_property = matches!(attribute.attr.as_str(), "setter" | "getter" | "deleter");
             let receiver = self.mangled(receiver.id.as_str());
@@ -276,10 +297,12 @@ impl Visitor<'_> {
         let mut scope = Scope::new(ScopeKind::Function, bindings);
         scope.values = values;
         self.scopes.push(scope);
-        self.found.functions[id].is_stateful = self
+        let has_nonlocals = self
             .scopes
             .last()
             .is_some_and(|scope| !scope.bindings.nonlocals.is_empty());
+        self.found.functions[id].is_stateful = has_nonlocals;
+        self.found.functions[id].changes_closed_over = has_nonlocals;
         self.frames.push(id);
         let conditions = std::mem::take(&mut self.n_conditions);
         body(self);
@@ -328,7 +351,11 @@ impl Visitor<'_> {
                 }
                 for keyword in &arguments.keywords {
                     held = std::mem::take(&mut held).or(&this.expr(&keyword.value).held());
-                    bases.push(Name::default());
+                    let is_class = keyword.arg.as_ref().is_some_and(|name| name == "metaclass");
+                    bases.push(match &keyword.value {
+                        Expr::Name(name) if is_class => this.mangled(name.id.as_str()),
+                        _ => Name::default(),
+                    });
                 }
             }
             let name = this.mangled(node.name.as_str());
@@ -404,8 +431,13 @@ impl Visitor<'_> {
             let mut behaviour = FunctionFacts::default();
             let (mut looks, mut stores) = (FunctionFacts::default(), FunctionFacts::default());
             let mut has_stores = false;
+            let mut changing_looks = Set::default();
             for &(method_name, method) in scope.methods.iter() {
                 let method = &this.found.functions[method];
+                if matches!(method_name.text(), "__init_subclass__" | "__set_name__") {
+                    // They run where classes are made.
+                    continue;
+                }
                 facts.do_also(method);
                 kept.add_all(&method.keeps_attributes);
                 changed.add_all(&method.changes_attributes);
@@ -421,6 +453,16 @@ impl Visitor<'_> {
                     let is_look = is_special && !is_store && !NOT_LOOKS.contains(&name);
                     if scope.implied.has(method_name) || is_look {
                         looks.do_also(method);
+                        // `+=` and the like, contexts and stores are followed where they stand.
+                        let is_apart = scope.implied.has(method_name) && method.params.len() > 1
+                            || matches!(
+                                name,
+                                "__enter__" | "__exit__" | "__aenter__" | "__aexit__"
+                            )
+                            || is_special && name.starts_with("__i") && name != "__iter__";
+                        if !is_apart && method.mutated_params.has(0) {
+                            changing_looks.insert(method_name);
+                        }
                     }
                 }
                 // Position 0 is the object itself, which the caller of the class does not pass.
@@ -433,10 +475,11 @@ impl Visitor<'_> {
             }
             facts.class = Some(ClassFacts {
                 name,
+                changing_looks,
                 changes_given: changed.iter().any(|name| {
                     // What a property gives is of what the object keeps.
                     is_record || kept.has(*name) || scope.methods.has(*name)
-                }),
+                }) || scope.methods.has(Name::new(STORES[0])),
                 shared,
                 behaviour: this.found.functions.len(),
                 has_plain_attributes: bases.is_empty()

@@ -512,6 +512,11 @@ impl Visitor<'_> {
     }
 
     pub(super) fn iterate(&mut self, value: &Value) {
+        for (source, _) in &value.sources {
+            if let Source::Param(function, index) = source {
+                self.found.functions[*function].iterates.insert(*index);
+            }
+        }
         let is_object = |(_, how): &(Source, Relation)| *how != Relation::Operand;
         if value.sources.iter().any(is_object) {
             self.op(Op::Iterate(value.clone()));

@@ -558,9 +558,13 @@ impl Visitor<'_> {
         if let (Resolved::Local(at), Some(own)) = (self.resolve(name), own)
             && at < own
             && self.scopes[at].kind == ScopeKind::Function
-            && let Some(frame) = self.frame()
+            && let Some(&frame) = self.frames.last()
         {
-            frame.is_stateful = true;
+            let value = self.scopes[at].values.get(&name);
+            let facts = &mut self.found.functions[frame];
+            facts.is_stateful = true;
+            facts.changes_closed_over |=
+                value.is_none_or(|value| value.changing().next().is_some());
         }
     }
 

@@ -316,14 +316,18 @@ impl Visitor<'_> {
         }
     }
 
-    /// What a function puts into something may be functions that it makes.
+    /// What a function puts into something may be functions that it makes, or what it finds in the notebook.
     pub(super) fn record_stored(&mut self, held: &Value) {
-        for &(source, _) in &held.sources {
-            if let Source::Function(id) = source
-                && let Some(frame) = self.frame()
-                && !frame.stores.contains(&id)
-            {
-                frame.stores.push(id);
+        let Some(frame) = self.frame() else {
+            return;
+        };
+        for &(source, how) in &held.sources {
+            match source {
+                Source::Function(id) if !frame.stores.contains(&id) => frame.stores.push(id),
+                Source::Name(name) if !matches!(how, Relation::Operand | Relation::Rows) => {
+                    frame.keeps.insert(name);
+                }
+                _ => {}
             }
         }
     }
@@ -335,7 +339,10 @@ impl Visitor<'_> {
             (key, &target.sources[..])
         {
             let is_given = |(source, how): &(Source, Relation)| {
-                matches!((source, how), (Source::Param(..), Relation::Same))
+                matches!(
+                    (source, how),
+                    (Source::Param(..) | Source::Name(_), Relation::Same)
+                )
             };
             if held.sources.iter().any(is_given)
                 && let Some(frame) = self.frame()

@@ -287,14 +287,19 @@ impl Visitor<'_> {
                 } else {
                     let value = self.value_of(name);
                     self.record_change(&value, false);
+                    self.record_stored(&held);
                     if self.is_global(name) {
                         self.bind(target.id.as_str(), value);
                     }
                 }
             }
             target => {
-                self.chain(target, None, How::Load);
+                let value = self.chain(target, None, How::Load);
                 let held = self.expr(&node.value);
+                if held.kind != Kind::Scalar {
+                    // `box['a'] += [x]` changes the list that lies there.
+                    self.mutate(value, None, Value::default());
+                }
                 self.store(target, held);
             }
         }
