@@ -454,6 +454,8 @@ class TaskCache:
             except Exception as error:
                 logger.debug("planning failed", exc_info=True)
                 self.note(f"a graph ran without the cache: {type(error).__name__}: {error}")
+            if not is_here:
+                left.expect(None)
             self.forget(keys)
             return None
 
@@ -563,6 +565,7 @@ class TaskCache:
         self._changes.expect(plan)
         if not self._is_here_now:
             self.elsewhere.expect([facts[node.idx] for node in plan.nodes("execute")])
+            left.expect(plan)
         write(plan)
         self._count(plan)
         for key, node in graph.outputs.items():

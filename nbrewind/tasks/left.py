@@ -8,15 +8,21 @@ reason to run the task.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbrewind import _native
 from nbrewind.tasks.recorder import FOLDER, content, left_at, off_the_record
+
+if TYPE_CHECKING:
+    from nbrewind.tasks.graph import Node
+    from nbrewind.tasks.plan import Plan
 
 logger = logging.getLogger("nbrewind.tasks")
 
@@ -187,3 +193,44 @@ def _note(path: str) -> None:
     takeback: Any = sys.modules.get("nbrewind.kernel.takeback")
     if takeback is not None:
         takeback.journal.note(path)
+
+
+# More texts, or longer ones, name no files.
+_MAX_TEXTS = 10_000
+_MAX_LENGTH = 4096
+
+
+def expect(plan: Plan | None) -> None:
+    """Tasks are about to be executed in other processes, where nobody here sees what they write.
+
+    A repeat that has to begin again finds files as they were that their code, their arguments or the cell name. `plan`:
+    which tasks (None: that is not known).
+    """
+    takeback: Any = sys.modules.get("nbrewind.kernel.takeback")
+    if takeback is None or not takeback.journal.is_on:
+        return
+    nodes = plan.nodes("execute") if plan is not None else []
+    if plan is None or nodes:
+        texts = itertools.islice(_texts_of(nodes), _MAX_TEXTS)
+        named = [text for text in texts if len(text) <= _MAX_LENGTH]
+        takeback.journal.note_program([takeback.journal.text, *named])
+
+
+def _texts_of(nodes: Iterable[Node]) -> Iterator[str]:
+    from nbrewind.tasks.remote import texts_in
+
+    seen: set[int] = set()
+    for node in nodes:
+        yield from texts_in((node.spec.args, node.spec.kwargs))
+        code = getattr(getattr(node.spec, "func", None), "__code__", None)
+        if isinstance(code, types.CodeType) and id(code) not in seen:
+            seen.add(id(code))
+            yield from _constants(code)
+
+
+def _constants(code: types.CodeType) -> Iterator[str]:
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, types.CodeType):
+            yield from _constants(constant)

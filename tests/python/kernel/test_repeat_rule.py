@@ -231,6 +231,32 @@ def test_a_repeat_that_begins_again_finds_files_as_they_were_before_a_program(
     assert shown["c"] == [("stdout", "x\nx\n\nFalse\n")]
 
 
+ELSEWHERE = {
+    "a cluster": "from dask.distributed import Client\nclient = Client(n_workers=1, dashboard_address=':0')\n"
+    "_ = client.submit(add, 'log.txt').result()",
+    "processes": "import dask\n_ = dask.delayed(add)('log.txt').compute(scheduler='processes')",
+    "a pool": "from concurrent.futures import ProcessPoolExecutor\nwith ProcessPoolExecutor(1) as pool:\n"
+    "    _ = pool.submit(add, 'log.txt').result()",
+}
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_a_repeat_that_begins_again_finds_files_as_they_were_before_tasks(
+    where: str, tmp_path: Path
+) -> None:
+    cells = {
+        "add": "def add(path):\n    with open(path, 'a') as file:\n        return file.write('x')",
+        "a": ELSEWHERE[where],
+        "b": "import threading\ng = threading.Thread(target=print)",
+        "c": "print(open('log.txt').read())\nprint(g.is_alive())",
+    }
+    book = Book(tmp_path / "here", cells)
+    book.audit()
+    shown = book.repeat()
+    assert book.executed == {"a", "b", "c"}
+    assert shown["c"] == [("stdout", "xx\nFalse\n")]
+
+
 def test_what_a_program_changes_unseen_is_named_when_a_repeat_begins_again(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
