@@ -559,10 +559,11 @@ def load_ambient(session: Session, item: dict[str, Any]) -> Any:
     return pickle.loads(bytes(session.history.store.get(item["chunks"])))
 
 
-def run_process_effects(session: Session) -> None:
+def run_process_effects(session: Session, failed: dict[str, str] | None = None) -> None:
     """Execute the imports, magics and configuration calls of replayed cells, in a namespace of their own.
 
-    As in a cell, `get_ipython` is there: libraries ask it whether they are in a notebook.
+    As in a cell, `get_ipython` is there: libraries ask it whether they are in a notebook. What raises is told in
+    `failed`, by its text; without it, `CannotReplay` is raised.
     """
     from nbrewind.kernel.session import CannotReplay
 
@@ -584,11 +585,12 @@ def run_process_effects(session: Session) -> None:
         except CannotReplay:
             raise
         except Exception as error:
-            raise CannotReplay(
-                f"`{item['text'].strip()[:80]}` of a replayed cell could not be executed here: "
-                f"{type(error).__name__}: {error}",
-                item["run_id"],
-            ) from error
+            what = f"`{item['text'].strip()[:80]}`"
+            reason = f"could not be executed here: {type(error).__name__}: {error}"
+            if failed is None:
+                text = f"{what} of a replayed cell {reason}"
+                raise CannotReplay(text, item["run_id"]) from error
+            failed[item["text"]] = f"{what} {reason}"
 
 
 @contextmanager

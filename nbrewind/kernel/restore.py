@@ -105,8 +105,11 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     try:
         places = ("working directory", "environment", "module path")
         _restore_ambient(session, run, places)
+        failed: dict[str, str] = {}
         with session.interrupts.allowed():
-            repeat.run_process_effects(session)
+            repeat.run_process_effects(session, failed)
+        # A library that is not here any more: what needs it is named, all else comes back.
+        session.process = [item for item in session.process if item["text"] not in failed]
         loading = _Loading(session, run, versions)
         loading.load_all()
         # Loading may have drawn from generators and moved elsewhere.
@@ -150,6 +153,8 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
     session.read_ambient()
     for text in stays:
         session.hide(text, [f"`{text.strip()[:60]}` was executed"])
+    for text, reason in failed.items():
+        session.hide(text, [reason])
     session.log.set_aside(log)
     session.undo = undo
     session.waiting.begin([versions[manifest_id] for manifest_id in loading.waiting])
@@ -161,8 +166,11 @@ def restore(session: Session, run: dict[str, Any]) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "recorded_seconds": run["seconds"],
         "names": [asdict(item) for item in loading.report],
-        "process": [text for text in changed if text not in session.hidden_why],
-        "stays": [text for text in session.hidden_why if text not in changed],
+        "process": [
+            *(text for text in changed if text not in session.hidden_why),
+            *failed.values(),
+        ],
+        "stays": [text for text in session.hidden_why if text not in {*changed, *failed.values()}],
         "results": missing,
     }
 

@@ -137,6 +137,19 @@ def test_restore_changes_nothing_when_the_run_is_unknown(tmp_path: Path) -> None
         restore(book, "c", "print(1)")
 
 
+def test_a_library_that_is_gone_keeps_nothing_else_from_coming_back(tmp_path: Path) -> None:
+    (tmp_path / "lent.py").write_text("class Kept: pass")
+    cells = {"a": "import json, lent", "b": "kept = lent.Kept()", "c": "x = [json]\ny = x"}
+    book = Book(tmp_path, cells)
+    book.audit()
+    (tmp_path / "lent.py").unlink()
+    how, shown = restore(
+        book, "c", "print(y is x, x[0].dumps(x[1:]))\ntry: lent.Kept\nexcept RuntimeError: print(1)"
+    )
+    assert (how["x"], how["kept"], how["lent"]) == ("loaded", "stub", "stub")
+    assert shown == "True []\n1\n"
+
+
 def test_restore_can_be_undone(tmp_path: Path) -> None:
     book = Book(
         tmp_path,
