@@ -75,6 +75,7 @@ def _reduce_class(cls: type) -> Any:
     if build is not cloudpickle._make_skeleton_class:
         return reduced
     kind, name, bases, keywords, _, extra = args
+    build = _bare_class
     if "__slots__" in vars(cls):
         keywords = {**keywords, "__slots__": vars(cls)["__slots__"]}
         attributes, slots = state
@@ -90,6 +91,54 @@ def _reduce_class(cls: type) -> Any:
             slots,
         )
     return (build, (kind, name, bases, keywords, None, extra), state, *rest)
+
+
+def _bare_class(
+    kind: Any, name: str, bases: tuple[Any, ...], keywords: dict[str, Any], _: None, extra: Any
+) -> Any:
+    """A class to be filled, made without the notebook's code.
+
+    What its metaclasses and bases do with every class that is made (they put it into a register, say) was done when
+    the class statement ran, and may read names that are not loaded yet.
+    """
+    resolved = types.resolve_bases(bases)
+    listeners = [
+        (base, vars(base)["__init_subclass__"])
+        for base in {id(base): base for one in resolved for base in one.__mro__}.values()
+        if _is_of_notebook(base) and "__init_subclass__" in vars(base)
+    ]
+    if not listeners and not any(map(_is_of_notebook, kind.__mro__)):
+        return cloudpickle._make_skeleton_class(kind, name, bases, keywords, None, extra)
+    body = {sys.intern(key): value for key, value in keywords.items()}
+    if resolved is not bases:
+        body["__orig_bases__"] = bases
+    makers = [one for one in kind.__mro__ if not _is_of_notebook(one)]
+    try:
+        for base, _listener in listeners:
+            type.__setattr__(base, "__init_subclass__", _deaf(base))
+        made = _first(makers, "__new__")(kind, name, resolved, body)
+        _first(makers, "__init__")(made, name, resolved, body)
+        return made
+    finally:
+        for base, listener in listeners:
+            type.__setattr__(base, "__init_subclass__", listener)
+
+
+def _is_of_notebook(cls: type) -> bool:
+    return vars(cls).get("__module__") == "__main__"
+
+
+def _first(kinds: list[Any], name: str) -> Any:
+    return getattr(next(kind for kind in kinds if name in vars(kind)), name)
+
+
+def _deaf(base: Any) -> Any:
+    """What hears of new classes in place of a base of the notebook, and hands on to bases of libraries."""
+
+    def hand_on(cls: Any, **keywords: Any) -> None:
+        super(base, cls).__init_subclass__(**keywords)
+
+    return classmethod(hand_on)
 
 
 # --- Instances of the user's own classes --------------------------------------------------------------------------

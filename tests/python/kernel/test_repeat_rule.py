@@ -44,7 +44,6 @@ class Case:
             ],
         )
 
-
 CASES = [
     Case("an unchanged notebook is replayed whole", {"a": "x = [1]", "b": "y = x\ny.append(2)", "c": "print(x, y is x)"}, {}, ""),
     Case("a constant reaches what reads it", {"a": "x = 1", "b": "y = x + 1", "c": "print(y)", "d": "print('other')"}, {"a": "x = 2"}, "a b c"),
@@ -65,6 +64,9 @@ CASES = [
     Case("a filter of warnings that was there already", {"a": "import warnings\nwarnings.simplefilter('ignore')", "b": "def hush():\n    warnings.simplefilter('ignore')", "c": "hush()", "d": "warnings.warn('x')\nprint(1)"}, {"a": "import warnings"}, "a c", may="d"),
     Case("a name that is bound to what it was", {"a": "x = [1]", "b": "t = 1", "c": "x = x", "d": "print(x)"}, {"b": "t = [x]"}, "b c"),
     Case("a name that is bound to a part of what shares more now", {"a": "e = {'l': [1]}\nx = e['l']", "b": "t = 1", "c": "x = e['l']", "d": "x.append(2)", "e": "print(e, t)"}, {"b": "t = e"}, "b c d e"),
+    Case("a metaclass that registers classes", {"a": "known = {}\nclass Meta(type):\n    def __new__(meta, name, bases, body):\n        known[name] = super().__new__(meta, name, bases, body)\n        print('made', name)\n        return known[name]", "b": "class P(metaclass=Meta): pass", "c": "class Q(P): pass", "d": "q = known['Q']()", "e": "print(list(known), type(q) is Q)"}, {"e": "print(list(known), type(q) is Q, 1)"}, "e"),
+    Case("a base that hears of new classes", {"a": "known = []\nclass P:\n    def __init_subclass__(cls, rank, **more):\n        super().__init_subclass__(**more)\n        cls.rank = rank\n        known.append(cls)", "b": "class Q(P, rank=2): pass", "c": "class R(P, rank=1): pass", "d": "print([cls.rank for cls in known], P.__init_subclass__.__func__.__qualname__)"}, {"c": "class R(P, rank=3): pass"}, "c d"),
+    Case("an abstract base that is generic and counts", {"a": "import abc\nfrom typing import Generic, TypeVar\nT = TypeVar('T')\nn = [0]\nclass Meta(abc.ABCMeta):\n    def __init__(cls, *args, **more):\n        super().__init__(*args)\n        n[0] += 1", "b": "class P(Generic[T], metaclass=Meta):\n    @abc.abstractmethod\n    def f(self): pass", "c": "class Q(P[int]):\n    __slots__ = ('s',)\n    def f(self): return 2", "d": "print(n, Q().f(), Q.__orig_bases__, Q.__parameters__, isinstance(Q(), P))"}, {"d": "print(n, Q().f(), Q.__orig_bases__, Q.__parameters__, isinstance(Q(), P), 1)"}, "d"),
     Case("a generator reads what is bound later", {"a": "def h(k):\n    global n\n    n = k", "b": "def series():\n    while True:\n        yield n\ngen = series()", "c": "h(3)", "d": "print(next(gen))"}, {"d": "print(next(gen), 1)"}, "d", may="b"),
     Case("a copy where a shared list was", {"a": "x = [1]", "b": "y = x", "c": "x.append(2)", "d": "print(y)"}, {"b": "y = list(x)"}, "b c d"),
     Case("a pure reader of identity", {"a": "x = [1]", "b": "y = x", "c": "print(x is y)"}, {"b": "y = list(x)"}, "b c"),
