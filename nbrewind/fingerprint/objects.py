@@ -85,6 +85,12 @@ def _module_marks(module: str | None, is_own: bool) -> list[str]:
     return [f"module: {module}"]
 
 
+def _label_in_module(obj: Any) -> str | None:
+    """What one of the user's modules is told by, beside what the notebook has of it; None for all else."""
+    module = obj.__module__
+    return f"{module}.{obj.__qualname__}" if _module_marks(module, is_own=False) else None
+
+
 # Every function that `functools.singledispatch` returns has this code.
 _DISPATCHES = vars(functools)["singledispatch"](lambda value: value).__code__
 _OF_DISPATCHER = frozenset({"register", "dispatch", "registry", "_clear_cache", "__wrapped__"})
@@ -172,13 +178,12 @@ def _function_fact(func: types.FunctionType, ctx: Context) -> Fact:
         tuple(followed),
         annotations,
     )
-    label = func.__name__ if ctx.follow_globals else None
+    label = func.__name__ if ctx.follow_globals else _label_in_module(func)
     if late_bound:
         return Fact(
             "function",
             parts,
             mutable=True,
-            label=label,
             refs=names.global_names,
             idents=names.idents | annotated,
             marks=marks,
@@ -398,7 +403,7 @@ def _class_fact(cls: type, ctx: Context) -> Fact:
     body = tuple(
         (key, value) for key, value in sorted(vars(cls).items()) if key not in _CLASS_NOISE
     )
-    label = cls.__name__ if ctx.follow_globals else None
+    label = cls.__name__ if ctx.follow_globals else _label_in_module(cls)
     marks = _module_marks(cls.__module__, ctx.follow_globals)
     if "__del__" in vars(cls):
         marks.append(FINALIZES)

@@ -86,6 +86,27 @@ def _words_of(value: Any, depth: int = 2) -> set[str]:
     return {word for part in parts for word in _words_of(part, depth - 1)}
 
 
+def _modules_in(found: Walk) -> set[str]:
+    """What the value has of the user's modules, as one mark: whoever changes the value may leave that as it is."""
+    if not found.components:
+        return set()
+    parts = json.dumps(sorted(found.components))
+    return {IN_MODULES + hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()}
+
+
+IN_MODULES = "in modules: "
+
+
+def is_same_of_modules(before: NameFacts, after: NameFacts) -> bool:
+    """True when a value changed, if at all, in what it has for itself: an instance of a class of `helpers.py`, say."""
+    if before.fp == after.fp or before.fp is None or after.fp is None:
+        return before.fp == after.fp
+    then, now = (
+        [mark for mark in facts.marks if mark.startswith(IN_MODULES)] for facts in (before, after)
+    )
+    return then == now != []
+
+
 @dataclass
 class NameFacts:
     """What the walk of one name's value found."""
@@ -109,7 +130,9 @@ class NameFacts:
             fp=found.fp,
             refs=sorted(found.refs),
             idents=sorted(found.idents),
-            marks=sorted(found.marks | {_WORD + word for word in _words_of(value)}),
+            marks=sorted(
+                found.marks | {_WORD + word for word in _words_of(value)} | _modules_in(found)
+            ),
             handles=sorted(found.handles),
             files=found.files,
             opaque=found.opaque,

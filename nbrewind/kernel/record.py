@@ -35,7 +35,7 @@ from nbrewind.kernel import (
     witnessed,
 )
 from nbrewind.kernel.ambient import INITIAL, handlers_of
-from nbrewind.kernel.namespace import CoVariable, NameFacts
+from nbrewind.kernel.namespace import CoVariable, NameFacts, is_same_of_modules
 from nbrewind.kernel.outside import Findings
 
 if TYPE_CHECKING:
@@ -522,7 +522,7 @@ def record_run(
     for name in touched:
         marks = [mark for mark in state.facts(name).marks if mark.startswith("module: ")]
         before = run.before_versions[name].facts[name]
-        if marks and before.fp != state.facts(name).fp:
+        if marks and not is_same_of_modules(before, state.facts(name)):
             unseen.append(f"{MODULE_STATE} {', '.join(marks)}")
         place = library_name_of_container(session.namespace[name])
         if place is not None and before.fp != state.facts(name).fp:

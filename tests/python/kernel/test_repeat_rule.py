@@ -44,6 +44,20 @@ class Case:
             ],
         )
 
+
+# A module of the user's: instances that change by themselves, what they have in common, and what is in the module.
+BOX = """
+NOTES, K = [], 3
+def scale(x): return x * K
+class Box:
+    made = 0
+    def __init__(self, v): self.v = v
+    def up(self): self.v += K
+    def count(self): Box.made += 1; self.v += 1
+    def note(self): NOTES.append(self.v); self.v += 1
+    def notes(self): return NOTES
+"""
+
 CASES = [
     Case("an unchanged notebook is replayed whole", {"a": "x = [1]", "b": "y = x\ny.append(2)", "c": "print(x, y is x)"}, {}, ""),
     Case("a constant reaches what reads it", {"a": "x = 1", "b": "y = x + 1", "c": "print(y)", "d": "print('other')"}, {"a": "x = 2"}, "a b c"),
@@ -67,6 +81,9 @@ CASES = [
     Case("a metaclass that registers classes", {"a": "known = {}\nclass Meta(type):\n    def __new__(meta, name, bases, body):\n        known[name] = super().__new__(meta, name, bases, body)\n        print('made', name)\n        return known[name]", "b": "class P(metaclass=Meta): pass", "c": "class Q(P): pass", "d": "q = known['Q']()", "e": "print(list(known), type(q) is Q)"}, {"e": "print(list(known), type(q) is Q, 1)"}, "e"),
     Case("a base that hears of new classes", {"a": "known = []\nclass P:\n    def __init_subclass__(cls, rank, **more):\n        super().__init_subclass__(**more)\n        cls.rank = rank\n        known.append(cls)", "b": "class Q(P, rank=2): pass", "c": "class R(P, rank=1): pass", "d": "print([cls.rank for cls in known], P.__init_subclass__.__func__.__qualname__)"}, {"c": "class R(P, rank=3): pass"}, "c d"),
     Case("an abstract base that is generic and counts", {"a": "import abc\nfrom typing import Generic, TypeVar\nT = TypeVar('T')\nn = [0]\nclass Meta(abc.ABCMeta):\n    def __init__(cls, *args, **more):\n        super().__init__(*args)\n        n[0] += 1", "b": "class P(Generic[T], metaclass=Meta):\n    @abc.abstractmethod\n    def f(self): pass", "c": "class Q(P[int]):\n    __slots__ = ('s',)\n    def f(self): return 2", "d": "print(n, Q().f(), Q.__orig_bases__, Q.__parameters__, isinstance(Q(), P))"}, {"d": "print(n, Q().f(), Q.__orig_bases__, Q.__parameters__, isinstance(Q(), P), 1)"}, "d"),
+    Case("an instance of a class of a module", {"a": "from extra import Box, scale", "b": "b = Box(2)", "c": "b.up()\nb.more = [scale(b.v)]", "d": "print(b.v, b.more, isinstance(b, Box))"}, {"d": "print(b.v, b.more, isinstance(b, Box), 1)"}, "d", files={"extra.py": BOX}),
+    Case("an instance that counts in its class", {"a": "from extra import Box", "b": "b = Box(2)", "c": "b.up()", "d": "b.count()", "e": "print(b.v, Box.made, Box(1).made)"}, {"e": "print(b.v, Box.made, Box(1).made, 1)"}, "d e", files={"extra.py": BOX}),
+    Case("an instance that notes something in its module", {"a": "from extra import Box", "b": "b = Box(2)", "c": "b.note()", "d": "c = Box(1)", "e": "print(c.notes())"}, {"e": "print(c.notes(), 1)"}, "c e", may="d", files={"extra.py": BOX}),
     Case("a generator reads what is bound later", {"a": "def h(k):\n    global n\n    n = k", "b": "def series():\n    while True:\n        yield n\ngen = series()", "c": "h(3)", "d": "print(next(gen))"}, {"d": "print(next(gen), 1)"}, "d", may="b"),
     Case("a copy where a shared list was", {"a": "x = [1]", "b": "y = x", "c": "x.append(2)", "d": "print(y)"}, {"b": "y = list(x)"}, "b c d"),
     Case("a pure reader of identity", {"a": "x = [1]", "b": "y = x", "c": "print(x is y)"}, {"b": "y = list(x)"}, "b c"),
