@@ -34,12 +34,37 @@ def _flat_bytes(array: Any) -> Any:
 
 
 def owner_of(array: Any) -> Any:
-    """The array at the end of the chain of bases that holds the memory (the array itself when it owns it)."""
+    """The array at the end of the chain of bases that holds the memory (the array itself when it owns it).
+
+    What is taken of a row leads over the row to the array that the row is from, and so does what `np.nditer` gave.
+    """
     import numpy as np
 
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+    found, base = array, array.base
+    while base is not None:
+        if isinstance(base, np.nditer):
+            base = _walked_by(base, found)
+        if isinstance(base, np.ndarray):
+            found = base
+        elif not isinstance(base, np.void):
+            break
+        base = base.base
+    return found
+
+
+def _walked_by(iterator: Any, item: Any) -> Any:
+    """The array that an iterator of numpy goes through and that the item is a part of."""
+    try:
+        operands = iterator.operands
+    except ValueError:
+        # It is closed, and says nothing any more.
+        return None
+    first = item.__array_interface__["data"][0]
+    for one in operands:
+        start, n_bytes = _span(one)
+        if start <= first < start + n_bytes:
+            return one
+    return None
 
 
 def has_plain_memory(kind: type) -> bool:
@@ -79,6 +104,9 @@ def lender_of(array: Any) -> Any:
     import numpy as np
 
     owner = owner_of(array)
+    if owner is not array and not isinstance(array.base, np.ndarray):
+        # An iterator stands between them.
+        return owner
     lender = owner.base
     if isinstance(lender, memoryview):
         lender = lender.obj
@@ -107,6 +135,12 @@ def place_in(lender: Any, array: Any) -> int:
     first: int = array.__array_interface__["data"][0]
     whole: int = np.frombuffer(lender, dtype=np.uint8).__array_interface__["data"][0]
     return first - whole
+
+
+def bounds_of(array: Any) -> tuple[int, int]:
+    """Where an array's memory begins, and one past its end."""
+    start, n_bytes = _span(array)
+    return start, start + n_bytes
 
 
 def _span(array: Any) -> tuple[int, int]:
@@ -222,11 +256,42 @@ def _ndarray_fact(array: Any, ctx: Context) -> Fact:
     )
 
 
+def row_of(obj: Any) -> tuple[Any, int] | None:
+    """Of a row of an array with fields, or of a record in one: the array that owns its memory, and how far into it.
+
+    None for all else, and for rows that have their own memory.
+    """
+    import numpy as np
+
+    base: Any = obj.base if isinstance(obj, np.void) else None
+    if not isinstance(base, np.ndarray):
+        return None
+    owner = owner_of(base)
+    first: int = np.frombuffer(obj, dtype=np.uint8).__array_interface__["data"][0]
+    return owner, first - owner.__array_interface__["data"][0]
+
+
 @register("numpy:generic")
 def _scalar_fact(obj: Any, ctx: Context) -> Fact:
+    if obj.dtype.names is not None:
+        # Unlike other scalars these can be written to, and so is the array that they were taken from.
+        return _row_fact(obj, ctx)
     if obj.dtype.hasobject:
         return Fact("numpy scalar", (dtype_key(obj.dtype), obj.item()))
     return Fact("numpy scalar", (dtype_key(obj.dtype), obj.tobytes()))
+
+
+def _row_fact(obj: Any, ctx: Context) -> Fact:
+    head = (type(obj), dtype_key(obj.dtype), "writeable" if obj.flags.writeable else "read-only")
+    found = row_of(obj)
+    if found is None:
+        own = obj.item() if obj.dtype.hasobject else obj.tobytes()
+        return Fact("row", (*head, own), mutable=True)
+    owner, offset = found
+    ctx.view_owners.add(id(owner))
+    start = owner.__array_interface__["data"][0] + offset
+    buffers = [(start, obj.nbytes, 0 if obj.flags.writeable else READ_ONLY)]
+    return Fact("row of array", (*head, offset, owner), mutable=True, buffers=buffers)
 
 
 @register("numpy:dtype")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from typing import Any
 
 from nbrewind.fingerprint.arrays import _polars_fact
@@ -107,7 +108,24 @@ def _perhaps_held_fact(obj: Any, ctx: Context) -> Fact:
 def _plotly_fact(obj: Any, ctx: Context) -> Fact:
     # Its pickling copies everything, in an order of its own.
     _, args, *_ = obj.__reduce__()
-    return Fact("plotly", (type(obj), by_value(args, is_ordered=False)), mutable=True)
+    whole = whole_of(obj)
+    return Fact(
+        "plotly",
+        (type(obj), by_value(args, is_ordered=False), whole is obj),
+        mutable=True,
+        # All that has something of a figure shares it.
+        buffers=[(id(whole), 1, 0)],
+    )
+
+
+def whole_of(obj: Any) -> Any:
+    """The figure of plotly that this is a part of (a trace, an axis), or that it is; None for all else."""
+    base = sys.modules.get("plotly.basedatatypes")
+    if base is None or not isinstance(obj, base.BaseFigure | base.BasePlotlyType):
+        return None
+    while (parent := vars(obj).get("_parent")) is not None:
+        obj = parent
+    return obj
 
 
 @register("scipy.spatial.transform:Rotation", "scipy.spatial.transform._rotation:Rotation")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import os
 import re
@@ -168,7 +169,24 @@ def is_importable(obj: Any) -> bool:
     """True for functions and classes that any process can import by name from a library."""
     module = getattr(obj, "__module__", None)
     qualname = getattr(obj, "__qualname__", "<none>")
+    if isinstance(module, str) and module not in sys.modules and isinstance(obj, type):
+        _load_part(module)
     return is_library_module(module) and _resolves(module, qualname, obj)
+
+
+# Parts of libraries that cannot be imported.
+_absent: set[str] = set()
+
+
+def _load_part(name: str) -> None:
+    """Import a part of a library that is loaded: `np.recarray` says that it is from `numpy.rec`, which few load."""
+    top, dot, _ = name.partition(".")
+    if not dot or name in _absent or not is_library_module(top):
+        return
+    try:
+        importlib.import_module(name)
+    except Exception:  # noqa: BLE001 - whatever the library does there
+        _absent.add(name)
 
 
 # Functions that libraries made -> the names under which their modules keep them; None: under none.

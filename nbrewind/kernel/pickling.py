@@ -29,6 +29,7 @@ import cloudpickle
 from nbrewind import _native, collector
 from nbrewind.fingerprint import is_importable
 from nbrewind.fingerprint.arrays import (
+    bounds_of,
     copies_on_write,
     has_plain_memory,
     is_view,
@@ -37,8 +38,10 @@ from nbrewind.fingerprint.arrays import (
     owner_of,
     place_in,
     place_of,
+    row_of,
 )
 from nbrewind.fingerprint.borrowers import memory_of_image
+from nbrewind.fingerprint.libraries import whole_of
 from nbrewind.fingerprint.objects import (
     generic_parts,
     is_plain,
@@ -300,6 +303,13 @@ def _rebuild_object_view(
     return view
 
 
+def _rebuild_row(owner: Any, dtype: Any, offset: int, writeable: bool) -> Any:
+    """A row of an array: for arrays of objects, for which numpy takes no buffer, a whole item of it."""
+    if dtype.hasobject:
+        return owner.reshape(-1)[offset // owner.itemsize]
+    return _rebuild_view(owner, dtype, (), (), offset, writeable)[()]
+
+
 def _rebuild_block(
     first: int,
     dtype: Any,
@@ -397,7 +407,13 @@ class _Pickler(cloudpickle.Pickler):
         self._cells: dict[int, _Cell] = {}
         # Values of names that a library keeps, too, by identity: inside other values they are the same object.
         self.held: dict[int, HeldByLibrary] = {}
+        # Figures of plotly of which the stream has something, each with what that is.
+        self._wholes: dict[int, Any] = {}
+        # Where the arrays are that come back with memory of their own: first byte, one past the last.
+        self._memory: dict[int, tuple[int, int, bool]] = {}
         self._ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
+        self._plotly = sys.modules.get("plotly.basedatatypes")
+        self._row = getattr(sys.modules.get("numpy"), "void", None)
         internals = sys.modules.get("pandas.core.internals.blocks")
         self._block = getattr(internals, "NumpyBlock", None)
         managers = sys.modules.get("pandas.core.internals.managers")
@@ -417,6 +433,8 @@ class _Pickler(cloudpickle.Pickler):
             reduced = self._reduce_kind_of_array(obj)
             if reduced is not NotImplemented:
                 return reduced
+        elif self._row is not None and isinstance(obj, self._row) and obj.base is not None:
+            return self._reduce_row(obj)
         elif kind is self._block:
             return self._reduce_block(obj)
         elif self._is_shared and kind is self._column:
@@ -432,6 +450,8 @@ class _Pickler(cloudpickle.Pickler):
             reduced = reducer(obj)
             if reduced is not NotImplemented:
                 return reduced
+        if self._plotly is not None and kind.__module__.startswith("plotly."):
+            self._note_whole(obj)
         return super().reducer_override(obj)
 
     def _dynamic_function_reduce(self, func: types.FunctionType) -> Any:
@@ -500,6 +520,8 @@ class _Pickler(cloudpickle.Pickler):
         if (lender := lender_of(array)) is not None:
             where = (array.strides, place_in(lender, array), array.flags.writeable)
             return (_rebuild_lent, (lender, array.dtype, array.shape, *where))
+        if id(array) not in self._given:
+            self._memory[id(array)] = (*bounds_of(array), array.flags.writeable)
         layout = _layout_of(array)
         flat = _flat(array, layout)
         what = (array.dtype, array.shape, layout, array.flags.writeable)
@@ -508,10 +530,36 @@ class _Pickler(cloudpickle.Pickler):
         self._pieces.append(flat)
         return (_rebuild_large, (len(self._pieces) - 1, *what))
 
+    def _note_whole(self, obj: Any) -> None:
+        """A figure is pickled as the numbers and texts in it: its traces would come back beside it."""
+        whole = whole_of(obj)
+        if whole is not None and self._wholes.setdefault(id(whole), obj) is not obj:
+            raise pickle.PicklingError("a figure and a part of it")
+
+    def check(self) -> None:
+        """Raise `PicklingError` when values of the stream share something that the stream does not have as shared."""
+        last, is_written = 0, False
+        for first, end, writeable in sorted(self._memory.values()):
+            if first < last and (writeable or is_written):
+                raise pickle.PicklingError("two arrays share memory, and nobody tells whose it is")
+            if end > last:
+                last, is_written = end, writeable
+
     @staticmethod
     def _part_of(owner: Any, array: Any) -> tuple[Any, ...]:
         offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
         return (owner, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
+
+    @staticmethod
+    def _reduce_row(row: Any) -> Any:
+        found = row_of(row)
+        if found is None:
+            return NotImplemented
+        owner, offset = found
+        is_item = row.dtype == owner.dtype and offset % owner.itemsize == 0
+        if row.dtype.hasobject and not (is_item and owner.flags.c_contiguous):
+            raise pickle.PicklingError("a part of a row that holds objects")
+        return (_rebuild_row, (owner, row.dtype, offset, row.flags.writeable))
 
     def _reduce_kind_of_array(self, array: Any) -> Any:
         """A masked array, a matrix and the like: its memory, or a part of its owner's, and its attributes."""
@@ -790,6 +838,7 @@ def dump(
     pickler = kind(file, namespace, view_owners, buffers, pieces, lenders, owners, blocks)
     pickler.held = {id(values[name]): place for name, place in held.items()}
     pickler.dump({**values, **held})
+    pickler.check()
     if is_lent and not pickler.n_lent:
         raise pickle.PicklingError("it uses the memory of an array that cannot be told")
     return file.getvalue(), buffers, pieces

@@ -13,6 +13,7 @@ import enum
 import fractions
 import functools
 import hashlib
+import importlib
 import json
 import os
 import pathlib
@@ -89,6 +90,8 @@ class Describer:
         known = self._importable(obj)
         if known is not None:
             return known
+        if type(obj).__module__ == "numpy.dtypes":
+            return ["dtype", repr(getattr(obj, "descr", obj))]
         if isinstance(obj, types.MethodType):
             # Made anew at every look: only what it binds counts.
             return ["method", self.node(obj.__func__), self.node(obj.__self__)]
@@ -108,6 +111,9 @@ class Describer:
                 return None
             module = getattr(obj, "__module__", None) or "builtins"
             found: Any = sys.modules.get(module)
+            if found is None and module.partition(".")[0] == "numpy":
+                # Numpy loads some of its parts when they are asked for.
+                found = importlib.import_module(module)
             if module == "__main__" or found is None or self._is_own(found):
                 return None
             for part in obj.__qualname__.split("."):
@@ -281,6 +287,16 @@ class Describer:
         )
         flags = (array.flags.writeable, array.flags.c_contiguous, array.flags.f_contiguous)
         return ["array", str(array.dtype), array.shape, flags, values]
+
+    def _numpy_void(self, row: Any) -> list[Any]:
+        import numpy as np
+
+        if row.base is not None:
+            first = np.frombuffer(row, dtype=np.uint8).__array_interface__["data"][0]
+            self.memory.append(("array", first, first + row.nbytes))
+        return ["row", type(row).__name__, repr(row.dtype.descr), self.node(row.item())]
+
+    _numpy_record = _numpy_void
 
     def _numpy_MaskedArray(self, array: Any) -> list[Any]:
         return ["masked", str(array.dtype), array.tolist(), repr(array.fill_value)]

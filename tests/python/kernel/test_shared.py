@@ -7,8 +7,11 @@ They run as those of `test_repeat_rule.py` do.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.python.books import Book
 from tests.python.generated.check import Lab
 from tests.python.kernel.test_repeat_rule import Case
 
@@ -19,6 +22,9 @@ LEVELS = "import pandas as pd\ndf = pd.DataFrame({'x': [1, 2]}, index=pd.MultiIn
 GREY = "from PIL import Image\nimport numpy as np\na = np.zeros((4, 5), dtype='u1')\nim = Image.fromarray(a)"
 POINTS = "from scipy.spatial import KDTree, cKDTree\nimport numpy as np\np = np.arange(6.0).reshape(3, 2)"
 TREE = "from sklearn.tree import DecisionTreeRegressor\nclf = DecisionTreeRegressor().fit([[0], [1], [2]], [0.0, 5.0, 7.0])"
+ROWS = (
+    "import numpy as np\nx = np.zeros(3, dtype=[('k', 'i4'), ('v', 'f8', 2), ('p', [('q', 'i2')])])"
+)
 
 CASES = [
     # Labels of tables.
@@ -45,6 +51,13 @@ CASES = [
     Case("a long table over an array", {"a": "import numpy as np, pandas as pd\nx = np.arange(3e4)", "b": "df = pd.DataFrame(x.reshape(-1, 2), copy=False)", "c": "df.iloc[0, 0] = 5", "d": "print(df, x[:2])"}, {"c": "df.iloc[0, 0] = 6"}, "c d"),
     Case("a tree of points", {"a": POINTS, "b": "t, u = KDTree(p), cKDTree(p)\nq = u.data", "c": "p[0, 0] = 100", "d": "print(q[0, 0], t.query([0, 1])[1], u.query([0, 1])[1])"}, {"c": "p[0, 0] = 200"}, "c d"),
     Case("what a histogram counts", {"a": "import boost_histogram as bh\nh = bh.Histogram(bh.axis.Regular(3, 0, 3))\nv = h.view()", "b": "h.fill([0.5, 1.5])", "c": "v[0] = 7", "d": "print(h.values().tolist(), v.tolist())"}, {"c": "v[0] = 8"}, "c d", may="a b"),
+    Case("rows of an array with fields", {"a": ROWS, "b": "row = x[1]\nfor last in x: pass", "c": "row['k'] = 9\nlast['k'] = 8", "d": "print(x, row, last)"}, {"c": "row['k'] = 6\nlast['k'] = 5"}, "c d"),
+    Case("fields of a row that are arrays and rows", {"a": ROWS, "b": "v, p = x[1]['v'], x[2]['p']", "c": "v[1] = 9\np['q'] = 8", "d": "print(x, v, p)"}, {"c": "v[1] = 6\np['q'] = 5"}, "c d"),
+    Case("a row that is a copy, under two names", {"a": ROWS, "b": "row = x[1].copy()\nsame, v = row, row['v']", "c": "row['k'] = 9\nv[0] = 7", "d": "print(x[1], same)"}, {"c": "row['k'] = 6\nv[0] = 5"}, "c d"),
+    Case("a record of an array of records", {"a": ROWS, "b": "records = x.view(np.recarray)\none = records[2]", "c": "one.k = 9", "d": "print(x['k'], type(one), isinstance(records, np.recarray))"}, {"c": "one.k = 6"}, "c d"),
+    Case("what an iterator over an array gave", {"a": "import numpy as np\nx = np.arange(4)", "b": "for item in np.nditer(x, op_flags=['readwrite']): pass", "c": "x[3] = 9", "d": "print(item)\nitem[...] = 7", "e": "print(x)"}, {"c": "x[3] = 6"}, "c d", may="e"),
+    Case("what a closed iterator over an array gave", {"a": "import numpy as np\nx = np.arange(4)", "b": "with np.nditer(x, op_flags=['readwrite']) as items:\n    for item in items: pass\ndel items", "c": "x[3] = 9", "d": "print(item)"}, {"c": "x[3] = 6"}, "c d", may="a b"),
+    Case("rows that hold objects", {"a": "import numpy as np\nx = np.zeros(3, dtype=[('k', 'i4'), ('o', 'O')])\nx['o'] = [1]", "b": "row = x[1]", "c": "row['k'] = 9\nrow['o'] = 'z'", "d": "print(x, row)"}, {"c": "row['k'] = 6\nrow['o'] = 'y'"}, "c d"),
     Case("the thresholds of a tree of decisions", {"a": TREE, "b": "t = clf.tree_.threshold\nv = clf.tree_.value", "c": "v[:] = 3", "d": "t[0] = 100\nprint(clf.predict([[2]]), v.ravel(), t)"}, {"c": "v[:] = 4"}, "c d"),
 ]  # fmt: skip
 
@@ -56,3 +69,17 @@ def test_all_that_share_something_see_how_it_changes(case: Case, lab: Lab) -> No
     executed, must, may = found.executed[0], set(case.executed.split()), set(case.may.split())
     assert must <= executed, found.missed
     assert executed <= must | may, (executed - must - may, found.missed)
+
+
+def test_traces_and_layouts_stay_parts_of_their_figure(tmp_path: Path) -> None:
+    pytest.importorskip("plotly", reason="plotly is not installed")
+    cells = {
+        "a": "import plotly.graph_objects as go\nfig = go.Figure(go.Scatter(y=[1, 2]))",
+        "b": "trace, layout = fig.data[0], fig.layout",
+        "c": "trace.y = [5, 6]\nlayout.width = 300",
+        "d": "print(fig.data[0].y, fig.layout.width, fig.data[0] is trace)",
+    }
+    book = Book(tmp_path / "here", cells)
+    book.audit()
+    book.edit(c="trace.y = [7, 8]\nlayout.width = 400")
+    assert book.repeat()["d"] == [("stdout", "(7, 8) 400 True\n")]
