@@ -193,10 +193,14 @@ impl Value {
     pub(crate) fn operand(&self) -> Self {
         let mut result = Value::default();
         for &(source, relation) in &self.sources {
-            if matches!(relation, Relation::Same | Relation::Operand)
-                && !matches!(source, Source::Module(_) | Source::Function(_))
-            {
-                result.add(source, Relation::Operand);
+            if matches!(source, Source::Module(_) | Source::Function(_)) {
+                continue;
+            }
+            match relation {
+                Relation::Same | Relation::Operand => result.add(source, Relation::Operand),
+                // `[a] * 3`
+                Relation::Holds | Relation::HoldsItems => result.add(source, relation),
+                _ => {}
             }
         }
         result
@@ -533,6 +537,8 @@ pub(crate) struct ClassFacts {
     pub changes_given: bool,
     /// Attributes of the class that objects share, and that may change in place.
     pub shared: Set<Name>,
+    /// Methods change attributes that objects share.
+    pub changes_shared: bool,
     /// Methods that run where an object is looked at, and change it.
     pub changing_looks: Set<Name>,
     /// Storing an attribute does nothing but store it.

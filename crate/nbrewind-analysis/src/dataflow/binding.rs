@@ -427,7 +427,10 @@ impl World {
                 Source::Param(..) => continue,
             };
             if *relation == Relation::Operand {
-                // Operators on objects of the notebook's own classes may give what holds them.
+                // Operators on objects of the notebook's own classes may give what holds them; those of lists and dicts
+                // give others with the same items.
+                let containers = of_source.iter().copied();
+                of_items.extend(containers.filter(|id| self.state.object(*id).is_container()));
                 of_source.retain(|id| self.state.object(*id).is_instance);
             }
             if !matches!(source, Source::Result(_)) || *relation != Relation::Same {

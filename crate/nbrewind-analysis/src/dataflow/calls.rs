@@ -138,9 +138,11 @@ impl World {
         if let Callee::Method { receiver, .. } = &call.callee {
             passed.extend(self.resolve(receiver, false));
         }
+        let takes_frame =
+            matches!(&call.callee, Callee::Method { method, .. } if method.text() == "pipe");
         passed.retain(|id| {
             let object = self.state.object(*id);
-            object.code.is_none() && object.kind != ObjectKind::Frame
+            object.code.is_none() && (takes_frame || object.kind != ObjectKind::Frame)
         });
         self.change_deeply(&passed, None, &mut Seen::default());
     }
@@ -266,9 +268,27 @@ impl World {
             if self.state.object(id).is_instance {
                 self.keep(id, &classes);
                 self.make_by_class(id, &classes);
+                self.made_with(id);
             }
         }
         result
+    }
+
+    /// A constructor may change what all objects of a class have: `self.all.append(self)`.
+    fn made_with(&mut self, id: ObjectId) {
+        let Some(code) = self.own_method(id, Name::new(CONSTRUCTORS[0])) else {
+            return;
+        };
+        let changed = self.cell_of(code);
+        let changed = &changed.program.functions[code.1].changes_attributes;
+        let Some(class) = self.state.object(id).code else {
+            return;
+        };
+        let cell = self.cell_of(class);
+        let class = cell.program.functions[class.1].class.as_ref();
+        if class.is_some_and(|class| changed.iter().any(|name| class.shared.has(*name))) {
+            self.change_classes(id);
+        }
     }
 
     /// A class with a `__new__` may change by it, and may give an object that it keeps.
@@ -334,6 +354,13 @@ impl World {
                 self.change_deeply(objects, None, &mut Seen::default());
             } else if self.change_state_of(id) {
                 self.change_all(objects, None);
+            } else {
+                // What cannot be called has a method there that can: `[rows.append]`.
+                let object = self.state.object(id);
+                if object.is_instance || object.is_container() {
+                    self.change(id, None, false, &mut Seen::default());
+                    self.change_given(id);
+                }
             }
         }
     }
@@ -599,6 +626,18 @@ impl World {
         }
         let mut found: Vec<(ObjectId, Code)> = Vec::new();
         while let Some(id) = pending.pop() {
+            let parts = self.state.object(id).part_of.clone();
+            for &(owner, key) in parts.iter() {
+                // `port.listen(clerk.hear)`
+                if let Some(Key::Attr(method)) = key
+                    && methods.has(Name::new("__call__"))
+                {
+                    if method.is_in(Section::ChangingMethods) {
+                        self.change(owner, None, false, &mut Seen::default());
+                    }
+                    self.run_method(owner, &[method.text()]);
+                }
+            }
             let object = self.state.object(id);
             let is_code = object.code.is_some();
             // No code of the notebook can be reached from others.

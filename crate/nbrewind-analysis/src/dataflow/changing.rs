@@ -118,6 +118,13 @@ impl World {
         }
     }
 
+    /// Attributes of its classes change, which all their objects have.
+    pub(super) fn change_classes(&mut self, id: ObjectId) {
+        for class in self.bases_of(id) {
+            self.change(class, None, false, &mut Seen::default());
+        }
+    }
+
     /// A method changed what the object was given when it was made.
     pub(super) fn change_given(&mut self, id: ObjectId) {
         let Some(code) = self.state.object(id).code else {
@@ -125,6 +132,9 @@ impl World {
         };
         let cell = self.cell_of(code);
         let facts = cell.program.functions[code.1].class.as_ref();
+        if facts.is_some_and(|facts| facts.changes_shared) {
+            self.change_classes(id);
+        }
         if !facts.is_some_and(|facts| facts.changes_given) {
             return;
         }

@@ -480,6 +480,7 @@ impl Visitor<'_> {
                     // What a property gives is of what the object keeps.
                     is_record || kept.has(*name) || scope.methods.has(*name)
                 }) || scope.methods.has(Name::new(STORES[0])),
+                changes_shared: changed.iter().any(|name| shared.has(*name)),
                 shared,
                 behaviour: this.found.functions.len(),
                 has_plain_attributes: bases.is_empty()
