@@ -15,6 +15,7 @@ from nbrewind._native import (
     Sources,
     Store,
     StoreError,
+    record_texts,
 )
 from nbrewind.fingerprint.arrays import place_of
 from nbrewind.kernel.namespace import CoVariable
@@ -72,7 +73,7 @@ class History:
 
     def runs_of_source(self, source_fp: str) -> list[dict[str, Any]]:
         """Records of runs of this code, oldest first."""
-        runs = [json.loads(record["payload"]) for record in self.store.records("run", source_fp)]
+        runs = [json.loads(text) for _, text in record_texts(self.store, "run", source_fp)]
         for run in runs:
             if run.get("unsettled"):
                 settled = self.store.records("settled", run["run_id"])

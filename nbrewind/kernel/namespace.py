@@ -6,12 +6,13 @@ dict of the user's, and everything a cell may read is loaded before the cell exe
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -47,6 +48,7 @@ _OF_MODULES = frozenset(
 _REPLACEABLE = frozenset({"open", "exit", "quit"})
 
 
+@functools.lru_cache(maxsize=65536)
 def is_tracked(name: str) -> bool:
     """True for names that belong to the user's program."""
     return (
@@ -162,7 +164,7 @@ class CoVariable:
             text = json.dumps([self.names, self.joint or uuid.uuid4().hex])
             self.manifest_id = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    @property
+    @functools.cached_property
     def is_handle(self) -> bool:
         """True when every name is a compute engine: not content, rebuilt by its recipe."""
         return all(fact.handles for fact in self.facts.values())
@@ -221,6 +223,53 @@ def _without_content(facts: NameFacts) -> NameFacts:
     return NameFacts(fp=None, refs=facts.refs, marks=marks, opaque=[NEVER_RECORDED])
 
 
+_MAX_PLAIN = 4096
+
+
+def _is_plain(value: Any) -> bool:
+    """True for what cannot change and has no parts, and costs nothing to keep a little longer."""
+    kind = type(value)
+    if kind is str:
+        return len(value) <= _MAX_PLAIN
+    if kind is int:
+        return bool(value.bit_length() <= _MAX_PLAIN)
+    # A value that is not a number may be a module's own.
+    return bool(value == value) if kind is float else kind is bool or value is None
+
+
+def _group_of(bound: Mapping[str, CoVariable], name: str) -> list[str]:
+    version = bound[name]
+    if len(version.names) == 1:
+        return [name]
+    return sorted(other for other in version.names if bound.get(other) is version)
+
+
+def _name_fact(bound: Mapping[str, CoVariable], name: str) -> dict[str, Any]:
+    version = bound[name]
+    group = _group_of(bound, name)
+    joint = version.joint if tuple(group) == version.names else None
+    return {"fp": version.facts[name].fp, "group": group, "joint": joint}
+
+
+class FactsThen(Mapping[str, dict[str, Any]]):
+    """The facts of all names that were bound at some time. Most are never asked for."""
+
+    def __init__(self, bound: Mapping[str, CoVariable]) -> None:
+        self._bound = dict(bound)
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return _name_fact(self._bound, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._bound
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bound)
+
+    def __len__(self) -> int:
+        return len(self._bound)
+
+
 class NamespaceState:
     """Which version every tracked name has, and which names are loaded."""
 
@@ -236,6 +285,8 @@ class NamespaceState:
         self.bound: dict[str, CoVariable] = {}
         self.loaded: set[str] = set()
         self._ids: dict[str, int] = {}
+        # Numbers and short texts of the last sweep with their versions: most names of a long notebook.
+        self._plain: dict[str, tuple[Any, CoVariable]] = {}
         # What the shell has under names that a cell may take.
         self._of_shell = {name: namespace.get(name) for name in _REPLACEABLE}
         self.view_owners: set[int] = set()
@@ -244,15 +295,11 @@ class NamespaceState:
 
     def group_of(self, name: str) -> list[str]:
         """The names that share objects with this one now, itself included, sorted."""
-        version = self.bound[name]
-        return sorted(other for other in version.names if self.bound.get(other) is version)
+        return _group_of(self.bound, name)
 
     def name_fact(self, name: str) -> dict[str, Any]:
         """The name's content and sharing, as the repeat rule asks for it."""
-        version = self.bound[name]
-        group = self.group_of(name)
-        joint = version.joint if tuple(group) == version.names else None
-        return {"fp": version.facts[name].fp, "group": group, "joint": joint}
+        return _name_fact(self.bound, name)
 
     def facts(self, name: str) -> NameFacts:
         """What the walk of this name found."""
@@ -308,24 +355,19 @@ class NamespaceState:
         facts_known: dict[int, tuple[Any, Fact]] = {}
         context = Context(namespace=self.namespace, memory=self.memory, known=facts_known)
         context.view_owners = self.view_owners = set()
-        values = [self._as_walked(self.namespace[name]) for name in names]
+        walked = [name for name in names if not self._stands(name)]
+        values = [self._as_walked(self.namespace[name]) for name in walked]
         frames_copy = copies_on_write()
         walks, groups, _ = context.walk_namespace(values, self.root, frames_copy)
         gone = [name for name in self.loaded if name not in self.namespace]
         changed: list[CoVariable] = []
         for positions in groups:
-            members = sorted(positions, key=lambda position: names[position])
-            group = tuple(names[position] for position in members)
-            facts = {
-                names[position]: NameFacts.from_walk(walks[position], values[position])
-                for position in members
-            }
+            members = sorted(positions, key=lambda position: walked[position])
+            group = tuple(walked[position] for position in members)
             is_unrecorded = not self.unrecorded.keys().isdisjoint(group)
-            if is_unrecorded:
-                facts = {name: _without_content(found) for name, found in facts.items()}
-            if is_unrecorded:
-                joint = seen = None
-            else:
+            is_shared = False
+            joint = seen = None
+            if not is_unrecorded:
                 found = walks[positions[0]]
                 if len(group) > 1 or (found.shares and not frames_copy):
                     found, owners = self._joint(
@@ -334,9 +376,7 @@ class NamespaceState:
                     self.view_owners |= owners
                 joint = found.fp
                 seen = found.seen if joint is None else None
-                if found.shares and frames_copy:
-                    first = facts[group[0]]
-                    first.marks = sorted({*first.marks, SHARED})
+                is_shared = found.shares and frames_copy
             known = self.bound.get(group[0])
             unchanged = (
                 known is not None
@@ -355,6 +395,15 @@ class NamespaceState:
             )
             if unchanged:
                 continue
+            facts = {
+                walked[position]: NameFacts.from_walk(walks[position], values[position])
+                for position in members
+            }
+            if is_unrecorded:
+                facts = {name: _without_content(found) for name, found in facts.items()}
+            if is_shared:
+                first = facts[group[0]]
+                first.marks = sorted({*first.marks, SHARED})
             version = CoVariable(group, joint, facts, seen=seen)
             version.n_bytes = sum(walks[position].n_bytes for position in members)
             if is_unrecorded:
@@ -370,7 +419,27 @@ class NamespaceState:
             self.bound.pop(name, None)
         self.loaded = set(names)
         self._order_as(names, before)
+        self._note_plain(names)
         return changed, gone
+
+    def _stands(self, name: str) -> bool:
+        """True for a number or a text that is the very object of the last sweep: there is nothing to look at."""
+        found = self._plain.get(name)
+        return (
+            found is not None
+            and found[0] is self.namespace.get(name, self)
+            and found[1] is self.bound.get(name)
+            and name not in self.unrecorded
+        )
+
+    def _note_plain(self, names: list[str]) -> None:
+        plain = {}
+        for name in names:
+            # Another thread may have taken it away meanwhile.
+            value, version = self.namespace.get(name, self), self.bound.get(name)
+            if version and version.joint and version.names == (name,) and _is_plain(value):
+                plain[name] = value, version
+        self._plain = plain
 
     def _order_as(self, names: list[str], before: list[str]) -> None:
         """Names in the order in which they are in the namespace; what is not loaded stands where it stood."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ALWAYS_RUN = "nbrewind-always-run"
 NEVER_RECORD = "nbrewind-never-record"
+# What the repeat rule asks of a record. The rest, its whole state, grows with the notebook.
+_ASKED = ("run_id", "replayable", "why_not", "inputs")
 
 
 # --- The decision -------------------------------------------------------------------------------------------------
@@ -63,7 +65,8 @@ def decide(session: Session, run: Run, tags: list[str]) -> tuple[dict[str, Any] 
         return None, [_why_new(session, run)]
     state = facts_for(session, records)
     state["ambient"]["texts"] = record.texts_fp(session, run)
-    decision = json.loads(_native.choose([json.dumps(item) for item in records], json.dumps(state)))
+    candidates = [json.dumps({key: item[key] for key in _ASKED}) for item in records]
+    decision = json.loads(_native.choose(candidates, json.dumps(state)))
     if "execute" in decision:
         return None, decision["execute"]["why"]
     found = next(item for item in records if item["run_id"] == decision["replay"]["run_id"])

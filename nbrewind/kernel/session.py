@@ -52,7 +52,7 @@ from nbrewind.kernel.ambient import Ambient, Provider, handlers_of
 from nbrewind.kernel.budget import Budget
 from nbrewind.kernel.history import History
 from nbrewind.kernel.log import Log, LogRun
-from nbrewind.kernel.namespace import CoVariable, NamespaceState, is_history
+from nbrewind.kernel.namespace import CoVariable, FactsThen, NamespaceState, is_history
 from nbrewind.kernel.outputs import OutputTap
 from nbrewind.kernel.quiet import Quiet
 from nbrewind.kernel.requests import Interrupts
@@ -80,7 +80,7 @@ class Run:
     effects: dict[str, Any]
     present: set[str]
     absent: set[str]
-    before: dict[str, dict[str, Any]]
+    before: FactsThen
     before_versions: dict[str, CoVariable]
     before_ambient: dict[str, str | None]
     unknown: list[str]
@@ -556,7 +556,7 @@ class Session:
             effects=effects,
             present=present,
             absent=absent,
-            before={name: self.state.name_fact(name) for name in self.state.bound},
+            before=FactsThen(self.state.bound),
             before_versions=dict(self.state.bound),
             before_ambient=dict(self.symbolic_ambient),
             unknown=unknown,

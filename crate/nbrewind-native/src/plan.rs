@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nbrewind_plan::Candidate;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde_json::Value;
@@ -13,13 +14,13 @@ fn into_error(error: &serde_json::Error) -> PyErr {
 /// Which of these run records (JSON texts, oldest first) may stand for an execution in this state (JSON text).
 #[pyfunction]
 pub fn choose(records: Vec<String>, state: &str) -> PyResult<String> {
-    let records: Vec<Value> = records
+    let candidates: Vec<Candidate> = records
         .iter()
         .map(|text| serde_json::from_str(text))
         .collect::<Result<_, _>>()
         .map_err(|e| into_error(&e))?;
     let state = serde_json::from_str(state).map_err(|e| into_error(&e))?;
-    let decision = nbrewind_plan::choose(&records, &state).map_err(|e| into_error(&e))?;
+    let decision = nbrewind_plan::choose(&candidates, &state);
     serde_json::to_string(&decision).map_err(|e| into_error(&e))
 }
 

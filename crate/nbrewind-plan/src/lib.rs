@@ -9,4 +9,4 @@ mod recipe;
 mod repeat;
 
 pub use recipe::{Slice, slice};
-pub use repeat::{Decision, Inputs, NameFact, State, choose};
+pub use repeat::{Candidate, Decision, Inputs, NameFact, State, choose};

@@ -46,15 +46,19 @@ pub struct Inputs {
     pub versions: BTreeMap<String, Option<String>>,
 }
 
-/// A record as far as the rule needs it.
+/// A run record as far as the rule needs it.
 #[derive(Debug, Clone, Deserialize)]
-struct Candidate {
-    run_id: String,
+pub struct Candidate {
+    /// Which run.
+    pub run_id: String,
+    /// False for runs that are never replayed.
     #[serde(default)]
-    replayable: bool,
+    pub replayable: bool,
+    /// Why they are not.
     #[serde(default)]
-    why_not: Vec<String>,
-    inputs: Inputs,
+    pub why_not: Vec<String>,
+    /// What it read.
+    pub inputs: Inputs,
 }
 
 /// The state now, with a fact for everything any candidate asks about.
@@ -167,15 +171,9 @@ fn mismatches(recorded: &Inputs, now: &State) -> Vec<String> {
     why
 }
 
-/// The newest of `records` (run records as JSON, oldest first) that may stand for an execution in the state `now`.
-///
-/// # Errors
-/// When a record does not have the form of one; the caller then executes.
-pub fn choose(records: &[serde_json::Value], now: &State) -> Result<Decision, serde_json::Error> {
-    let candidates: Vec<Candidate> = records
-        .iter()
-        .map(|record| serde_json::from_value(record.clone()))
-        .collect::<Result<_, _>>()?;
+/// The newest of `candidates` (oldest first) that may stand for an execution in the state `now`.
+#[must_use]
+pub fn choose(candidates: &[Candidate], now: &State) -> Decision {
     let judge = |candidate: &Candidate| {
         if candidate.replayable {
             mismatches(&candidate.inputs, now)
@@ -193,17 +191,17 @@ pub fn choose(records: &[serde_json::Value], now: &State) -> Result<Decision, se
         .map(|(index, _)| index)
         .collect();
     match matching.first() {
-        Some(newest) => Ok(Decision::Replay {
+        Some(newest) => Decision::Replay {
             run_id: candidates[candidates.len() - 1 - newest].run_id.clone(),
             n_others: matching.len() - 1,
-        }),
+        },
         // Of several near misses the one with the fewest differences explains best.
-        None => Ok(Decision::Execute {
+        None => Decision::Execute {
             why: verdicts
                 .into_iter()
                 .min_by_key(Vec::len)
                 .unwrap_or_else(|| vec!["this code has not run before".to_owned()]),
-        }),
+        },
     }
 }
 
@@ -212,10 +210,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn record(found: serde_json::Value) -> Candidate {
+        serde_json::from_value(found).expect("a record")
+    }
+
     fn check(recorded: serde_json::Value, now: serde_json::Value, expected: &[&str]) {
-        let record = json!({"run_id": "r1", "replayable": true, "inputs": recorded});
+        let found = json!({"run_id": "r1", "replayable": true, "inputs": recorded});
         let now: State = serde_json::from_value(now).expect("a state");
-        let decision = choose(&[record], &now).expect("a record");
+        let decision = choose(&[record(found)], &now);
         if expected.is_empty() {
             assert_eq!(
                 decision,
@@ -317,8 +319,8 @@ mod tests {
 
     #[test]
     fn the_newest_matching_record_is_taken_and_the_others_are_counted() {
-        let record = |id: &str| json!({"run_id": id, "replayable": true, "inputs": {}});
-        let decision = choose(&[record("old"), record("new")], &State::default()).expect("records");
+        let run = |id: &str| record(json!({"run_id": id, "replayable": true, "inputs": {}}));
+        let decision = choose(&[run("old"), run("new")], &State::default());
         assert_eq!(
             decision,
             Decision::Replay {
@@ -330,9 +332,9 @@ mod tests {
 
     #[test]
     fn a_record_that_is_not_replayable_says_why() {
-        let record =
+        let run =
             json!({"run_id": "r", "replayable": false, "why_not": ["it failed"], "inputs": {}});
-        let decision = choose(&[record], &State::default()).expect("a record");
+        let decision = choose(&[record(run)], &State::default());
         assert_eq!(
             decision,
             Decision::Execute {
@@ -343,7 +345,7 @@ mod tests {
 
     #[test]
     fn code_without_a_record_is_executed() {
-        let decision = choose(&[], &State::default()).expect("no records");
+        let decision = choose(&[], &State::default());
         assert_eq!(
             decision,
             Decision::Execute {

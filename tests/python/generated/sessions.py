@@ -29,7 +29,14 @@ def __probe__():
         from tests.python.generated import describe
     finally:
         sys.path.remove({root!r})
-    state, sharing = describe.describe(get_ipython().user_ns)
+    try:
+        state, sharing = describe.describe(get_ipython().user_ns)
+    except RuntimeError as error:
+        # A restore said that it could not bring this name back.
+        if "was not restored" not in str(error):
+            raise
+        print({mark!r}, "null")
+        return
     print({mark!r}, json.dumps(dict(state=state, sharing=sharing, settings=describe.settings())))
 try:
     __probe__()
@@ -91,7 +98,9 @@ class Session:
         shown = self.kernel.run(self.cells[cell], cell)
         if not any(output[0] == "error" for output in shown):
             # A restore goes to the last run that was completed.
-            self.left[cell] = self._describe()
+            self.left.pop(cell, None)
+            if (left := self._describe()) is not None:
+                self.left[cell] = left
 
     def _restore(self, cell: str) -> None:
         self.done.append(f"restore {cell}")
@@ -107,7 +116,9 @@ class Session:
             return
         lost = {item["name"] for item in report["names"] if item["how"] == "stub"}
         if not lost:
-            self._compare(f"restore {cell}", self.left[cell], self._describe())
+            now = self._describe()
+            assert now is not None, f"restore {cell} left a stub and did not say so"
+            self._compare(f"restore {cell}", self.left[cell], now)
 
     def _replay(self, start: str) -> bool:
         """Replay; False when what comes after it says nothing."""
@@ -128,6 +139,7 @@ class Session:
             if found["lost"]:
                 # It says that they are not what they were.
                 return True
+            assert made is not None, f"{self.done[-1]} left a stub and did not say so"
             self._compare(self.done[-1], truth, {**made, "files": self._files(self.here)})
             self.left[list(self.cells)[-1]] = made
         return not self.differences
@@ -155,9 +167,10 @@ class Session:
     def _compare(self, what: str, then: dict[str, Any], now: dict[str, Any]) -> None:
         self.differences += compare_states(what, list(self.cells.items()), then, now)
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any] | None:
+        """What the names hold; None where a restore left a stub."""
         said = self.kernel.silently(_PROBE.format(root=str(ROOT), mark=_MARK))
-        found: dict[str, Any] = json.loads(said.split(_MARK, 1)[1])
+        found: dict[str, Any] | None = json.loads(said.split(_MARK, 1)[1])
         return found
 
 
