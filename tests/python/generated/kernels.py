@@ -287,16 +287,22 @@ def _inputs(namespace: dict[str, Any], names: list[str], source: str) -> Any:
     return found
 
 
+_STREAMS = ("stderr", "stdout")
+
+
 def _shown(taken: list[tuple[str, dict[str, Any]]]) -> list[Any]:
     """What a reader sees of a cell."""
     shown: list[Any] = []
     for kind, content in taken:
         if kind == "stream":
-            text = describe.masked(content["text"])
-            if shown and shown[-1][0] == content["name"]:
-                shown[-1][1] += text
-            else:
-                shown.append([content["name"], text])
+            # Of two streams each is sent now and then: which comes first is a matter of time.
+            name, text = content["name"], describe.masked(content["text"])
+            n_streams = 0
+            while n_streams < min(2, len(shown)) and shown[-1 - n_streams][0] in _STREAMS:
+                n_streams += 1
+            streams = dict(shown[len(shown) - n_streams :])
+            streams[name] = streams.get(name, "") + text
+            shown[len(shown) - n_streams :] = [[one, streams[one]] for one in sorted(streams)]
         elif kind == "error":
             shown.append(["error", content["ename"], describe.masked(content["evalue"])])
         elif kind in {"execute_result", "display_data"}:
