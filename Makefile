@@ -66,7 +66,7 @@ fuzz-sessions: ## Generated sessions, SEEDS=100 of them FROM=0: runs, restores a
 	@.build/venv/bin/python -m tests.python.generated --sessions --seeds $(or $(SEEDS),100) --from $(or $(FROM),0)
 
 bench-checkpoint: setup ## What audit mode costs, beside a plain kernel; KISHU=python with kishu and dill to compare
-	@for workload in tables objects large rounds-1 rounds-8 rounds-80; do \
+	@for workload in tables objects large long rounds-1 rounds-8 rounds-80; do \
 		.build/venv/bin/python bench/checkpoint/run.py $$workload \
 			$(if $(KISHU),--with plain$(comma)nbrewind$(comma)kishu$(comma)dill --kishu-python $(KISHU)); \
 	done

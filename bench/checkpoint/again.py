@@ -1,6 +1,6 @@
 """What it takes to have a state again: an unchanged repeat, a restore into a fresh kernel, an undo.
 
-    python bench/checkpoint/again.py [tables objects large] [--rounds 3]
+    python bench/checkpoint/again.py [tables objects large long] [--rounds 3]
 
 Side by side in every round: the repeat of an empty notebook (kernel start and end) and the unchanged repeat, both
 through the command line; reading the restored bytes from the store's files into new memory; `pickle.load` of the same
@@ -192,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("workloads", nargs="*", default=["tables", "objects", "large"])
+    parser.add_argument("workloads", nargs="*", default=["tables", "objects", "large", "long"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     arguments = parser.parse_args()

@@ -61,6 +61,21 @@ LARGE = {
 }
 LARGE_PROBE = "print(len(parts), mean, float(parts['p3'][:1000].sum()), parts['p9'].shape)"
 
+# A long notebook: every cell adds a number, and reads what others left.
+N_LONG = 400
+LONG = {
+    "c01": "import numpy as np, pandas as pd",
+    "c02": """
+df = pd.DataFrame(np.random.default_rng(0).random((1000, 4)), columns=list('abcd')); rows = []
+def shift(x): return x + len(rows)
+""",
+    **{
+        f"c{n:02}": f"x{n} = shift({n}) + float(df['a'].iloc[{n}]); rows.append(x{n}); print(x{n})"
+        for n in range(3, N_LONG + 1)
+    },
+}
+LONG_PROBE = f"print(len(rows), x3, x{N_LONG}, float(sum(rows)))"
+
 
 def _rounds(n_rounds: int) -> dict[str, str]:
     """An ordinary notebook whose steps are repeated, so that the same state takes more or less time to reach."""
@@ -94,4 +109,5 @@ WORKLOADS = {
     "tables": (TABLES, TABLES_PROBE),
     "objects": (OBJECTS, OBJECTS_PROBE),
     "large": (LARGE, LARGE_PROBE),
+    "long": (LONG, LONG_PROBE),
 }
