@@ -4,7 +4,7 @@
 
 Side by side in every round: the repeat of an empty notebook (kernel start and end) and the unchanged repeat, both
 through the command line; reading the restored bytes from the store's files into new memory; `pickle.load` of the same
-state from one file, where whatever cannot be pickled was left out; and the restore: until it answers (names are there,
+state from one file, without what cannot be pickled; and the restore: until it answers (names are there,
 small values loaded), and until the idle kernel has loaded everything. Shown are medians and ranges.
 """
 
@@ -106,6 +106,9 @@ import os as _os, pickle as _pickle
 _kept = {}
 for _name, _value in list(globals().items()):
     if not _name.startswith("_") and _name not in ("In", "Out", "exit", "quit", "get_ipython", "open"):
+        # Code of the notebook's own is not in a pickle.
+        if getattr(_value, "__module__", None) == "__main__":
+            continue
         try:
             _pickle.dumps(_value, 5, buffer_callback=lambda _: None)
             _kept[_name] = _value
