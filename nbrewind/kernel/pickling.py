@@ -409,8 +409,9 @@ class _Pickler(cloudpickle.Pickler):
         self.held: dict[int, HeldByLibrary] = {}
         # Figures of plotly of which the stream has something, each with what that is.
         self._wholes: dict[int, Any] = {}
-        # Where the arrays are that come back with memory of their own: first byte, one past the last.
-        self._memory: dict[int, tuple[int, int, bool]] = {}
+        # Arrays that come back with memory of their own: those that had it from elsewhere, and those that own it.
+        self._foreign: list[Any] = []
+        self._owning: list[Any] = []
         self._ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
         self._plotly = sys.modules.get("plotly.basedatatypes")
         self._row = getattr(sys.modules.get("numpy"), "void", None)
@@ -521,10 +522,12 @@ class _Pickler(cloudpickle.Pickler):
             where = (array.strides, place_in(lender, array), array.flags.writeable)
             return (_rebuild_lent, (lender, array.dtype, array.shape, *where))
         if id(array) not in self._given:
-            self._memory[id(array)] = (*bounds_of(array), array.flags.writeable)
+            (self._owning if array.flags.owndata else self._foreign).append(array)
         layout = _layout_of(array)
-        flat = _flat(array, layout)
         what = (array.dtype, array.shape, layout, array.flags.writeable)
+        if array.nbytes < _IN_BAND and layout == "C":
+            return (_rebuild_small, (array.tobytes(), *what))
+        flat = _flat(array, layout)
         if flat.nbytes < _IN_BAND:
             return (_rebuild_small, (bytes(flat), *what))
         self._pieces.append(flat)
@@ -538,8 +541,12 @@ class _Pickler(cloudpickle.Pickler):
 
     def check(self) -> None:
         """Raise `PicklingError` when values of the stream share something that the stream does not have as shared."""
+        if not self._foreign:
+            # Of two arrays that own their memory none has the other's.
+            return
         last, is_written = 0, False
-        for first, end, writeable in sorted(self._memory.values()):
+        arrays = (*self._foreign, *self._owning)
+        for first, end, writeable in sorted((*bounds_of(it), it.flags.writeable) for it in arrays):
             if first < last and (writeable or is_written):
                 raise pickle.PicklingError("two arrays share memory, and nobody tells whose it is")
             if end > last:
